@@ -1,0 +1,33 @@
+"""How the server is started: Gunicorn, in place of this process."""
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from bottle import Bottle
+
+from .environment import Problem
+from .settings import Settings
+
+CONFIG = Path(__file__).parents[2] / "gunicorn.conf.py"
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Say why Gunicorn could not run with these settings."""
+    if hasattr(os, "fork"):
+        return []
+    return [Problem("", "Gunicorn needs POSIX: develop in WSL, or choose Waitress", sys.platform)]
+
+
+def serve(settings: Settings, app: Bottle) -> NoReturn:
+    """Become Gunicorn. Its workers make the application anew, so `app` was only a check."""
+    os.environ |= {
+        "BIND": str(settings.bind),
+        "WEB_CONCURRENCY": str(settings.web_concurrency),
+        "WEB_THREADS": str(settings.web_threads),
+        "LOG_FORMAT": settings.log_format,
+        "LOG_LEVEL": settings.log_level,
+    }
+    command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), f"{__package__}.wsgi:app"]
+    os.execv(sys.executable, command)

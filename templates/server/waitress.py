@@ -1,0 +1,108 @@
+"""How the server is started: Waitress, in this process."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+from bottle import Bottle
+from waitress import wasyncore
+from waitress.server import create_server
+
+from .environment import Problem
+from .settings import Bind, Settings
+
+logger = logging.getLogger(__name__)
+
+# How long connections may idle on after a stop was asked for: a client that has just sent a
+# request on one still gets its answer. And how long requests may take to finish.
+LINGER = 1.0
+GRACE = 40.0
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Say why Waitress could not run with these settings."""
+    if settings.web_concurrency > 1:
+        reason = "Waitress is one process: raise WEB_THREADS, or start more of it behind Nginx"
+        return [Problem("WEB_CONCURRENCY", reason)]
+    return []
+
+
+def serve(settings: Settings, app: Bottle) -> None:
+    """Serve until a signal asks to stop; then finish what has begun, and return."""
+    stopping = threading.Event()
+    listener = _inherited() or _listen(settings.bind)
+    connections: dict[int, Any] = {}
+    server = create_server(
+        app,
+        map=connections,
+        sockets=[listener],
+        threads=settings.web_threads,
+        backlog=2048,
+        # The application says who the client is, and how large a body may be.
+        clear_untrusted_proxy_headers=False,
+        max_request_body_size=2 * settings.max_body_bytes,
+        # Longer than Nginx keeps a connection to us, so that it is never the one surprised.
+        channel_timeout=75,
+        ident=None,
+    )
+
+    def stop(_signal: int, _frame: Any) -> None:
+        stopping.set()
+        server.pull_trigger()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    logger.info("listening on %s", settings.bind if listener.family else "")
+    if name := os.environ.pop("NOTIFY_SOCKET", ""):
+        threading.Thread(target=announce, args=(name, listener), daemon=True).start()
+    while not stopping.is_set():
+        _poll(connections, 30)
+    logger.info("stopping")
+    _drain(server, connections)
+
+
+def _poll(connections: dict[int, Any], seconds: float) -> None:
+    wasyncore.loop(timeout=seconds, use_poll=True, map=connections, count=1)
+
+
+def _drain(server: Any, connections: dict[int, Any]) -> None:
+    """Take no new connection, answer what was asked, close what idles.
+
+    Waitress itself drops what its threads are answering when it stops (Pylons/waitress#269).
+    """
+    server.accepting = False
+    started = time.monotonic()
+    while server.active_channels and time.monotonic() < started + GRACE:
+        if time.monotonic() > started + LINGER:
+            for channel in list(server.active_channels.values()):
+                if not (channel.requests or channel.request or channel.total_outbufs_len):
+                    channel.will_close = True
+        _poll(connections, 0.1)
+    server.task_dispatcher.shutdown(timeout=0)
+
+
+def _inherited() -> socket.socket | None:
+    """Return the socket that systemd listens on for us (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return socket.socket(fileno=3)
+    return None
+
+
+def _listen(bind: Bind) -> socket.socket:
+    if not bind.path:
+        family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
+        return socket.create_server((bind.host, bind.port), family=family, backlog=2048)
+    listener = socket.socket(socket.AF_UNIX)
+    if os.path.exists(bind.path):
+        os.unlink(bind.path)
+    listener.bind(bind.path)
+    os.chmod(bind.path, 0o660)
+    listener.listen(2048)
+    return listener
+
+
+# {% include "server/notify.py" %}

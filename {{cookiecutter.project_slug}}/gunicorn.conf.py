@@ -1,0 +1,85 @@
+"""Gunicorn's settings (https://gunicorn.org/reference/settings/).
+
+Gunicorn's master reads this file. It imports nothing of the service, so that a reload finds
+the workers' code fresh. `serve` puts the settings used here into the environment.
+"""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from datetime import UTC, datetime
+
+bind = os.environ.get("BIND", "127.0.0.1:8000")  # a socket inherited from systemd wins
+umask = 0o007  # a unix socket is for the service's own group
+
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = int(os.environ.get("WEB_THREADS", "4"))
+
+# How the timeouts depend on each other: deploy/README.md.
+graceful_timeout = 40
+timeout = 60  # of a worker's heartbeat, not of a request
+keepalive = 75  # longer than Nginx's 60, so that it is never surprised by our close
+
+# A heartbeat file on a slow disk stalls the workers.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+control_socket_disable = True
+http_parser = "python"
+
+# As long as Nginx takes them (large_client_header_buffers).
+limit_request_line = 8190
+limit_request_field_size = 8190
+
+# The application itself decides which proxy it believes; over a unix socket Gunicorn would
+# take these headers from anybody.
+secure_scheme_headers = {}
+forwarder_headers = ""
+
+accesslog = None  # the application writes the access line
+
+
+class JsonFormatter(logging.Formatter):
+    """Gunicorn's own lines in the form of the service's (telemetry/logs.py)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "@timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "log.level": record.levelname.lower(),
+            "log.logger": record.name,
+            "message": record.getMessage(),
+            "service.name": "{{ cookiecutter.project_slug }}",
+            "process.pid": record.process,
+        }
+        if record.exc_info:
+            line["error.stack_trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    def __init__(self, **_: object) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+
+
+_formatter = TextFormatter if os.environ.get("LOG_FORMAT") == "text" else JsonFormatter
+logconfig_dict = {
+    "formatters": {"line": {"()": _formatter}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "loggers": {"gunicorn.error": {"level": os.environ.get("LOG_LEVEL", "INFO"), "handlers": []}},
+}
+
+
+# {% include "server/notify.py" %}
+
+
+# Gunicorn would say READY=1 before any worker has loaded the application.
+_notify_socket = os.environ.pop("NOTIFY_SOCKET", "")
+
+
+def when_ready(server: object) -> None:
+    if _notify_socket:
+        listener = server.LISTENERS[0].sock
+        threading.Thread(target=announce, args=(_notify_socket, listener), daemon=True).start()

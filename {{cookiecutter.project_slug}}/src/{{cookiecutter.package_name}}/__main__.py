@@ -1,0 +1,87 @@
+"""The command line: python -m {{ cookiecutter.package_name }} serve · check · routes{{ ' · migrate' if cookiecutter.database != 'none' }}"""
+
+import argparse
+import os
+import sys
+
+from bottle import Bottle
+
+from . import server
+from .app import SERVICE, create_app
+# {% if cookiecutter.database == "sqlite" %}
+from .database import Database
+# {% endif %}
+from .environment import BootError, Problem
+from .settings import Settings, load_settings, read_settings
+from .telemetry import logs
+from .web.observe import request_id
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="check, then run the server")
+    commands.add_parser("check", help="say whether the service could start; exit 2 if not")
+    commands.add_parser("routes", help="list what answers which URL")
+    # {% if cookiecutter.database == "sqlite" %}
+    migrate = commands.add_parser("migrate", help="bring the database's tables up to date")
+    migrate.add_argument("--new", metavar="MESSAGE", help="write a migration for changed models")
+    # {% endif %}
+    arguments = parser.parse_args()
+    try:
+        run(arguments)
+    except BootError as error:
+        print(f"{SERVICE} cannot start:", *error.problems, sep="\n  ", file=sys.stderr)
+        sys.exit(2)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run one command. Raises BootError when the service could not start."""
+    match arguments.command:
+        case "check":
+            settings, app = checked()
+            print(f"{SERVICE} could start: {settings.app_env}, {len(app.routes)} routes")
+        case "serve":
+            settings, app = checked()
+            logs.configure(settings, SERVICE, request_id.get)
+            server.serve(settings, app)
+        case "routes":
+            for route in create_app(load_settings(os.environ)).routes:
+                access = "public" if route.config.get("public") else "token"
+                handler = route.callback
+                name = f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
+                print(f"{route.method:7} {route.rule:36} {access:7} {name}")
+        # {% if cookiecutter.database == "sqlite" %}
+        case "migrate":
+            database = Database(load_settings(os.environ))
+            if arguments.new:
+                database.new_migration(arguments.new)
+            else:
+                database.migrate()
+        # {% endif %}
+
+
+def checked() -> tuple[Settings, Bottle]:
+    """Return the settings and the application if the service can start with them.
+
+    Raises BootError with all that is wrong. A wrong setting is reported once: what follows
+    from it is not, because its default stood in for it.
+    """
+    settings, problems = read_settings(os.environ)
+    wrong = {problem.setting for problem in problems} - {""}
+    more: list[Problem] = server.problems(settings)
+    # {% if cookiecutter.database == "sqlite" %}
+    more += Database(settings).problems()
+    # {% endif %}
+    try:
+        app = create_app(settings)
+    except BootError as error:
+        more += error.problems
+    problems += [problem for problem in more if problem.setting not in wrong]
+    if problems:
+        raise BootError(problems)
+    return settings, app
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The composition root: the one place that knows every part of the service."""
+
+from datetime import UTC, datetime
+
+from bottle import Bottle
+
+# {% if cookiecutter.database == "sqlite" %}
+from .database import Database
+# {% endif %}
+from .environment import BootError, Problem
+from .routes import add_routes
+from .settings import STATIC_DIRECTORY, VIEWS_DIRECTORY, Settings
+from .telemetry.access import AccessLog
+from .web.application import new_application
+# {% if cookiecutter.database == "sqlite" %}
+from .web.handlers import PerRequest
+# {% endif %}
+from .web.problems import ProblemPages
+from .web.static import StaticFiles
+from .web.views import Views
+
+SERVICE = "{{ cookiecutter.project_slug }}"
+
+
+def create_app(settings: Settings) -> Bottle:
+    """Return the service as a WSGI application that depends on nothing but these settings.
+
+    Raises BootError when it could not do its work with them.
+    """
+    views = Views(
+        VIEWS_DIRECTORY,
+        service="{{ cookiecutter.project_name }}",
+        description="{{ cookiecutter.description }}",
+    )
+    static_files = StaticFiles(STATIC_DIRECTORY)
+    # {% if cookiecutter.database == "sqlite" %}
+    database = Database(settings)
+    # {% endif %}
+    app = new_application(
+        add_routes,
+        # What a handler gets when a parameter of it has this name.
+        resources={
+            "views": views,
+            "static_files": static_files,
+            "clock": lambda: datetime.now(UTC),
+            # {% if cookiecutter.database == "sqlite" %}
+            "session": PerRequest(database.session, database.close),
+            "checks": {"database": database.ping},
+            # {% else %}
+            "checks": {},
+            # {% endif %}
+        },
+        caller_name=settings.api_tokens.name_of,
+        pages=ProblemPages(views),
+        record=AccessLog(settings, SERVICE),
+        trusted_proxies=settings.trusted_proxies,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    problems = [
+        Problem("", "cannot be read by this user; `chmod -R a+rX` gives it the right", str(path))
+        for path in static_files.unreadable()
+    ]
+    guarded = [route for route in app.routes if not route.config.get("public")]
+    if guarded and not settings.api_tokens.pairs:
+        example = 'python3 -c "import secrets; print(\'me:\' + secrets.token_urlsafe(32))"'
+        reason = f"{len(guarded)} routes ask for a token and there is none; {example} makes one"
+        problems.append(Problem("API_TOKENS", reason))
+    if problems:
+        raise BootError(problems)
+    return app

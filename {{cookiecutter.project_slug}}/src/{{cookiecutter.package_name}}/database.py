@@ -1,0 +1,104 @@
+"""The database: one engine for the process, one transaction for a request."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from . import migrations
+from .environment import Problem
+from .models import Base
+from .settings import Settings
+
+READ_METHODS = frozenset({"GET", "HEAD"})
+
+
+class Database:
+    """SQLite through SQLAlchemy.
+
+    A request that may write takes the write lock when its transaction begins and waits for it
+    as long as the busy timeout. Left to itself SQLite takes it at the first write, and fails at
+    once if another connection wrote since the first read
+    (https://www.sqlite.org/isolation.html, SQLITE_BUSY_SNAPSHOT).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        url = make_url(settings.database_url.reveal())
+        self.path = Path(url.database or "")
+        self._busy_timeout = min(5.0, settings.request_deadline / 2)
+        self._reading = create_engine(
+            url,
+            pool_size=settings.web_threads,
+            max_overflow=0,
+            pool_timeout=settings.request_deadline,
+            connect_args={"timeout": self._busy_timeout},
+        )
+        self._writing = self._reading.execution_options(begin="IMMEDIATE")
+        event.listen(self._reading, "connect", _configure)
+        event.listen(self._reading, "begin", _begin)
+
+    @contextmanager
+    def session(self, method: str) -> Iterator[Session]:
+        """Give a session in a transaction: committed at the end, rolled back on an error."""
+        engine = self._reading if method in READ_METHODS else self._writing
+        with Session(engine) as session, session.begin():
+            yield session
+
+    def ping(self) -> None:
+        """Ask the database for an answer. Raises SQLAlchemyError when it gives none."""
+        with self._reading.connect() as connection:
+            connection.execute(text("SELECT 1 FROM alembic_version"))
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest revision, and the file into write-ahead logging."""
+        with self._writing.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
+            migrations.upgrade(connection)
+
+    def new_migration(self, message: str) -> None:
+        """Write a migration for what models.py has and the tables have not."""
+        with self._reading.connect() as connection:
+            migrations.revise(connection, Base.metadata, message)
+
+    def problems(self) -> list[Problem]:
+        """Say why the service cannot work on this database, without creating it.
+
+        A revision that this release does not know is a newer release's: a roll-back keeps
+        the tables, so it is no problem.
+        """
+        command = f"run `python -m {__package__} migrate`"
+        if not self.path.exists():
+            return [Problem("DATABASE_URL", f"there is no database at {self.path}: {command}")]
+        try:
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True)) as db:
+                query = "SELECT version_num FROM alembic_version"
+                current = next((row[0] for row in db.execute(query)), None)
+        except sqlite3.Error as error:
+            reason = f"{self.path} is not migrated ({error}): {command}"
+            return [Problem("DATABASE_URL", reason)]
+        if current is None or current in migrations.revisions()[:-1]:
+            latest = migrations.revisions()[-1]
+            return [Problem("DATABASE_URL", f"is at {current}, {latest} is needed: {command}")]
+        return []
+
+    def close(self) -> None:
+        self._reading.dispose()
+
+
+def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+    # The driver's own BEGIN comes too late and is always deferred: see _begin.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys=ON")
+    # With write-ahead logging a power cut may cost the last commits, never the file.
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin(connection: Connection) -> None:
+    kind = connection.get_execution_options().get("begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {kind}")

@@ -1,0 +1,45 @@
+"""The history of the tables, by Alembic: one file in versions/ for each step, in their order."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, MetaData
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+VERSIONS = Path(__file__).with_name("versions")
+
+
+def revisions() -> list[str]:
+    """Return every revision, oldest first: a revision's name is its file's."""
+    return sorted(path.stem for path in VERSIONS.glob("[0-9]*.py"))
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the steps that the database has not had, each in the connection's transaction."""
+    from alembic import command  # Alembic is slow to import, and the server has no use for it
+
+    command.upgrade(_config(connection), "head")
+    connection.commit()
+
+
+def revise(connection: Connection, metadata: MetaData, message: str) -> None:
+    """Write the next step: from the tables there are to those of the metadata."""
+    from alembic import command
+
+    number = len(revisions()) + 1
+    name = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")
+    config = _config(connection, metadata)
+    command.revision(config, message, autogenerate=True, rev_id=f"{number:04}_{name}")
+
+
+def _config(connection: Connection, metadata: MetaData | None = None) -> "Config":
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection, "metadata": metadata})
+    config.set_main_option("script_location", str(VERSIONS.parent).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(rev)s")
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,38 @@
+"""The routing table: every URL of the service, and what answers it.
+
+A route asks for a bearer token unless `public=True`. More options:
+
+    status=201          the status of a success; 204 answers without a body
+    location="/x/{id}"  a Location header, from the fields of what the handler returns
+    raw=True            a plain Bottle handler, with `bottle.request` and all
+
+`<note_id:id>` is a positive integer that fits a database column. Bottle's own filters
+(`:int`, `:path`, `:re:…`) are there too.
+"""
+
+from bottle import Bottle
+
+# {% if cookiecutter.database == "sqlite" %}
+from . import health, notes, pages
+# {% else %}
+from . import greetings, health, pages
+# {% endif %}
+
+
+def add_routes(app: Bottle) -> None:
+    app.route("/", "GET", pages.home, public=True)
+    app.route("/static/<path:path>", "GET", pages.static, public=True)
+
+    app.route("/livez", "GET", health.live, public=True)
+    app.route("/readyz", "GET", health.ready, public=True)
+    app.route("/health", "GET", health.ready, public=True)
+
+    # {% if cookiecutter.database == "sqlite" %}
+    app.route("/api/v1/notes", "GET", notes.index)
+    app.route("/api/v1/notes", "POST", notes.create, status=201, location="/api/v1/notes/{id}")
+    app.route("/api/v1/notes/<note_id:id>", "GET", notes.show)
+    app.route("/api/v1/notes/<note_id:id>", "PUT", notes.replace)
+    app.route("/api/v1/notes/<note_id:id>", "DELETE", notes.delete, status=204)
+    # {% else %}
+    app.route("/api/v1/greetings", "POST", greetings.create)
+    # {% endif %}

@@ -1,0 +1,1 @@
+# {% include "server/" ~ cookiecutter.wsgi_server ~ ".py" %}

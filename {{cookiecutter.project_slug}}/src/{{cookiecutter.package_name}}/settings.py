@@ -1,0 +1,151 @@
+"""The settings of the service: one frozen object, made once at start.
+
+A field's upper-case name is the setting's name. The default given here is production's;
+DEFAULTS holds what other environments start from. Where values come from: environment.py.
+"""
+
+import hmac
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+from msgspec.structs import fields
+
+from .environment import BootError, Environment, Found, Problem, Secret, Sources, read
+
+STATIC_DIRECTORY = Path(__file__).with_name("static")
+VIEWS_DIRECTORY = Path(__file__).with_name("views")
+
+DEFAULTS: dict[Environment, dict[str, str]] = {
+    "production": {},
+    # {% if cookiecutter.database == "sqlite" %}
+    "development": {
+        "LOG_FORMAT": "text",
+        "DATABASE_URL": "sqlite:///{{ cookiecutter.project_slug }}.sqlite3",
+    },
+    "test": {"DATABASE_URL": "sqlite:///test.sqlite3"},
+    # {% else %}
+    "development": {"LOG_FORMAT": "text"},
+    "test": {},
+    # {% endif %}
+}
+
+
+class Bind(Struct, frozen=True):
+    """An address to listen on: `host:port`, `[ipv6]:port` or `unix:/path`."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Bind":
+        if text.startswith("unix:"):
+            if not text.startswith("unix:/"):
+                raise ValueError("must name an absolute path, as unix:/run/service.sock does")
+            return cls(path=text.removeprefix("unix:"))
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", text)
+        if match is None:
+            raise ValueError(f"{text!r} is neither host:port nor unix:/path")
+        host, port = match[1].strip("[]"), int(match[2])
+        if not 0 < port < 65536:
+            raise ValueError(f"port {port} is not between 1 and 65535")
+        return cls(host=host, port=port)
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class ApiTokens(Struct, frozen=True):
+    """Who may call the service: pairs of a caller's name and its bearer token."""
+
+    pairs: tuple[tuple[str, Secret], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "ApiTokens":
+        pairs = []
+        for entry in filter(None, (part.strip() for part in text.split(","))):
+            name, _, token = entry.partition(":")
+            if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+                raise ValueError("each entry must be name:token, the name of A-Z a-z 0-9 . _ -")
+            if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", token):
+                raise ValueError(f"the token of {name!r} is empty or not URL-safe")
+            pairs.append((name, Secret(token)))
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("a name stands there twice")
+        return cls(tuple(pairs))
+
+    def name_of(self, token: str) -> str | None:
+        """Return who holds this token, in a time that does not tell how much of it is right."""
+        found = None
+        for name, secret in self.pairs:
+            if hmac.compare_digest(secret.reveal().encode(), token.encode()):
+                found = name
+        return found
+
+    def too_weak(self) -> list[str]:
+        """Return whose tokens are too short to be unguessable: under 32 characters."""
+        return [name for name, secret in self.pairs if len(secret.reveal()) < 32]
+
+
+# {% if cookiecutter.database == "sqlite" %}
+class DatabaseUrl(Secret):
+    """`sqlite:///relative/path` or `sqlite:////absolute/path`."""
+
+    @classmethod
+    def parse(cls, text: str) -> "DatabaseUrl":
+        if not re.fullmatch(r"sqlite:///[^?#]+", text):
+            raise ValueError("must be sqlite:///relative/path or sqlite:////absolute/path")
+        return cls(text)
+
+
+# {% endif %}
+class Settings(Struct, frozen=True, kw_only=True):
+    app_env: Environment = "production"
+    bind: Bind = Bind(host="127.0.0.1", port=8000)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
+    api_tokens: ApiTokens = ApiTokens()
+    trusted_proxies: Annotated[int, Meta(ge=0, le=8)] = 0
+    max_body_bytes: Annotated[int, Meta(ge=1, le=2**30)] = 2**20
+    request_deadline: Annotated[float, Meta(gt=0, le=20)] = 20.0
+    web_concurrency: Annotated[int, Meta(ge=1, le=64)] = {{ 2 if cookiecutter.wsgi_server != 'waitress' else 1 }}
+    web_threads: Annotated[int, Meta(ge=1, le=256)] = 4
+    # {% if cookiecutter.database == "sqlite" %}
+    database_url: DatabaseUrl = DatabaseUrl("sqlite:////var/lib/{{ cookiecutter.project_slug }}/db.sqlite3")
+    # {% endif %}
+
+
+SECRETS = frozenset({"API_TOKENS"{{ ', "DATABASE_URL"' if cookiecutter.database != 'none' }}})
+
+
+def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Problem]]:
+    """Return the settings and all that is wrong with them; what is wrong has its default."""
+    names = {field.name.upper() for field in fields(Settings)} - {"APP_ENV"}
+    sources = Sources(environ, {*names, "PORT"}, SECRETS, DEFAULTS)
+    if "PORT" in sources and "BIND" not in sources:
+        port, where = sources["PORT"]
+        sources["BIND"] = Found(f"0.0.0.0:{port}", f"PORT, {where}")
+    settings, problems = read(Settings, sources, app_env=sources.environment)
+    if settings.app_env == "production":
+        where = sources["API_TOKENS"].where if "API_TOKENS" in sources else ""
+        problems += [
+            Problem("API_TOKENS", f"the token of {name!r} has fewer than 32 characters", where)
+            for name in settings.api_tokens.too_weak()
+        ]
+    return settings, problems
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings of this process.
+
+    Raises BootError with every problem at once.
+    """
+    settings, problems = read_settings(environ)
+    if problems:
+        raise BootError(problems)
+    return settings

@@ -1,0 +1,93 @@
+"""The access line: one for each request, in the format of the other log lines."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.json import Encoder
+
+from ..settings import Settings
+from .logs import write_line
+
+_NAMES = {
+    "timestamp": "@timestamp",
+    "level": "log.level",
+    "logger": "log.logger",
+    "service": "service.name",
+    "request_id": "http.request.id",
+    "method": "http.request.method",
+    "path": "url.path",
+    "route": "http.route",
+    "status": "http.response.status_code",
+    "sent": "http.response.body.bytes",
+    "duration": "event.duration",
+    "client": "client.ip",
+    "caller": "user.name",
+    "user_agent": "user_agent.original",
+    "error": "error.type",
+}
+
+
+class AccessLine(Struct, rename=_NAMES, omit_defaults=True, kw_only=True):
+    """`duration` is in nanoseconds, as ECS has it. No query: it may hold a secret."""
+
+    timestamp: datetime
+    level: str
+    logger: str
+    message: str
+    service: str
+    request_id: str
+    method: str
+    path: str
+    status: int
+    sent: int
+    duration: int
+    route: str = ""
+    client: str = ""
+    caller: str = ""
+    user_agent: str = ""
+    error: str = ""
+
+
+class AccessLog:
+    """Writes the access line without the detour over `logging`, which costs three times as much."""
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        self._service = service
+        self._encode = Encoder().encode
+        self._json = settings.log_format == "json"
+        self._quiet = settings.log_level in ("WARNING", "ERROR")
+
+    def __call__(self, exchange: Any) -> None:
+        failed = exchange.status >= 500 or exchange.error is not None
+        if self._quiet and not failed:
+            return
+        environ = exchange.environ
+        duration = time.perf_counter_ns() - exchange.started
+        method = environ["REQUEST_METHOD"]
+        path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")[:1024]
+        if not self._json:
+            text = f"{method} {path} {exchange.status} {duration / 1e6:.1f} ms"
+            write_line(f"{time.strftime("%H:%M:%S")} ACCESS  {text}".encode())
+            return
+        route = environ.get("bottle.route")
+        line = AccessLine(
+            timestamp=datetime.now(UTC),
+            level="error" if failed else "info",
+            logger="access",
+            message=f"{method} {path} {exchange.status}",
+            service=self._service,
+            request_id=exchange.request_id,
+            method=method,
+            path=path,
+            status=exchange.status,
+            sent=exchange.sent,
+            duration=duration,
+            route=route.rule if route else "",
+            client=environ.get("REMOTE_ADDR", ""),
+            caller=environ.get("service.caller", ""),
+            user_agent=environ.get("HTTP_USER_AGENT", "")[:256],
+            error=type(exchange.error).__name__ if exchange.error else "",
+        )
+        write_line(self._encode(line))

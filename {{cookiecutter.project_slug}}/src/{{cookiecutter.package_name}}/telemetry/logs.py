@@ -1,0 +1,84 @@
+"""Log lines: JSON, one a line, with the field names of the Elastic Common Schema.
+
+https://www.elastic.co/docs/reference/ecs/ecs-field-reference
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec.json import encode
+
+from ..settings import Settings
+
+
+class LineHandler(logging.Handler):
+    """Writes each record as one line, with one system call, to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            write_line(self.format(record).encode("utf-8", "backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+
+def write_line(line: bytes) -> None:
+    rest = line + b"\n"
+    while rest:
+        rest = rest[os.write(2, rest) :]
+
+
+class JsonFormatter(logging.Formatter):
+    def __init__(self, service: str, request_id: Callable[[], str]) -> None:
+        super().__init__()
+        self._service = service
+        self._request_id = request_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "@timestamp": datetime.fromtimestamp(record.created, UTC),
+            "log.level": record.levelname.lower(),
+            "log.logger": record.name,
+            "message": _printable(record.getMessage()),
+            "service.name": self._service,
+            "process.pid": record.process,
+        }
+        if request_id := self._request_id():
+            line["http.request.id"] = request_id
+        if record.exc_info and (error := record.exc_info[1]):
+            line["error.type"] = type(error).__name__
+            line["error.message"] = _printable(str(error))
+            line["error.stack_trace"] = _printable(self.formatException(record.exc_info))
+        return encode(line).decode()
+
+
+class TextFormatter(logging.Formatter):
+    def __init__(self, request_id: Callable[[], str]) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+        self._request_id = request_id
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record)
+        return f"{line} [{request_id}]" if (request_id := self._request_id()) else line
+
+
+def configure(settings: Settings, service: str, request_id: Callable[[], str]) -> None:
+    """Send the log records of every library through one handler, warnings too."""
+    handler = LineHandler()
+    if settings.log_format == "json":
+        handler.setFormatter(JsonFormatter(service, request_id))
+    else:
+        handler.setFormatter(TextFormatter(request_id))
+    logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
+    logging.captureWarnings(True)
+    # A server's own handlers would write its lines in another form.
+    for name in ("gunicorn.error", "waitress"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+def _printable(text: str) -> str:
+    """Escape what UTF-8 cannot encode: lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,55 @@
+"""The last resort: whatever happens inside, the client gets an answer and the log the reason."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bottle import HTTPError, request, response
+
+from .problems import Environ, Problem, ProblemPages, title
+
+logger = logging.getLogger(__name__)
+
+
+class Errors:
+    """WSGI middleware that turns an exception into an error answer.
+
+    Bottle's own `catchall` would hide the exception from the layers outside, so it is off.
+    SystemExit is caught too: left alone, it makes Gunicorn shut the whole service down.
+    """
+
+    def __init__(self, app: Any, pages: ProblemPages) -> None:
+        self._app = app
+        self._pages = pages
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        try:
+            body: Iterable[bytes] = self._app(environ, start_response)
+            return body
+        except HTTPError as error:
+            return self._answer(environ, start_response, error)
+        except (Exception, SystemExit):
+            logger.exception("request failed")
+            return self._answer(environ, start_response, HTTPError(500))
+
+    def _answer(self, environ: Environ, start_response: Any, error: HTTPError) -> list[bytes]:
+        headers, page = self._pages.render(environ, error)
+        headers += [("Content-Length", str(len(page))), *error.headers.items()]
+        status = f"{error.status_code} {title(error.status_code)}"
+        start_response(status, headers, sys.exc_info())
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [page]
+
+
+def error_handler(pages: ProblemPages) -> Callable[[HTTPError], bytes]:
+    """Return what Bottle calls for its own errors and for those that a handler raised."""
+
+    def handle(error: HTTPError) -> bytes:
+        if error.status_code >= 500 and not isinstance(error, Problem):
+            logger.error("request failed: %s", error.body, exc_info=error.exception)
+        headers, page = pages.render(request.environ, error)
+        for name, value in headers:
+            response.set_header(name, value)
+        return page
+
+    return handle

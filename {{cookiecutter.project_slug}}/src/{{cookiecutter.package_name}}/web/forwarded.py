@@ -1,0 +1,50 @@
+"""Who the client is: its address, scheme and host, told by proxies that are ours."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+from .problems import Environ
+
+FORWARDED = (
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PORT",
+    "HTTP_X_FORWARDED_PREFIX",
+    "HTTP_X_REAL_IP",
+    "HTTP_FORWARDED",
+)
+
+
+class Forwarded:
+    """WSGI middleware that believes the last `hops` proxies and nobody before them.
+
+    Each proxy appends the address it was called from to X-Forwarded-For, so the entry `hops`
+    from the right was written by the outermost proxy of ours. Afterwards the headers are gone:
+    Bottle would take the client's word for them (`request.remote_addr`, `request.url`).
+    """
+
+    def __init__(self, app: Any, hops: int) -> None:
+        self._app = app
+        self._hops = hops
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        told = {name: environ.pop(name, "") for name in FORWARDED}
+        # Servers believe a header here, so the answer is ours alone.
+        environ["wsgi.url_scheme"] = "http"
+        if self._hops:
+            addresses = told["HTTP_X_FORWARDED_FOR"].split(",")
+            if len(addresses) >= self._hops and (address := _address(addresses[-self._hops])):
+                environ["REMOTE_ADDR"] = address
+            if told["HTTP_X_FORWARDED_PROTO"].rpartition(",")[2].strip() == "https":
+                environ["wsgi.url_scheme"] = "https"
+        body: Iterable[bytes] = self._app(environ, start_response)
+        return body
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        return None

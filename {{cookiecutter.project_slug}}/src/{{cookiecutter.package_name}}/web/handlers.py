@@ -1,0 +1,130 @@
+"""Typed handlers: a route's function gets what its parameters name and returns what it means."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, NamedTuple, get_type_hints
+
+import msgspec
+from bottle import HTTPResponse, JSONPlugin, Route, request, response
+
+from . import inputs
+
+
+class PerRequest(NamedTuple):
+    """A resource that is opened for each request: `open(method)` returns a context manager.
+
+    `close` is called once, when the application is closed.
+    """
+
+    open: Callable[[str], AbstractContextManager[Any]]
+    close: Callable[[], None]
+
+
+class RouteError(Exception):
+    """A route that could never work; the message says what to change."""
+
+
+class HandlerPlugin:
+    """Bottle plugin that calls typed handlers.
+
+    A parameter is a wildcard of the route's rule, `body` or `query` (read into its annotated
+    type), or a resource of that name. All of it is decided when the route is prepared at start.
+
+    The result is encoded as JSON before the resources close, so what cannot be encoded is not
+    committed. A handler may return a Bottle HTTPResponse instead.
+    """
+
+    name = "handlers"
+    api = 2
+
+    def __init__(self, resources: Mapping[str, Any]) -> None:
+        self._resources = resources
+        self._plain = JSONPlugin(json_dumps=msgspec.json.encode)
+
+    def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
+        if route.config.get("raw"):
+            plain: Callable[..., Any] = self._plain.apply(callback, route)
+            return plain
+        readers, opened, constants = self._plan(callback, route)
+        reply = _reply(route)
+
+        def handler(**wildcards: Any) -> Any:
+            environ = request.environ
+            values = {name: read(environ) for name, read in readers}
+            if not opened:
+                return reply(callback(**wildcards, **values, **constants))
+            with ExitStack() as stack:
+                method = environ["REQUEST_METHOD"]
+                for name, resource in opened:
+                    values[name] = stack.enter_context(resource.open(method))
+                return reply(callback(**wildcards, **values, **constants))
+
+        return handler
+
+    def close(self) -> None:
+        for resource in self._resources.values():
+            if isinstance(resource, PerRequest):
+                resource.close()
+
+    def _plan(
+        self, callback: Callable[..., Any], route: Route
+    ) -> tuple[list[tuple[str, inputs.Reader]], list[tuple[str, PerRequest]], dict[str, Any]]:
+        """Decide where each parameter comes from. Raises RouteError for one from nowhere."""
+        handler = f"{callback.__module__}.{callback.__qualname__}"
+        wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
+        kinds = get_type_hints(callback)
+        readers, opened, constants = [], [], {}
+        for name in inspect.signature(callback).parameters:
+            if name in wildcards:
+                wildcards.remove(name)
+            elif name in ("body", "query"):
+                if name not in kinds:
+                    raise RouteError(f"{handler}: give the parameter {name!r} a type")
+                read = inputs.json_body if name == "body" else inputs.query
+                readers.append((name, read(kinds[name])))
+            elif name not in self._resources:
+                known = ", ".join(["body", "query", *self._resources])
+                raise RouteError(f"{handler}: nothing is called {name!r}; there are {known}")
+            elif isinstance(self._resources[name], PerRequest):
+                opened.append((name, self._resources[name]))
+            else:
+                constants[name] = self._resources[name]
+        if wildcards:
+            missing = ", ".join(sorted(wildcards))
+            raise RouteError(f"{handler}: add a parameter for the wildcard {missing}")
+        return readers, opened, constants
+
+
+def _reply(route: Route) -> Callable[[Any], Any]:
+    """Return what turns a handler's result into the route's answer."""
+    encode = msgspec.json.Encoder().encode
+    status = route.config.get("status", 200)
+    location = route.config.get("location")
+
+    def reply(result: Any) -> Any:
+        if isinstance(result, HTTPResponse):
+            return result
+        if status == 204:
+            response.status = status
+            return b""
+        if result is None:
+            raise TypeError(f"{route.rule}: the handler returned nothing; status=204 allows that")
+        body = encode(result)
+        response.status = status
+        response.content_type = "application/json"
+        if location:
+            response.set_header("Location", location.format_map(_Fields(result)))
+        return body
+
+    return reply
+
+
+class _Fields(dict[str, Any]):
+    """The attributes of an object, for `str.format_map`."""
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(self._thing, name)

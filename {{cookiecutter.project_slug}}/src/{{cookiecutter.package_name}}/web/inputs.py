@@ -1,0 +1,102 @@
+"""What a client sends, read into the type that a handler asks for."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from .problems import Environ, FieldError, Problem
+
+Reader = Callable[[Environ], Any]
+
+
+def json_body(kind: Any) -> Reader:
+    """Return a reader of a JSON body of that type.
+
+    It raises Problem: 415 for another content type, 400 for what is not JSON, 422 for JSON of
+    another shape.
+    """
+    decoder = msgspec.json.Decoder(kind)
+
+    def read(environ: Environ) -> Any:
+        media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise Problem(415, "The body must be application/json.")
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise _invalid("body", error, kind, lambda: msgspec.json.decode(body)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, f"The body is not JSON: {error}.") from None
+
+    return read
+
+
+def query(kind: Any) -> Reader:
+    """Return a reader of the query string into that type, whose fields are single values.
+
+    It raises Problem: 400 for what is no query string, 422 for a wrong or repeated parameter.
+    """
+
+    def read(environ: Environ) -> Any:
+        try:
+            pairs = parse_qsl(
+                environ.get("QUERY_STRING", ""),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=100,
+            )
+        except ValueError:
+            raise Problem(400, "The query string is not UTF-8 or has too many fields.") from None
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            raise Problem(422, "A query parameter stands there twice.")
+        try:
+            return msgspec.convert(values, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise _invalid("query", error, kind, lambda: values, strict=False) from None
+
+    return read
+
+
+def _invalid(
+    what: str,
+    error: msgspec.ValidationError,
+    kind: Any,
+    values_of: Callable[[], Any],
+    strict: bool = True,
+) -> Problem:
+    """Return a 422 that names every wrong field; msgspec stops at the first."""
+    try:
+        values = values_of()
+    except (msgspec.DecodeError, RecursionError) as broken:
+        return Problem(400, f"The {what} is not JSON: {broken}.")
+    errors = list(_field_errors(kind, values, strict)) or [_field_error("", error)]
+    return Problem(422, f"The {what} is not as it should be.", errors=errors)
+
+
+def _field_errors(kind: Any, values: Any, strict: bool) -> Any:
+    if not isinstance(values, dict) or not isinstance(kind, type(msgspec.Struct)):
+        return
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in known.items():
+        if name not in values:
+            if field.required:
+                yield FieldError(f"/{name}", "is required")
+            continue
+        try:
+            msgspec.convert(values[name], field.type, strict=strict)
+        except msgspec.ValidationError as error:
+            yield _field_error(f"/{name}", error)
+    if kind.__struct_config__.forbid_unknown_fields:
+        for name in values.keys() - known.keys():
+            yield FieldError("/" + name.replace("~", "~0").replace("/", "~1"), "is not known")
+
+
+def _field_error(pointer: str, error: msgspec.ValidationError) -> FieldError:
+    """Split msgspec's message, as in "Expected `int` - at `$[0].id`", into place and reason."""
+    message, _, place = str(error).partition(" - at `$")
+    inner = place.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
+    return FieldError(pointer + inner, message.replace("`", ""))

@@ -1,0 +1,118 @@
+"""The outermost layer: what must be true of every answer, whatever made it."""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from .problems import Environ, Headers
+
+logger = logging.getLogger(__name__)
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+# An id from outside goes into logs and headers, so only a harmless one is taken over.
+_harmless_id = re.compile(r"[A-Za-z0-9._-]{8,64}").fullmatch
+
+# What an answer says of itself if its handler says nothing else.
+# https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers
+DEFAULT_HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+]
+_BY_NAME = [(name.lower(), (name, value)) for name, value in DEFAULT_HEADERS]
+
+
+class Exchange:
+    """One request and what became of it; `error` is what cut a streamed answer off."""
+
+    __slots__ = ("environ", "error", "request_id", "sent", "started", "status")
+
+    def __init__(self, environ: Environ, request_id: str) -> None:
+        self.environ = environ
+        self.request_id = request_id
+        self.started = time.perf_counter_ns()
+        self.status = 0
+        self.sent = 0
+        self.error: BaseException | None = None
+
+
+class Observe:
+    """WSGI middleware: gives each request its id, each answer its headers, each end its record.
+
+    `record` is called once for each exchange, when its last byte was handed to the server.
+    """
+
+    def __init__(self, app: Any, record: Callable[[Exchange], None]) -> None:
+        self._app = app
+        self._record = record
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        own_id = given if _harmless_id(given) else os.urandom(16).hex()
+        environ["service.request_id"] = own_id
+        request_id.set(own_id)
+        exchange = Exchange(environ, own_id)
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            exchange.status = int(status[:3])
+            present = {name.lower() for name, _ in headers}
+            headers = [*headers, ("X-Request-ID", own_id)]
+            headers += [header for name, header in _BY_NAME if name not in present]
+            return start_response(status, headers, exc_info)
+
+        body = self._app(environ, start)
+        if isinstance(body, list):
+            exchange.sent = sum(map(len, body))
+            self._end(exchange)
+            return body
+        return ObservedBody(body, exchange, self._end)
+
+    def _end(self, exchange: Exchange) -> None:
+        self._record(exchange)
+        # What the server logs from here on belongs to no request.
+        request_id.set("")
+
+
+class ObservedBody:
+    """A streamed answer: counted, and recorded when the server closes it."""
+
+    def __init__(
+        self, body: Iterable[bytes], exchange: Exchange, end: Callable[[Exchange], None]
+    ) -> None:
+        self._body = body
+        self._chunks = iter(body)
+        self._exchange = exchange
+        self._end: Callable[[Exchange], None] | None = end
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = next(self._chunks)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._exchange.error = error
+            logger.exception("answer failed half-way")
+            raise
+        self._exchange.sent += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            if self._end:
+                end, self._end = self._end, None
+                end(self._exchange)

@@ -1,0 +1,95 @@
+"""The one form of every error answer: RFC 9457 problem details, or a page for a browser."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from bottle import HTTPError
+from msgspec import Struct
+from msgspec.json import encode
+from msgspec.structs import asdict
+
+from .views import Views
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+
+# What Bottle says in a 404 quotes the path, and its other texts are for developers.
+DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method; the Allow header says which it takes.",
+    500: "The service failed. The request id finds the reason in its log.",
+}
+
+
+class FieldError(Struct):
+    """One wrong place of a request: `pointer` is a JSON Pointer (RFC 6901) or a parameter."""
+
+    pointer: str
+    message: str
+
+
+class ProblemDetails(Struct, omit_defaults=True):
+    """https://www.rfc-editor.org/rfc/rfc9457#section-3.1"""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: Sequence[FieldError] = ()
+
+
+class Problem(HTTPError):  # type: ignore[misc]
+    """An error answer: raise it from anywhere in a handler.
+
+    `detail` is for the client to read, so it must hold nothing of the inside.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[FieldError] = (),
+    ) -> None:
+        super().__init__(status, detail, headers=headers)
+        self.detail = detail
+        self.errors = errors
+
+
+class ProblemPages:
+    """Writes errors down, in the form that the client of a request reads."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    def render(self, environ: Environ, error: HTTPError) -> tuple[Headers, bytes]:
+        """Return the headers that describe the body, and the body."""
+        status = error.status_code
+        details = ProblemDetails(
+            type="about:blank",
+            title=title(status),
+            status=status,
+            detail=getattr(error, "detail", None) or DETAILS.get(status) or title(status),
+            request_id=environ["service.request_id"],
+            errors=getattr(error, "errors", ()),
+        )
+        if wants_page(environ):
+            page = self._views.page("error", **asdict(details))
+            return list(page.headerlist), page.body
+        return [("Content-Type", "application/problem+json")], encode(details)
+
+
+def title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def wants_page(environ: Environ) -> bool:
+    """Whether a person looks at the answer: a browser's Accept header, outside the API."""
+    accept = environ.get("HTTP_ACCEPT", "")
+    return "text/html" in accept and not environ.get("PATH_INFO", "").startswith("/api/")

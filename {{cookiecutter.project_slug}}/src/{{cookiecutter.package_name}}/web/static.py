@@ -1,0 +1,45 @@
+"""Static files, for where no Nginx serves them: correct, and safe to expose."""
+
+import mimetypes
+import os
+from pathlib import Path
+
+from bottle import HTTPResponse, static_file
+
+from .problems import Problem
+
+# The host's own table would make answers differ from machine to machine.
+_TYPES = mimetypes.MimeTypes(filenames=())
+
+
+class StaticFiles:
+    """The files of one directory.
+
+    Bottle's `static_file` follows links out of the directory, calls unknown types text/html and
+    sends ETags that no client can match; these are mended here.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.resolve()
+
+    def unreadable(self) -> list[Path]:
+        """Return the directories and files that this process may not read."""
+        if not os.access(self._directory, os.R_OK | os.X_OK):
+            return [self._directory]
+        return [path for path in self._directory.rglob("*") if not os.access(path, os.R_OK)]
+
+    def serve(self, path: str) -> HTTPResponse:
+        """Return the file as an answer. Raises Problem 404 for all that is no file in here."""
+        file = (self._directory / path).resolve()
+        inside = file.is_relative_to(self._directory) and file.is_file()
+        if not inside or path.endswith("/") or any(p.startswith(".") for p in Path(path).parts):
+            raise Problem(404, "There is no such file.")
+        status = file.stat()
+        kind, encoding = _TYPES.guess_type(file.name)
+        return static_file(
+            str(file.relative_to(self._directory)),
+            root=str(self._directory),
+            mimetype="application/octet-stream" if encoding or not kind else kind,
+            etag=f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
+            headers={"Cache-Control": "no-cache"},
+        )

@@ -1,0 +1,44 @@
+"""HTML pages from the SimpleTemplate files of views/."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bottle import HTTPResponse, SimpleTemplate
+
+# Pages load what lies beside them and nothing else; nobody may frame them.
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Views:
+    """The templates of one directory. `common` is what every page knows.
+
+    Bottle's own `template()` takes any string with a `{` for a template's source, and looks for
+    files in the working directory; here a view is a file of the directory, read once.
+    """
+
+    def __init__(self, directory: Path, **common: Any) -> None:
+        self._directory = directory
+        self._common = common
+        self._template = cache(self._load)
+
+    def _load(self, name: str) -> SimpleTemplate:
+        source = (self._directory / f"{name}.tpl").read_text(encoding="utf-8")
+        return SimpleTemplate(source=source, lookup=[str(self._directory)])
+
+    def render(self, name: str, **values: Any) -> str:
+        text: str = self._template(name).render(**self._common, **values)
+        return text
+
+    def page(self, name: str, **values: Any) -> HTTPResponse:
+        """Return the view as an answer. Raises OSError when there is no such view."""
+        return HTTPResponse(
+            self.render(name, **values).encode(),
+            headers={
+                "Content-Type": "text/html; charset=utf-8",
+                "Content-Security-Policy": PAGE_POLICY,
+            },
+        )

@@ -1,0 +1,12 @@
+"""What a WSGI server imports: the only module where something happens at import."""
+
+import os
+
+from .app import SERVICE, create_app
+from .settings import load_settings
+from .telemetry import logs
+from .web.observe import request_id
+
+settings = load_settings(os.environ)
+logs.configure(settings, SERVICE, request_id.get)
+app = create_app(settings)
