@@ -62,8 +62,10 @@ def create_app(settings: Settings) -> Bottle:
     ]
     guarded = [route for route in app.routes if not route.config.get("public")]
     if guarded and not settings.api_tokens.pairs:
-        example = 'python3 -c "import secrets; print(\'me:\' + secrets.token_urlsafe(32))"'
-        reason = f"{len(guarded)} routes ask for a token and there is none; {example} makes one"
+        reason = (
+            f"{len(guarded)} routes ask for a token and there is none; set it to NAME:TOKEN, "
+            "with a token from `openssl rand -hex 32`"
+        )
         problems.append(Problem("API_TOKENS", reason))
     if problems:
         raise BootError(problems)

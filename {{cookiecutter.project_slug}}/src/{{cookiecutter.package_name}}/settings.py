@@ -18,6 +18,10 @@ from .environment import BootError, Environment, Found, Problem, Secret, Sources
 STATIC_DIRECTORY = Path(__file__).with_name("static")
 VIEWS_DIRECTORY = Path(__file__).with_name("views")
 
+# {% if cookiecutter.database == "sqlite" %}
+PRODUCTION_DATABASE = "sqlite:////var/lib/{{ cookiecutter.project_slug }}/db.sqlite3"
+# {% endif %}
+
 DEFAULTS: dict[Environment, dict[str, str]] = {
     "production": {},
     # {% if cookiecutter.database == "sqlite" %}
@@ -116,7 +120,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = {{ 2 if cookiecutter.wsgi_server != 'waitress' else 1 }}
     web_threads: Annotated[int, Meta(ge=1, le=256)] = 4
     # {% if cookiecutter.database == "sqlite" %}
-    database_url: DatabaseUrl = DatabaseUrl("sqlite:////var/lib/{{ cookiecutter.project_slug }}/db.sqlite3")
+    database_url: DatabaseUrl = DatabaseUrl(PRODUCTION_DATABASE)
     # {% endif %}
 
 

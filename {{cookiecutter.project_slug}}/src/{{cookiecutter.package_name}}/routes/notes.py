@@ -29,9 +29,7 @@ def show(note_id: int, session: Session) -> Note:
     return Note.of(_find(session, note_id))
 
 
-def replace(
-    note_id: int, body: NewNote, session: Session, clock: Callable[[], datetime]
-) -> Note:
+def replace(note_id: int, body: NewNote, session: Session, clock: Callable[[], datetime]) -> Note:
     row = _find(session, note_id)
     row.title, row.body, row.updated_at = body.title, body.body, clock()
     return Note.of(row)

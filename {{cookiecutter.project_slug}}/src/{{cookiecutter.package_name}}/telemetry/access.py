@@ -69,7 +69,7 @@ class AccessLog:
         path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")[:1024]
         if not self._json:
             text = f"{method} {path} {exchange.status} {duration / 1e6:.1f} ms"
-            write_line(f"{time.strftime("%H:%M:%S")} ACCESS  {text}".encode())
+            write_line(f"{time.strftime('%H:%M:%S')} ACCESS  {text}".encode())
             return
         route = environ.get("bottle.route")
         line = AccessLine(

@@ -30,7 +30,8 @@ def new_application(
     A request passes: observe, errors, forwarded, hygiene, Bottle's routing, bearer, handler.
     Raises BootError for routes that could never work.
     """
-    app = Bottle(catchall=False)
+    app = Bottle()
+    app.catchall = False
     app.uninstall(True)
     app.install(BearerPlugin(caller_name))
     app.install(HandlerPlugin(resources))
@@ -46,10 +47,10 @@ def new_application(
             problems.append(Problem("", str(error), f"{route.method} {route.rule}"))
     if problems:
         raise BootError(problems)
-    wsgi = Hygiene(app.wsgi, max_body_bytes)
-    wsgi = Forwarded(wsgi, trusted_proxies)
-    wsgi = Errors(wsgi, pages)
-    app.wsgi = Observe(wsgi, record)
+    hygiene = Hygiene(app.wsgi, max_body_bytes)
+    forwarded = Forwarded(hygiene, trusted_proxies)
+    errors = Errors(forwarded, pages)
+    app.wsgi = Observe(errors, record)
     return app
 
 

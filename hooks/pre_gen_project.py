@@ -1,0 +1,67 @@
+"""Check the answers: all their problems in one block, before a file is written."""
+
+import json
+import keyword
+import re
+import sys
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+
+# What the generated tests or the service itself import under these names.
+TAKEN = {
+    "alembic", "bottle", "dotenv", "gunicorn", "mako", "msgspec", "mypy", "pytest", "ruff",
+    "sqlalchemy", "tests", "waitress", "watchfiles", "webob", "webtest",
+}  # fmt: skip
+
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+def problems(answers):
+    """Return what is wrong with the answers, a sentence each."""
+    for name in ("project_name", "description", "author_name"):
+        text = answers[name]
+        if not text.strip():
+            yield f"{name} must not be empty"
+        if any(ord(sign) < 32 or 126 < ord(sign) < 160 or sign in '"\\' for sign in text):
+            yield f'{name} must not hold ", \\ or control characters: {text!r}'
+    slug, package = answers["project_slug"], answers["package_name"]
+    if not re.fullmatch(r"[a-z][a-z0-9-]{1,38}", slug) or slug.endswith("-"):
+        yield (
+            "project_slug must be 2 to 39 lower-case letters, digits and -, "
+            f"begin with a letter and not end with -: {slug!r}"
+        )
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", package):
+        yield f"package_name must be lower-case letters, digits and _: {package!r}"
+    elif keyword.iskeyword(package) or package in sys.stdlib_module_names | TAKEN:
+        yield f"package_name must not be Python's or a library's own: {package!r}"
+    domain = answers["domain_name"]
+    if len(domain) > 253 or not re.fullmatch(rf"({LABEL}\.)+{LABEL}", domain):
+        yield f"domain_name must be a host name like api.example.com: {domain!r}"
+    email = answers["author_email"]
+    if not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", email):
+        yield f"author_email must be an e-mail address: {email!r}"
+
+
+def too_old(release):
+    return tuple(map(int, re.findall(r"\d+", release)[:3])) < (2, 7, 1)
+
+
+def remove_parents():
+    """Remove the directories that a slug with slashes made beside the project's own."""
+    project = Path.cwd()
+    with suppress(OSError):
+        for directory in [project, *project.parents]:
+            directory.rmdir()
+
+
+if __name__ == "__main__":
+    found = list(problems(ANSWERS))
+    if too_old(version("cookiecutter")):
+        found = [f"cookiecutter {version('cookiecutter')} is too old: 2.7.1 or later is needed"]
+    if found:
+        if "/" in ANSWERS["project_slug"]:
+            remove_parents()
+        sys.exit("\n  ".join(["ERROR: nothing was generated.", *found]))

@@ -1,0 +1,117 @@
+"""Pin the generated project's requirements, with hashes, for every combination of answers.
+
+The source is the generated pyproject.toml. All of its dependencies are resolved together first,
+so that the combinations agree on versions; then each combination's own lock is compiled, and
+what only some of them have is put between conditions. Needs `uv` and a package index.
+"""
+
+import itertools
+import json
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).parents[1]
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
+AXES = ("wsgi_server", "database")
+COMPILE = [
+    "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
+    "--generate-hashes", "--no-annotate", "--no-header",
+]  # fmt: skip
+
+Combination = tuple[str, ...]
+
+
+def main() -> None:
+    choices = json.loads((TEMPLATE / "cookiecutter.json").read_text())
+    combinations = list(itertools.product(*(choices[axis] for axis in AXES)))
+    with tempfile.TemporaryDirectory() as directory:
+        projects = {c: generate(c, Path(directory)) for c in combinations}
+        constraints = Path(directory, "constraints.txt")
+        constraints.write_text(resolve_all(list(projects.values())))
+        for name, arguments in (
+            ("requirements.txt", ["pyproject.toml"]),
+            ("requirements-dev.txt", ["--group", "dev"]),
+        ):
+            locks = {
+                combination: run([*COMPILE, *arguments, "-c", str(constraints)], project)
+                for combination, project in projects.items()
+            }
+            (PROJECT / name).write_text(merge(locks, choices))
+
+
+def generate(combination: Combination, directory: Path) -> Path:
+    answers = dict(zip(AXES, combination, strict=True))
+    config = {"replay_dir": str(directory / "replay"), "cookiecutters_dir": str(directory)}
+    target = directory / "-".join(combination)
+    made = cookiecutter(
+        str(TEMPLATE), no_input=True, extra_context=answers, output_dir=str(target),
+        default_config=config,
+    )  # fmt: skip
+    return Path(made)
+
+
+def run(command: list[str], directory: Path) -> str:
+    done = subprocess.run(command, cwd=directory, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
+
+
+def resolve_all(projects: list[Path]) -> str:
+    """Return one resolution of everything that any of the projects depends on."""
+    wanted: set[str] = set()
+    for project in projects:
+        metadata = tomllib.loads((project / "pyproject.toml").read_text())
+        wanted.update(metadata["project"]["dependencies"], metadata["dependency-groups"]["dev"])
+    source = projects[0].parent / "all.in"
+    source.write_text("\n".join(sorted(wanted)))
+    plain = [word for word in COMPILE if word != "--generate-hashes"]
+    return run([*plain, str(source)], source.parent)
+
+
+def merge(locks: dict[Combination, str], choices: dict[str, list[str]]) -> str:
+    """Return one template of all the locks: each entry where its combinations ask for it."""
+    wanted_by: dict[str, set[Combination]] = {}
+    for combination, lock in locks.items():
+        for entry in entries(lock):
+            wanted_by.setdefault(entry, set()).add(combination)
+    lines: list[str] = []
+    in_order = sorted(wanted_by, key=lambda entry: (entry.partition("==")[0], entry))
+    by_condition = itertools.groupby(
+        in_order, key=lambda entry: condition(wanted_by[entry], choices)
+    )
+    for test, group in by_condition:
+        block = "".join(group)
+        lines.append(f"# {{% if {test} %}}\n{block}# {{% endif %}}\n" if test else block)
+    return "".join(lines)
+
+
+def entries(lock: str) -> list[str]:
+    """Split a lock into its requirements, each with its lines of hashes."""
+    found: list[str] = []
+    for line in lock.splitlines(keepends=True):
+        if line.startswith(" "):
+            found[-1] += line
+        else:
+            found.append(line)
+    return found
+
+
+def condition(combinations: set[Combination], choices: dict[str, list[str]]) -> str:
+    """Return the Jinja test that is true for these combinations, empty if it is always."""
+    values = [sorted({c[i] for c in combinations}) for i in range(len(AXES))]
+    if set(itertools.product(*values)) != combinations:
+        raise SystemExit(f"ERROR: no simple condition means {sorted(combinations)}")
+    tests = []
+    for axis, wanted in zip(AXES, values, strict=True):
+        if len(wanted) == 1 < len(choices[axis]):
+            tests.append(f"cookiecutter.{axis} == {wanted[0]!r}")
+        elif len(wanted) < len(choices[axis]):
+            tests.append(f"cookiecutter.{axis} in {wanted!r}")
+    return " and ".join(tests)
+
+
+if __name__ == "__main__":
+    main()

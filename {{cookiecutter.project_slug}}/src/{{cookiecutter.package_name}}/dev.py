@@ -1,0 +1,104 @@
+"""Serve in development: `make run`.
+
+The whole `serve` process is restarted when a source, a view or a settings file changes, which
+works alike for every server.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from watchfiles import Change, watch
+
+from .settings import Settings, read_settings
+
+PYTHON = [sys.executable, "-m", str(__package__)]
+# {% if cookiecutter.database == "sqlite" %}
+EXAMPLE = "/api/v1/notes", '{"title": "Hello"}'
+# {% else %}
+EXAMPLE = "/api/v1/greetings", '{"name": "World"}'
+# {% endif %}
+
+
+def main() -> None:
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    make_token()
+    server = start()
+    greet(server)
+    for _ in watch(".", watch_filter=is_source, stop_event=stopping):
+        stop(server)
+        server = start()
+    stop(server)
+
+
+def is_source(_change: Change, path: str) -> bool:
+    name = Path(path).name
+    return name.endswith((".py", ".tpl")) or name == ".env" or name.startswith(".env.")
+
+
+def make_token() -> None:
+    """Give a fresh checkout a token of its own, in a file that Git ignores."""
+    settings, problems = read_settings(os.environ)
+    if settings.api_tokens.pairs or any(problem.setting == "API_TOKENS" for problem in problems):
+        return
+    file = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(file, "w") as env:
+        env.write(f"\nAPI_TOKENS=dev:{secrets.token_urlsafe(32)}\n")
+
+
+def start() -> subprocess.Popen[bytes]:
+    # {% if cookiecutter.database == "sqlite" %}
+    subprocess.run([*PYTHON, "migrate"], check=False)  # `serve` tells what is wrong
+    # {% endif %}
+    # In a session of its own, so that Ctrl-C reaches it through us alone and it can finish.
+    return subprocess.Popen([*PYTHON, "serve"], start_new_session=True)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def greet(server: subprocess.Popen[bytes]) -> None:
+    """Wait until the service answers, and show how to call it."""
+    settings, _ = read_settings(os.environ)
+    url = f"http://{settings.bind}"
+    while server.poll() is None and not settings.bind.path:
+        try:
+            urllib.request.urlopen(f"{url}/livez", timeout=1)  # noqa: S310
+            break
+        except OSError:
+            time.sleep(0.05)
+    else:
+        return
+    print(hint(settings, url), flush=True)
+
+
+def hint(settings: Settings, url: str) -> str:
+    name, token = settings.api_tokens.pairs[0]
+    path, body = EXAMPLE
+    return f"""
+  {url}/
+  token of {name!r}: {token.reveal()}
+
+  curl -H 'Authorization: Bearer {token.reveal()}' -H 'Content-Type: application/json' \\
+       -d '{body}' {url}{path}
+
+  Ctrl-C ends it.
+"""
+
+
+if __name__ == "__main__":
+    main()

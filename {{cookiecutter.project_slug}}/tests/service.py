@@ -1,0 +1,182 @@
+"""The service under test: made in this process, or started as its users start it."""
+
+import contextlib
+import http.client
+import os
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bottle import Bottle
+
+from {{ cookiecutter.package_name }}.app import create_app
+# {% if cookiecutter.database == "sqlite" %}
+from {{ cookiecutter.package_name }}.database import Database
+# {% endif %}
+from {{ cookiecutter.package_name }}.settings import load_settings
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "{{ cookiecutter.package_name }}"]
+TOKEN = secrets.token_urlsafe(32)
+
+
+def environ_in(directory: Path) -> dict[str, str]:
+    """Return the settings of a service that can start, with its files in the directory."""
+    return {
+        "APP_ENV": "test",
+        "API_TOKENS": f"tester:{TOKEN}",
+        # {% if cookiecutter.database == "sqlite" %}
+        "DATABASE_URL": f"sqlite:///{directory}/test.sqlite3",
+        # {% endif %}
+        "TRUSTED_PROXIES": "1",
+    }
+# {% if cookiecutter.database == "sqlite" %}
+
+
+def migrate(environ: dict[str, str]) -> None:
+    database = Database(load_settings(environ))
+    database.migrate()
+    database.close()
+# {% endif %}
+
+
+@contextlib.contextmanager
+def application(environ: dict[str, str]) -> Iterator[Bottle]:
+    app = create_app(load_settings(environ))
+    yield app
+    app.close()
+
+
+def command(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `python -m {{ cookiecutter.package_name }} …` in that environment and nothing of ours."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=_process_environ(environ),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
+def _process_environ(environ: dict[str, str]) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), **environ}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Service:
+    """`serve` as a process of its own; `lines` of its log are kept in a file."""
+
+    def __init__(self, environ: dict[str, str], address: str, log: Path) -> None:
+        self.address = address
+        self._log = log
+        bind = address if address.startswith("unix:") else urlsplit(address).netloc
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [*COMMAND, "serve"], env=_process_environ({**environ, "BIND": bind}), stderr=stderr
+            )
+
+    def wait_until_ready(self) -> None:
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends and self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                connection = connect(self.address)
+                connection.request("GET", "/livez")
+                if connection.getresponse().status == 200:
+                    connection.close()
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"the service did not start:\n{self.log()}")
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end and return its exit status; kill it if it has not after 20 seconds."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout=20)
+        finally:
+            self.process.kill()
+
+
+@contextlib.contextmanager
+def started(environ: dict[str, str], address: str, log: Path) -> Iterator[Service]:
+    service = Service(environ, address, log)
+    try:
+        service.wait_until_ready()
+        yield service
+    finally:
+        service.stop()
+
+
+def connect(address: str, timeout: float = 20) -> http.client.HTTPConnection:
+    """Return a connection to `http://host:port`, `https://host:port` or `unix:/path`."""
+    if address.startswith("unix:"):
+        connection = http.client.HTTPConnection("localhost", timeout=timeout)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(timeout)
+        try:
+            connection.sock.connect(address.removeprefix("unix:"))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+    url = urlsplit(address)
+    if url.scheme == "https":
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(url.netloc, timeout=timeout, context=context)
+    return http.client.HTTPConnection(url.netloc, timeout=timeout)
+
+
+class Forwarder:
+    """A WSGI application that passes each request on to a server, so that WebTest can talk to it."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        headers = {
+            name.removeprefix("HTTP_").replace("_", "-"): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_") and name != "HTTP_HOST"
+        }
+        headers |= {
+            name.replace("_", "-"): environ[name]
+            for name in ("CONTENT_TYPE", "CONTENT_LENGTH")
+            if environ.get(name)
+        }
+        path = environ["PATH_INFO"].encode("latin-1")
+        target = "".join(chr(b) if b in SAFE else f"%{b:02X}" for b in path)
+        if environ["QUERY_STRING"]:
+            target += f"?{environ['QUERY_STRING']}"
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        connection = connect(self._address)
+        try:
+            connection.request(environ["REQUEST_METHOD"], target, body or None, headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        own = [(n, v) for n, v in response.getheaders() if n.lower() not in HOP_BY_HOP]
+        start_response(f"{response.status} {response.reason or '-'}", own)
+        return [content]
+
+
+SAFE = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@!$&'()*+,;="
+)
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "server", "date"})
