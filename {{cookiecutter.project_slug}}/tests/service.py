@@ -55,22 +55,6 @@ def application(environ: dict[str, str]) -> Iterator[Bottle]:
     app.close()
 
 
-def command(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `python -m {{ cookiecutter.package_name }} …` in that environment and nothing of ours."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=_process_environ(environ),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-
-
-def _process_environ(environ: dict[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), **environ}
-
-
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
@@ -78,15 +62,40 @@ def free_port() -> int:
 
 
 class Service:
-    """`serve` as a process of its own; `lines` of its log are kept in a file."""
+    """`serve` as a process of its own, with its log in a file.
 
-    def __init__(self, environ: dict[str, str], address: str, log: Path) -> None:
+    `inherited` is a listening socket to hand over, as systemd does (sd_listen_fds(3)).
+    """
+
+    def __init__(
+        self,
+        environ: dict[str, str],
+        address: str,
+        log: Path,
+        inherited: socket.socket | None = None,
+    ) -> None:
         self.address = address
         self._log = log
         bind = address if address.startswith("unix:") else urlsplit(address).netloc
+        serve = [*COMMAND, "serve"]
+        if inherited:
+            hand_over = (
+                f"import os, sys; os.dup2({inherited.fileno()}, 3); "
+                "os.environ |= {'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())}; "
+                "os.execv(sys.argv[1], sys.argv[1:])"
+            )
+            serve = [sys.executable, "-c", hand_over, *serve]
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [*COMMAND, "serve"], env=_process_environ({**environ, "BIND": bind}), stderr=stderr
+                serve,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PYTHONPATH": str(ROOT / "src"),
+                    **environ,
+                    "BIND": bind,
+                },
+                stderr=stderr,
+                pass_fds=[inherited.fileno()] if inherited else [],
             )
 
     def wait_until_ready(self) -> None:
@@ -166,7 +175,9 @@ class Forwarder:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         connection = connect(self._address)
         try:
-            connection.request(environ["REQUEST_METHOD"], target, body or None, headers)
+            # A server may answer before it has read a body that it does not want.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(environ["REQUEST_METHOD"], target, body or None, headers)
             response = connection.getresponse()
             content = response.read()
         finally:

@@ -1,0 +1,150 @@
+"""The database: its pragmas, its transactions, its migrations."""
+
+import sqlite3
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+from webtest import TestApp
+
+from {{ cookiecutter.package_name }} import migrations
+from {{ cookiecutter.package_name }}.database import Database
+from {{ cookiecutter.package_name }}.models import Base
+from {{ cookiecutter.package_name }}.settings import load_settings
+
+from .service import TOKEN, application, migrate
+
+
+@pytest.fixture
+def database(environ: dict[str, str]) -> Database:
+    return Database(load_settings(environ))
+
+
+def problems(database: Database) -> str:
+    return " ".join(str(problem) for problem in database.problems())
+
+
+def test_pragmas(database: Database) -> None:
+    expected = {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 5000, "synchronous": 1}
+    with database.session("GET") as session:
+        found = {name: session.scalar(text(f"PRAGMA {name}")) for name in expected}
+    database.close()
+    assert found == expected
+
+
+def test_an_error_rolls_back(database: Database) -> None:
+    with suppress(ZeroDivisionError), database.session("POST") as session:
+        session.execute(text("CREATE TABLE t (a)"))
+        raise ZeroDivisionError
+    with database.session("GET") as session:
+        assert not session.execute(text("SELECT * FROM sqlite_master WHERE name = 't'")).all()
+    database.close()
+
+
+def test_writers_that_read_first_wait_for_each_other(database: Database) -> None:
+    """Without BEGIN IMMEDIATE the second would fail at once: its view is out of date."""
+    with database.session("POST") as session:
+        session.execute(text("CREATE TABLE counter (n)"))
+        session.execute(text("INSERT INTO counter VALUES (0)"))
+    failures = []
+
+    def count() -> None:
+        try:
+            for _ in range(25):
+                with database.session("PUT") as session:
+                    n = session.scalar(text("SELECT n FROM counter"))
+                    session.execute(text("UPDATE counter SET n = :n"), {"n": n + 1})
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.session("GET") as session:
+        assert (failures, session.scalar(text("SELECT n FROM counter"))) == ([], 100)
+    database.close()
+
+
+def test_a_failed_request_leaves_nothing_behind(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with application(environ) as app:
+        client = TestApp(app)
+        client.authorization = ("Bearer", TOKEN)
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "flush", lambda *_: 1 / 0)
+            problem = client.post_json("/api/v1/notes", {"title": "lost"}, status=500)
+        assert problem.content_type == "application/problem+json"
+        assert client.get("/api/v1/notes").json["items"] == []
+
+
+def test_readiness_names_the_database(environ: dict[str, str], tmp_path: Path) -> None:
+    with application(environ) as app:
+        client = TestApp(app)
+        (tmp_path / "test.sqlite3").write_bytes(b"this is no database" * 100)
+        problem = client.get("/readyz", status=503)
+        assert "database" in problem.json["detail"]
+        assert "Retry-After" in problem.headers
+        client.get("/livez", status=200)
+
+
+def test_migrations_make_what_the_models_say(database: Database) -> None:
+    engine = create_engine(f"sqlite:///{database.path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+    assert ScriptDirectory(str(migrations.VERSIONS.parent)).get_heads() == [
+        migrations.revisions()[-1]
+    ]
+
+
+def test_a_migration_can_be_written(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("env.py", "script.py.mako"):
+        (tmp_path / name).write_text((migrations.VERSIONS.parent / name).read_text())
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    first = migrations.revisions()[0]
+    (versions / f"{first}.py").write_text((migrations.VERSIONS / f"{first}.py").read_text())
+    monkeypatch.setattr(migrations, "VERSIONS", versions)
+    database = Database(load_settings(environ))
+    with database.session("POST") as session:
+        session.execute(text("DROP TABLE notes"))
+    database.new_migration("Notes, again!")
+    database.close()
+    (written,) = versions.glob("*notes_again.py")
+    assert "create_table" in written.read_text()
+    assert problems(database).endswith("migrate`")
+
+
+@pytest.mark.parametrize("state", ["absent", "empty", "foreign"])
+def test_a_database_that_is_not_migrated(
+    environ: dict[str, str], database: Database, state: str
+) -> None:
+    if state == "absent":
+        database.path.unlink()
+    else:
+        database.path.write_bytes(b"" if state == "empty" else b"this is no database" * 100)
+    assert problems(database).startswith("DATABASE_URL: ")
+    assert "migrate`" in problems(database)
+    assert database.path.exists() == (state != "absent")
+    if state != "foreign":
+        migrate(environ)
+        assert problems(database) == ""
+
+
+def test_a_newer_database_is_no_problem(database: Database) -> None:
+    """Rolling back to this release keeps the tables of the one after it."""
+    with sqlite3.connect(database.path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999_later'")
+    connection.close()
+    assert problems(database) == ""

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
 from bottle import Bottle
 
@@ -17,7 +18,7 @@ from .telemetry import logs
 from .web.observe import request_id
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="check, then run the server")
@@ -27,9 +28,8 @@ def main() -> None:
     migrate = commands.add_parser("migrate", help="bring the database's tables up to date")
     migrate.add_argument("--new", metavar="MESSAGE", help="write a migration for changed models")
     # {% endif %}
-    arguments = parser.parse_args()
     try:
-        run(arguments)
+        run(parser.parse_args(arguments))
     except BootError as error:
         print(f"{SERVICE} cannot start:", *error.problems, sep="\n  ", file=sys.stderr)
         sys.exit(2)
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
                 access = "public" if route.config.get("public") else "token"
                 handler = route.callback
                 name = f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
-                print(f"{route.method:7} {route.rule:36} {access:7} {name}")
+                print(f"{route.method:7} {route.rule:32} {access:7} {name}")
         # {% if cookiecutter.database == "sqlite" %}
         case "migrate":
             database = Database(load_settings(os.environ))

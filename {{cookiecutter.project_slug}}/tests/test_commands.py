@@ -1,0 +1,87 @@
+"""The command line: what it prints and how it exits."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from {{ cookiecutter.package_name }}.__main__ import main
+
+from .service import COMMAND, ROOT, TOKEN
+
+SERVICE = "{{ cookiecutter.project_slug }}"
+
+
+@pytest.fixture
+def settings(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings that the commands read here, to be changed."""
+    monkeypatch.setattr(os, "environ", environ)
+    return environ
+
+
+def failed(command: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main([command])
+    first, *problems = capsys.readouterr().err.splitlines()
+    assert first == f"{SERVICE} cannot start:"
+    return problems
+
+
+@pytest.mark.usefixtures("settings")
+def test_check(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["check"])
+    assert capsys.readouterr().out.startswith(f"{SERVICE} could start: test, ")
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_everything_wrong_is_named(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    settings |= {"APP_ENV": "production", "API_TOKENS": "", "BIND": "localhost"}
+    # {% if cookiecutter.database == "sqlite" %}
+    settings["DATABASE_URL"] = "sqlite:///absent.sqlite3"
+    # {% endif %}
+    # {% if cookiecutter.wsgi_server == "waitress" %}
+    settings["WEB_CONCURRENCY"] = "2"
+    # {% endif %}
+    assert [problem.split()[0].strip(":") for problem in failed(command, capsys)] == [
+        "BIND",
+        # {% if cookiecutter.wsgi_server == "waitress" %}
+        "WEB_CONCURRENCY",
+        # {% endif %}
+        # {% if cookiecutter.database == "sqlite" %}
+        "DATABASE_URL",
+        # {% endif %}
+        "API_TOKENS",
+    ]
+
+
+def test_a_wrong_setting_is_named_once(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings["API_TOKENS"] = f"tester {TOKEN}"
+    (problem,) = failed("check", capsys)
+    assert TOKEN not in problem
+
+
+@pytest.mark.usefixtures("settings")
+def test_routes(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["routes"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["GET", "/livez", "public", "routes.health.live"] in lines
+    # {% if cookiecutter.database == "sqlite" %}
+    assert ["POST", "/api/v1/notes", "token", "routes.notes.create"] in lines
+    # {% else %}
+    assert ["POST", "/api/v1/greetings", "token", "routes.greetings.create"] in lines
+    # {% endif %}
+
+
+def test_nothing_needs_posix_before_it_serves() -> None:
+    """`check` must work on Windows: no module that only POSIX has is imported for it."""
+    code = (
+        "import sys\n"
+        "for name in ('fcntl', 'grp', 'pwd', 'resource', 'termios'): sys.modules[name] = None\n"
+        f"import {COMMAND[-1]}.__main__"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", check=True)

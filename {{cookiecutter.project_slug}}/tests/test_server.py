@@ -1,0 +1,119 @@
+"""The started server: that it starts, tells the truth in its log, and ends without a loss."""
+
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .service import TOKEN, Service, connect, free_port, started
+
+# {% if cookiecutter.database == "sqlite" %}
+PATH, BODY = "/api/v1/notes", b'{"title": "x"}'
+# {% else %}
+PATH, BODY = "/api/v1/greetings", b'{"name": "x"}'
+# {% endif %}
+
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def service(environ: dict[str, str], tmp_path: Path) -> Iterator[Service]:
+    with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
+        yield service
+
+
+def answer(service: Service, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+    connection = connect(service.address)
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, json.loads(body)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
+    before = time.monotonic()
+    assert service.stop(number) == 0
+    assert time.monotonic() - before < 5
+    assert "Traceback" not in service.log()
+    with pytest.raises(ConnectionRefusedError):
+        connect(service.address).request("GET", "/livez")
+
+
+def test_a_request_in_flight_is_answered(service: Service) -> None:
+    connection = connect(service.address)
+    connection.putrequest("POST", PATH)
+    connection.putheader("Authorization", f"Bearer {TOKEN}")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(BODY)))
+    connection.endheaders(BODY[:5])
+    time.sleep(0.3)
+    stopped = threading.Thread(target=service.stop)
+    stopped.start()
+    time.sleep(1.5)
+    connection.send(BODY[5:])
+    assert connection.getresponse().status in (200, 201)
+    connection.close()
+    stopped.join()
+    assert service.process.returncode == 0
+
+
+def test_every_log_line_is_json(service: Service) -> None:
+    secret = "/livez?token=secret"
+    status, _ = answer(
+        service, secret, {"User-Agent": 'q"\\ caf\xe9', "X-Request-ID": "a-given-id"}
+    )
+    assert status == 200
+    answer(service, "/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
+    service.stop()
+    lines = [json.loads(line) for line in service.log().splitlines()]
+    assert {line["service.name"] for line in lines} == {"{{ cookiecutter.project_slug }}"}
+    (line,) = [line for line in lines if line.get("http.request.id") == "a-given-id"]
+    assert line["http.request.method"] == "GET"
+    assert line["url.path"] == line["http.route"] == "/livez"
+    assert line["http.response.status_code"] == 200
+    assert line["client.ip"] == "127.0.0.1"
+    assert "secret" not in service.log()
+    assert TOKEN not in service.log()
+
+
+def test_the_client_is_whom_our_proxy_names(service: Service) -> None:
+    headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.9", "X-Request-ID": "forwarded-for"}
+    answer(service, "/livez", headers)
+    service.stop()
+    lines = [json.loads(line) for line in service.log().splitlines()]
+    (line,) = [line for line in lines if line.get("http.request.id") == "forwarded-for"]
+    assert line["client.ip"] == "203.0.113.9"
+
+
+def test_systemd_is_told_when_it_answers(environ: dict[str, str], tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(path)
+        channel.settimeout(20)
+        environ["NOTIFY_SOCKET"] = path
+        with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log"):
+            assert channel.recv(100) == b"READY=1"
+
+
+def test_an_inherited_socket_wins(environ: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "held.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        service = Service(environ, f"unix:{tmp_path}/other.sock", tmp_path / "log", listener)
+        service.address = f"unix:{path}"
+        try:
+            service.wait_until_ready()
+        finally:
+            service.stop()
+    assert not (tmp_path / "other.sock").exists()
+    assert path.exists()
