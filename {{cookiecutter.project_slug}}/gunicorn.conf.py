@@ -67,8 +67,14 @@ _formatter = TextFormatter if os.environ.get("LOG_FORMAT") == "text" else JsonFo
 logconfig_dict = {
     "formatters": {"line": {"()": _formatter}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL", "INFO")},
-    "loggers": {"gunicorn.error": {"level": os.environ.get("LOG_LEVEL", "INFO"), "handlers": []}},
+    "root": {"handlers": ["stderr"]},
+    "loggers": {
+        "gunicorn.error": {
+            "handlers": ["stderr"],
+            "level": os.environ.get("LOG_LEVEL", "INFO"),
+            "propagate": False,
+        }
+    },
 }
 
 

@@ -56,7 +56,7 @@ def serve(settings: Settings, app: Bottle) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    logger.info("listening on %s", settings.bind if listener.family else "")
+    logger.info("listening on %s", listener.getsockname())
     if name := os.environ.pop("NOTIFY_SOCKET", ""):
         threading.Thread(target=announce, args=(name, listener), daemon=True).start()
     while not stopping.is_set():

@@ -75,6 +75,7 @@ def test_every_log_line_is_json(service: Service) -> None:
     answer(service, "/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
     service.stop()
     lines = [json.loads(line) for line in service.log().splitlines()]
+    assert any("listening" in line["message"].lower() for line in lines)
     assert {line["service.name"] for line in lines} == {"{{ cookiecutter.project_slug }}"}
     (line,) = [line for line in lines if line.get("http.request.id") == "a-given-id"]
     assert line["http.request.method"] == "GET"

@@ -40,6 +40,8 @@ def main() -> None:
 
 
 def is_source(_change: Change, path: str) -> bool:
+    if ".venv" in Path(path).parts:
+        return False
     name = Path(path).name
     return name.endswith((".py", ".tpl")) or name == ".env" or name.startswith(".env.")
 

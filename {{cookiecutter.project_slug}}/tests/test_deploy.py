@@ -1,0 +1,76 @@
+"""The deploy files agree with the service and with each other."""
+
+import re
+
+import pytest
+
+from {{ cookiecutter.package_name }}.settings import SECRETS, Settings, load_settings
+from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS
+
+from .service import ROOT
+
+SLUG = "{{ cookiecutter.project_slug }}"
+NGINX = (ROOT / "deploy/nginx" / f"{SLUG}.conf").read_text()
+HEADERS = (ROOT / "deploy/nginx" / f"{SLUG}-headers.conf").read_text()
+UNIT = (ROOT / "deploy/systemd" / f"{SLUG}.service").read_text()
+# {% if cookiecutter.wsgi_server == "gunicorn" %}
+SERVER = (ROOT / "gunicorn.conf.py").read_text()
+# {% else %}
+SERVER = (ROOT / "src/{{ cookiecutter.package_name }}/server.py").read_text()
+# {% endif %}
+
+
+def number(pattern: str, text: str) -> float:
+    (found,) = re.findall(pattern, text, re.MULTILINE)
+    return float(found)
+
+
+def test_each_timeout_is_longer_than_the_one_inside() -> None:
+    ladder = [
+        number(r"client_body_timeout (\d+)s;", NGINX),
+        Settings().request_deadline,
+        number(r"proxy_read_timeout (\d+)s;", NGINX),
+        # {% if cookiecutter.wsgi_server == "gunicorn" %}
+        number(r"^graceful_timeout = (\d+)", SERVER),
+        # {% else %}
+        number(r"^GRACE = ([\d.]+)", SERVER),
+        # {% endif %}
+        number(r"^TimeoutStopSec=(\d+)", UNIT),
+    ]
+    assert ladder == sorted(set(ladder))
+
+
+def test_connections_are_kept_longer_than_nginx_uses_them() -> None:
+    kept = number(r"keepalive_timeout (\d+)s;", NGINX)
+    # {% if cookiecutter.wsgi_server == "gunicorn" %}
+    assert kept < number(r"^keepalive = (\d+)", SERVER)
+    # {% else %}
+    assert kept < number(r"channel_timeout=(\d+)", SERVER)
+    # {% endif %}
+
+
+def test_bodies_are_limited_alike() -> None:
+    assert number(r"client_max_body_size (\d+)m;", NGINX) * 2**20 == Settings().max_body_bytes
+
+
+def test_the_unit_loads_every_secret() -> None:
+    assert set(re.findall(r"^LoadCredential=(\w+):", UNIT, re.MULTILINE)) == SECRETS
+    assert set(re.findall(r"^SetCredential=(\w+):$", UNIT, re.MULTILINE)) == SECRETS
+
+
+def test_the_settings_file_is_right() -> None:
+    file = ROOT / "deploy" / f"{SLUG}.env"
+    assert load_settings({"ENV_FILE": str(file)}).trusted_proxies == 1
+    assert f"ENV_FILE=/etc/{SLUG}/{SLUG}.env" in UNIT
+
+
+@pytest.mark.parametrize(("name", "value"), DEFAULT_HEADERS)
+def test_nginx_fills_in_the_header_where_it_is_missing(name: str, value: str) -> None:
+    (variable,) = re.findall(rf"^add_header {name} (\S+) always;$", HEADERS, re.MULTILINE)
+    source = f"$upstream_http_{name.lower().replace('-', '_')}"
+    start = re.escape(f"map {source} {variable} ")
+    (filled,) = re.findall(start + r'\{\n    "" (.+);', NGINX)
+    if name == "Cache-Control":
+        assert f"default {value};" in NGINX
+    else:
+        assert filled == f'"{value}"'
