@@ -2,6 +2,7 @@
 
 import json
 import keyword
+import os
 import re
 import sys
 from contextlib import suppress
@@ -49,12 +50,16 @@ def too_old(release):
     return tuple(map(int, re.findall(r"\d+", release)[:3])) < (2, 7, 1)
 
 
-def remove_parents():
-    """Remove the directories that a slug with slashes made beside the project's own."""
-    project = Path.cwd()
-    with suppress(OSError):
-        for directory in [project, *project.parents]:
-            directory.rmdir()
+def remove_directories(slug):
+    """Remove the directories that Cookiecutter made for a slug with slashes; it removes one."""
+    parts = [part for part in Path(slug).parts if part != "/"]
+    while parts[0] == "..":
+        parts.pop(0)
+    depth = len(Path(os.path.normpath(Path(*parts))).parts)
+    os.chdir(Path.cwd().parents[depth - 1])
+    for count in range(len(parts), 0, -1):
+        with suppress(OSError):
+            Path(*parts[:count]).rmdir()
 
 
 if __name__ == "__main__":
@@ -63,5 +68,5 @@ if __name__ == "__main__":
         found = [f"cookiecutter {version('cookiecutter')} is too old: 2.7.1 or later is needed"]
     if found:
         if "/" in ANSWERS["project_slug"]:
-            remove_parents()
+            remove_directories(ANSWERS["project_slug"])
         sys.exit("\n  ".join(["ERROR: nothing was generated.", *found]))

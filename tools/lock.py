@@ -1,8 +1,9 @@
-"""Pin the generated project's requirements, with hashes, for every combination of answers.
+"""Pin the requirements with hashes: the generated project's for every combination of answers.
 
 The source is the generated pyproject.toml. All of its dependencies are resolved together first,
 so that the combinations agree on versions; then each combination's own lock is compiled, and
-what only some of them have is put between conditions. Needs `uv` and a package index.
+what only some of them have is put between conditions. The template's own tests get one lock
+for everything, so that they can run any of the generated projects. Needs a package index.
 """
 
 import itertools
@@ -31,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         projects = {c: generate(c, Path(directory)) for c in combinations}
         constraints = Path(directory, "constraints.txt")
-        constraints.write_text(resolve_all(list(projects.values())))
+        constraints.write_text(resolve_all(list(projects.values()), Path(directory)))
         for name, arguments in (
             ("requirements.txt", ["pyproject.toml"]),
             ("requirements-dev.txt", ["--group", "dev"]),
@@ -41,6 +42,8 @@ def main() -> None:
                 for combination, project in projects.items()
             }
             (PROJECT / name).write_text(merge(locks, choices))
+        own = ["--group", "dev", str(Path(directory, "all.in"))]
+        (TEMPLATE / "requirements.txt").write_text(run([*COMPILE, *own], TEMPLATE))
 
 
 def generate(combination: Combination, directory: Path) -> Path:
@@ -59,16 +62,16 @@ def run(command: list[str], directory: Path) -> str:
     return done.stdout
 
 
-def resolve_all(projects: list[Path]) -> str:
+def resolve_all(projects: list[Path], directory: Path) -> str:
     """Return one resolution of everything that any of the projects depends on."""
     wanted: set[str] = set()
     for project in projects:
         metadata = tomllib.loads((project / "pyproject.toml").read_text())
         wanted.update(metadata["project"]["dependencies"], metadata["dependency-groups"]["dev"])
-    source = projects[0].parent / "all.in"
+    source = directory / "all.in"
     source.write_text("\n".join(sorted(wanted)))
     plain = [word for word in COMPILE if word != "--generate-hashes"]
-    return run([*plain, str(source)], source.parent)
+    return run([*plain, str(source)], directory)
 
 
 def merge(locks: dict[Combination, str], choices: dict[str, list[str]]) -> str:
@@ -84,7 +87,7 @@ def merge(locks: dict[Combination, str], choices: dict[str, list[str]]) -> str:
     )
     for test, group in by_condition:
         block = "".join(group)
-        lines.append(f"# {{% if {test} %}}\n{block}# {{% endif %}}\n" if test else block)
+        lines.append(f"# <% if {test} %>\n{block}# <% endif %>\n" if test else block)
     return "".join(lines)
 
 

@@ -78,7 +78,7 @@ logconfig_dict = {
 }
 
 
-# {% include "server/notify.py" %}
+# <% include "server/notify.py" %>
 
 
 # Gunicorn would say READY=1 before any worker has loaded the application.

@@ -105,4 +105,4 @@ def _listen(bind: Bind) -> socket.socket:
     return listener
 
 
-# {% include "server/notify.py" %}
+# <% include "server/notify.py" %>

@@ -4,9 +4,9 @@
 `--server https://host:port` runs the cases that use `client`, the same ones, against a server.
 """
 
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 import shutil
-# {% endif %}
+# <% endif %>
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from .service import (
     application,
     environ_in,
     free_port,
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     migrate,
-    # {% endif %}
+    # <% endif %>
     started,
 )
 
@@ -45,7 +45,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"{count} shared cases passed against {server}")
 
 
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database, to be copied: migrating takes longer than a test."""
@@ -54,20 +54,20 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "test.sqlite3"
 
 
-# {% endif %}
+# <% endif %>
 @pytest.fixture
 def environ(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     migrated: Path,
-    # {% endif %}
+    # <% endif %>
 ) -> dict[str, str]:
     """The settings of a service that can start; its files and the working directory are its own."""
     monkeypatch.chdir(tmp_path)
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     shutil.copy(migrated, tmp_path)
-    # {% endif %}
+    # <% endif %>
     return environ_in(tmp_path)
 
 
@@ -80,9 +80,9 @@ def address(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
         return
     directory = tmp_path_factory.mktemp("server")
     environ = environ_in(directory)
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     migrate(environ)
-    # {% endif %}
+    # <% endif %>
     tcp = f"http://127.0.0.1:{free_port()}"
     here = tcp if server == "tcp" else f"unix:{directory}/service.sock"
     with started(environ, here, directory / "log") as service:

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from bottle import Bottle
 
 from {{ cookiecutter.package_name }}.app import create_app
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 from {{ cookiecutter.package_name }}.database import Database
-# {% endif %}
+# <% endif %>
 from {{ cookiecutter.package_name }}.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -33,19 +33,19 @@ def environ_in(directory: Path) -> dict[str, str]:
     return {
         "APP_ENV": "test",
         "API_TOKENS": f"tester:{TOKEN}",
-        # {% if cookiecutter.database == "sqlite" %}
+        # <% if cookiecutter.database == "sqlite" %>
         "DATABASE_URL": f"sqlite:///{directory}/test.sqlite3",
-        # {% endif %}
+        # <% endif %>
         "TRUSTED_PROXIES": "1",
     }
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 
 
 def migrate(environ: dict[str, str]) -> None:
     database = Database(load_settings(environ))
     database.migrate()
     database.close()
-# {% endif %}
+# <% endif %>
 
 
 @contextlib.contextmanager

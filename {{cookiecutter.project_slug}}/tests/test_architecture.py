@@ -16,12 +16,12 @@ FLOORS = [
     ["wsgi", "server"],
     ["app"],
     ["routes"],
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     ["database"],
     ["web", "telemetry", "models", "migrations"],
-    # {% else %}
+    # <% else %>
     ["web", "telemetry", "models"],
-    # {% endif %}
+    # <% endif %>
     ["settings"],
     ["environment"],
 ]

@@ -39,20 +39,20 @@ def test_everything_wrong_is_named(
     settings: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     settings |= {"APP_ENV": "production", "API_TOKENS": "", "BIND": "localhost"}
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     settings["DATABASE_URL"] = "sqlite:///absent.sqlite3"
-    # {% endif %}
-    # {% if cookiecutter.wsgi_server == "waitress" %}
+    # <% endif %>
+    # <% if cookiecutter.wsgi_server == "waitress" %>
     settings["WEB_CONCURRENCY"] = "2"
-    # {% endif %}
+    # <% endif %>
     assert [problem.split()[0].strip(":") for problem in failed(command, capsys)] == [
         "BIND",
-        # {% if cookiecutter.wsgi_server == "waitress" %}
+        # <% if cookiecutter.wsgi_server == "waitress" %>
         "WEB_CONCURRENCY",
-        # {% endif %}
-        # {% if cookiecutter.database == "sqlite" %}
+        # <% endif %>
+        # <% if cookiecutter.database == "sqlite" %>
         "DATABASE_URL",
-        # {% endif %}
+        # <% endif %>
         "API_TOKENS",
     ]
 
@@ -70,11 +70,11 @@ def test_routes(capsys: pytest.CaptureFixture[str]) -> None:
     main(["routes"])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["GET", "/livez", "public", "routes.health.live"] in lines
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     assert ["POST", "/api/v1/notes", "token", "routes.notes.create"] in lines
-    # {% else %}
+    # <% else %>
     assert ["POST", "/api/v1/greetings", "token", "routes.greetings.create"] in lines
-    # {% endif %}
+    # <% endif %>
 
 
 def test_nothing_needs_posix_before_it_serves() -> None:

@@ -13,11 +13,11 @@ SLUG = "{{ cookiecutter.project_slug }}"
 NGINX = (ROOT / "deploy/nginx" / f"{SLUG}.conf").read_text()
 HEADERS = (ROOT / "deploy/nginx" / f"{SLUG}-headers.conf").read_text()
 UNIT = (ROOT / "deploy/systemd" / f"{SLUG}.service").read_text()
-# {% if cookiecutter.wsgi_server == "gunicorn" %}
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
 SERVER = (ROOT / "gunicorn.conf.py").read_text()
-# {% else %}
+# <% else %>
 SERVER = (ROOT / "src/{{ cookiecutter.package_name }}/server.py").read_text()
-# {% endif %}
+# <% endif %>
 
 
 def number(pattern: str, text: str) -> float:
@@ -30,11 +30,11 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
         number(r"client_body_timeout (\d+)s;", NGINX),
         Settings().request_deadline,
         number(r"proxy_read_timeout (\d+)s;", NGINX),
-        # {% if cookiecutter.wsgi_server == "gunicorn" %}
+        # <% if cookiecutter.wsgi_server == "gunicorn" %>
         number(r"^graceful_timeout = (\d+)", SERVER),
-        # {% else %}
+        # <% else %>
         number(r"^GRACE = ([\d.]+)", SERVER),
-        # {% endif %}
+        # <% endif %>
         number(r"^TimeoutStopSec=(\d+)", UNIT),
     ]
     assert ladder == sorted(set(ladder))
@@ -42,11 +42,11 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
 
 def test_connections_are_kept_longer_than_nginx_uses_them() -> None:
     kept = number(r"keepalive_timeout (\d+)s;", NGINX)
-    # {% if cookiecutter.wsgi_server == "gunicorn" %}
+    # <% if cookiecutter.wsgi_server == "gunicorn" %>
     assert kept < number(r"^keepalive = (\d+)", SERVER)
-    # {% else %}
+    # <% else %>
     assert kept < number(r"channel_timeout=(\d+)", SERVER)
-    # {% endif %}
+    # <% endif %>
 
 
 def test_bodies_are_limited_alike() -> None:

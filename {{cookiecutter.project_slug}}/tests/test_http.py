@@ -16,11 +16,11 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 GUARDED = "/api/v1/notes"
-# {% else %}
+# <% else %>
 GUARDED = "/api/v1/greetings"
-# {% endif %}
+# <% endif %>
 
 
 def check_problem(response: Any, status: int) -> None:

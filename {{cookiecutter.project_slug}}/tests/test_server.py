@@ -13,11 +13,11 @@ import pytest
 
 from .service import TOKEN, Service, connect, free_port, started
 
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 PATH, BODY = "/api/v1/notes", b'{"title": "x"}'
-# {% else %}
+# <% else %>
 PATH, BODY = "/api/v1/greetings", b'{"name": "x"}'
-# {% endif %}
+# <% endif %>
 
 
 pytestmark = pytest.mark.live

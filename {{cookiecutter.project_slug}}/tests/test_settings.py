@@ -132,9 +132,9 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         ({"API_TOKENS": f"a:{STRONG},a:{STRONG}"}, "API_TOKENS (environment): a name stands there"),
         ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES (environment): '-1' is wrong: expected int"),
         ({"REQUEST_DEADLINE": "60"}, "REQUEST_DEADLINE (environment): '60' is wrong: expected"),
-        # {% if cookiecutter.database == "sqlite" %}
+        # <% if cookiecutter.database == "sqlite" %>
         ({"DATABASE_URL": "mysql://me:pw@db"}, "DATABASE_URL (environment): must be sqlite:///"),
-        # {% endif %}
+        # <% endif %>
     ],
 )
 def test_a_wrong_setting(environ: dict[str, str], problem: str) -> None:

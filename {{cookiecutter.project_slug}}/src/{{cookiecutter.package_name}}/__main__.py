@@ -9,9 +9,9 @@ from bottle import Bottle
 
 from . import server
 from .app import SERVICE, create_app
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 from .database import Database
-# {% endif %}
+# <% endif %>
 from .environment import BootError, Problem
 from .settings import Settings, load_settings, read_settings
 from .telemetry import logs
@@ -24,10 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands.add_parser("serve", help="check, then run the server")
     commands.add_parser("check", help="say whether the service could start; exit 2 if not")
     commands.add_parser("routes", help="list what answers which URL")
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     migrate = commands.add_parser("migrate", help="bring the database's tables up to date")
     migrate.add_argument("--new", metavar="MESSAGE", help="write a migration for changed models")
-    # {% endif %}
+    # <% endif %>
     try:
         run(parser.parse_args(arguments))
     except BootError as error:
@@ -51,14 +51,14 @@ def run(arguments: argparse.Namespace) -> None:
                 handler = route.callback
                 name = f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
                 print(f"{route.method:7} {route.rule:32} {access:7} {name}")
-        # {% if cookiecutter.database == "sqlite" %}
+        # <% if cookiecutter.database == "sqlite" %>
         case "migrate":
             database = Database(load_settings(os.environ))
             if arguments.new:
                 database.new_migration(arguments.new)
             else:
                 database.migrate()
-        # {% endif %}
+        # <% endif %>
 
 
 def checked() -> tuple[Settings, Bottle]:
@@ -70,9 +70,9 @@ def checked() -> tuple[Settings, Bottle]:
     settings, problems = read_settings(os.environ)
     wrong = {problem.setting for problem in problems} - {""}
     more: list[Problem] = server.problems(settings)
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     more += Database(settings).problems()
-    # {% endif %}
+    # <% endif %>
     try:
         app = create_app(settings)
     except BootError as error:

@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 
 from bottle import Bottle
 
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 from .database import Database
-# {% endif %}
+# <% endif %>
 from .environment import BootError, Problem
 from .routes import add_routes
 from .settings import STATIC_DIRECTORY, VIEWS_DIRECTORY, Settings
 from .telemetry.access import AccessLog
 from .web.application import new_application
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 from .web.handlers import PerRequest
-# {% endif %}
+# <% endif %>
 from .web.problems import ProblemPages
 from .web.static import StaticFiles
 from .web.views import Views
@@ -33,9 +33,9 @@ def create_app(settings: Settings) -> Bottle:
         description="{{ cookiecutter.description }}",
     )
     static_files = StaticFiles(STATIC_DIRECTORY)
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     database = Database(settings)
-    # {% endif %}
+    # <% endif %>
     app = new_application(
         add_routes,
         # What a handler gets when a parameter of it has this name.
@@ -43,12 +43,12 @@ def create_app(settings: Settings) -> Bottle:
             "views": views,
             "static_files": static_files,
             "clock": lambda: datetime.now(UTC),
-            # {% if cookiecutter.database == "sqlite" %}
+            # <% if cookiecutter.database == "sqlite" %>
             "session": PerRequest(database.session, database.close),
             "checks": {"database": database.ping},
-            # {% else %}
+            # <% else %>
             "checks": {},
-            # {% endif %}
+            # <% endif %>
         },
         caller_name=settings.api_tokens.name_of,
         pages=ProblemPages(views),

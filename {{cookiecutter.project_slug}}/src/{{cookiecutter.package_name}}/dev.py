@@ -19,11 +19,11 @@ from watchfiles import Change, watch
 from .settings import Settings, read_settings
 
 PYTHON = [sys.executable, "-m", str(__package__)]
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 EXAMPLE = "/api/v1/notes", '{"title": "Hello"}'
-# {% else %}
+# <% else %>
 EXAMPLE = "/api/v1/greetings", '{"name": "World"}'
-# {% endif %}
+# <% endif %>
 
 
 def main() -> None:
@@ -57,9 +57,9 @@ def make_token() -> None:
 
 
 def start() -> subprocess.Popen[bytes]:
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     subprocess.run([*PYTHON, "migrate"], check=False)  # `serve` tells what is wrong
-    # {% endif %}
+    # <% endif %>
     # In a session of its own, so that Ctrl-C reaches it through us alone and it can finish.
     return subprocess.Popen([*PYTHON, "serve"], start_new_session=True)
 

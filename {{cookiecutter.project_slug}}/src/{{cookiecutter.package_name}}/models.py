@@ -1,6 +1,6 @@
 """The data the routes speak about."""
 
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -74,7 +74,7 @@ class NoteRow(Base):
     body: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
-# {% else %}
+# <% else %>
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -88,4 +88,4 @@ class Name(Struct, forbid_unknown_fields=True):
 
 class Greeting(Struct):
     greeting: str
-# {% endif %}
+# <% endif %>

@@ -1,1 +1,1 @@
-# {% include "server/" ~ cookiecutter.wsgi_server ~ ".py" %}
+# <% include "server/" ~ cookiecutter.wsgi_server ~ ".py" %>

@@ -18,22 +18,22 @@ from .environment import BootError, Environment, Found, Problem, Secret, Sources
 STATIC_DIRECTORY = Path(__file__).with_name("static")
 VIEWS_DIRECTORY = Path(__file__).with_name("views")
 
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 PRODUCTION_DATABASE = "sqlite:////var/lib/{{ cookiecutter.project_slug }}/db.sqlite3"
-# {% endif %}
+# <% endif %>
 
 DEFAULTS: dict[Environment, dict[str, str]] = {
     "production": {},
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     "development": {
         "LOG_FORMAT": "text",
         "DATABASE_URL": "sqlite:///{{ cookiecutter.project_slug }}.sqlite3",
     },
     "test": {"DATABASE_URL": "sqlite:///test.sqlite3"},
-    # {% else %}
+    # <% else %>
     "development": {"LOG_FORMAT": "text"},
     "test": {},
-    # {% endif %}
+    # <% endif %>
 }
 
 
@@ -96,7 +96,7 @@ class ApiTokens(Struct, frozen=True):
         return [name for name, secret in self.pairs if len(secret.reveal()) < 32]
 
 
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 class DatabaseUrl(Secret):
     """`sqlite:///relative/path` or `sqlite:////absolute/path`."""
 
@@ -107,7 +107,7 @@ class DatabaseUrl(Secret):
         return cls(text)
 
 
-# {% endif %}
+# <% endif %>
 class Settings(Struct, frozen=True, kw_only=True):
     app_env: Environment = "production"
     bind: Bind = Bind(host="127.0.0.1", port=8000)
@@ -119,9 +119,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     request_deadline: Annotated[float, Meta(gt=0, le=20)] = 20.0
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = {{ 2 if cookiecutter.wsgi_server != 'waitress' else 1 }}
     web_threads: Annotated[int, Meta(ge=1, le=256)] = 4
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     database_url: DatabaseUrl = DatabaseUrl(PRODUCTION_DATABASE)
-    # {% endif %}
+    # <% endif %>
 
 
 SECRETS = frozenset({"API_TOKENS"{{ ', "DATABASE_URL"' if cookiecutter.database != 'none' }}})

@@ -12,11 +12,11 @@ A route asks for a bearer token unless `public=True`. More options:
 
 from bottle import Bottle
 
-# {% if cookiecutter.database == "sqlite" %}
+# <% if cookiecutter.database == "sqlite" %>
 from . import health, notes, pages
-# {% else %}
+# <% else %>
 from . import greetings, health, pages
-# {% endif %}
+# <% endif %>
 
 
 def add_routes(app: Bottle) -> None:
@@ -27,12 +27,12 @@ def add_routes(app: Bottle) -> None:
     app.route("/readyz", "GET", health.ready, public=True)
     app.route("/health", "GET", health.ready, public=True)
 
-    # {% if cookiecutter.database == "sqlite" %}
+    # <% if cookiecutter.database == "sqlite" %>
     app.route("/api/v1/notes", "GET", notes.index)
     app.route("/api/v1/notes", "POST", notes.create, status=201, location="/api/v1/notes/{id}")
     app.route("/api/v1/notes/<note_id:id>", "GET", notes.show)
     app.route("/api/v1/notes/<note_id:id>", "PUT", notes.replace)
     app.route("/api/v1/notes/<note_id:id>", "DELETE", notes.delete, status=204)
-    # {% else %}
+    # <% else %>
     app.route("/api/v1/greetings", "POST", greetings.create)
-    # {% endif %}
+    # <% endif %>

@@ -1,0 +1,54 @@
+# `make demo` serves a generated service, `make test` proves the template. Both set up what they
+# need; PYTHON names another interpreter than python3 (3.11 or later).
+
+PYTHON ?= python3
+BIN := .venv/bin
+# What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
+PACKAGES := nginx-light openssl systemd
+
+.PHONY: demo new test lint format lock bench packages clean
+
+demo: .venv/ready ## generate the default service under build/ and serve it
+	@rm -rf build/my-service
+	@$(BIN)/cookiecutter --no-input --default-config --output-dir build .
+	@exec $(MAKE) --no-print-directory -C build/my-service run
+
+new: .venv/ready ## answer questions and generate a service: make new TO=directory
+	@$(BIN)/cookiecutter --output-dir "$(or $(TO),.)" .
+
+test: .venv/ready packages ## all tests; with REQUIRE_ALL=1 none may be left out
+	@$(BIN)/pytest
+
+lint: .venv/ready
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: .venv/ready
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: .venv/ready ## resolve the dependencies anew, for every combination of answers
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/lock.py
+
+bench: .venv/ready ## the figures of the README
+	@$(BIN)/python bench/figures.py
+
+packages:
+	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(PACKAGES) 2>&1 \
+		| sed -n 's/^dpkg-query: no packages found matching //p; s/^not-installed //p; s/^config-files //p'); \
+	if command -v apt-get >/dev/null && [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
+		echo "make test: installing the Debian packages" $$missing; \
+		apt-get update -qq && \
+		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ERROR: Python 3.11 or later is needed: make PYTHON=python3.13")'
+	@echo "setting up .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.txt
+	@touch $@
+
+clean:
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,77 @@
+"""The template under test: its answers, their combinations, and how a project is made of them."""
+
+import contextlib
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).parents[1]
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
+CONTEXT = json.loads((TEMPLATE / "cookiecutter.json").read_text())
+PUBLIC = [name for name in CONTEXT if not name.startswith("_")]
+CHOICES = {name: CONTEXT[name] for name in PUBLIC if isinstance(CONTEXT[name], list)}
+
+Answers = dict[str, str]
+
+COMBINATIONS = [
+    Answers(zip(CHOICES, values, strict=True)) for values in itertools.product(*CHOICES.values())
+]
+
+
+def name_of(answers: Answers) -> str:
+    return "-".join(answers.values())
+
+
+def generate(directory: Path, answers: Answers) -> Path:
+    """Make a project in the directory, in this process."""
+    made = cookiecutter(
+        str(TEMPLATE), no_input=True, extra_context=answers, output_dir=str(directory)
+    )
+    return Path(made)
+
+
+def cookiecut(
+    directory: Path, *arguments: str, answers: Answers | None = None, typed: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Cookiecutter as a user does: without questions, or with these lines typed."""
+    given = [f"{name}={value}" for name, value in (answers or {}).items()]
+    quiet = [] if typed is not None else ["--no-input"]
+    return subprocess.run(
+        [sys.executable, "-m", "cookiecutter", *quiet, *arguments, str(TEMPLATE), *given],
+        cwd=directory,
+        input=typed,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def run(*command: str | Path, cwd: Path, **environ: str) -> str:
+    """Run a program that must succeed, and return what it printed."""
+    import os
+
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environ},
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}"
+    return done.stdout
+
+
+@contextlib.contextmanager
+def nothing_written(directory: Path) -> Iterator[None]:
+    before = set(directory.rglob("*"))
+    yield
+    assert set(directory.rglob("*")) == before
