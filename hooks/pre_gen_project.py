@@ -53,7 +53,7 @@ def too_old(release):
 def remove_directories(slug):
     """Remove the directories that Cookiecutter made for a slug with slashes; it removes one."""
     parts = [part for part in Path(slug).parts if part != "/"]
-    while parts[0] == "..":
+    while parts[:1] == [".."]:
         parts.pop(0)
     depth = len(Path(os.path.normpath(Path(*parts))).parts)
     os.chdir(Path.cwd().parents[depth - 1])

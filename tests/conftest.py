@@ -53,7 +53,7 @@ def copied(generated: Generate, tmp_path: Path) -> Generate:
     return copy
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs() -> Callable[..., None]:
     """Leave the test out where a program is missing; with REQUIRE_ALL=1 that is a failure."""
 

@@ -119,7 +119,7 @@ def test_an_old_cookiecutter(tmp_path: Path, release: str, needs: Callable[..., 
         "install",
         "--quiet",
         "--python",
-        old,
+        str(old),
         f"cookiecutter=={release}",
         "setuptools<81",
     ]

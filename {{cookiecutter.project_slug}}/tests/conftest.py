@@ -2,6 +2,7 @@
 
 `pytest` runs everything in this process. `pytest --server tcp`, `--server unix` or
 `--server https://host:port` runs the cases that use `client`, the same ones, against a server.
+A private certificate authority is named by SSL_CERT_FILE.
 """
 
 # <% if cookiecutter.database == "sqlite" %>
@@ -29,7 +30,8 @@ from .service import (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--server", metavar="tcp|unix|URL", help="run the shared cases against it")
-    parser.addoption("--token", help="of the server under --server URL")
+    parser.addoption("--connect", default="", metavar="HOST:PORT", help="where the URL's host is")
+    parser.addoption("--token", help="a caller's token, where the server is not started here")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -93,7 +95,8 @@ def address(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
 def client(request: pytest.FixtureRequest) -> Iterator[TestApp]:
     """A client without a token."""
     if request.config.getoption("--server"):
-        yield TestApp(Forwarder(request.getfixturevalue("address")))
+        address = request.getfixturevalue("address")
+        yield TestApp(Forwarder(address, request.config.getoption("--connect")))
         return
     with application(request.getfixturevalue("environ")) as app:
         yield TestApp(app)

@@ -132,30 +132,38 @@ def started(environ: dict[str, str], address: str, log: Path) -> Iterator[Servic
         service.stop()
 
 
-def connect(address: str, timeout: float = 20) -> http.client.HTTPConnection:
-    """Return a connection to `http://host:port`, `https://host:port` or `unix:/path`."""
+def connect(address: str, to: str = "") -> http.client.HTTPConnection:
+    """Return a connection to `unix:/path`, `http://host:port` or `https://host:port`.
+
+    `to` is a `host:port` to go to in place of the one in the address.
+    """
     if address.startswith("unix:"):
-        connection = http.client.HTTPConnection("localhost", timeout=timeout)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(timeout)
+        channel = socket.socket(socket.AF_UNIX)
         try:
-            connection.sock.connect(address.removeprefix("unix:"))
+            channel.connect(address.removeprefix("unix:"))
         except OSError:
-            connection.close()
+            channel.close()
             raise
-        return connection
-    url = urlsplit(address)
-    if url.scheme == "https":
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(url.netloc, timeout=timeout, context=context)
-    return http.client.HTTPConnection(url.netloc, timeout=timeout)
+        connection = http.client.HTTPConnection("localhost")
+    else:
+        url = urlsplit(address)
+        host, _, port = (to or url.netloc).rpartition(":")
+        channel = socket.create_connection((host, int(port)))
+        connection = http.client.HTTPConnection(url.netloc)
+        if url.scheme == "https":
+            context = ssl.create_default_context()
+            channel = context.wrap_socket(channel, server_hostname=url.hostname)
+    channel.settimeout(20)
+    connection.sock = channel
+    return connection
 
 
 class Forwarder:
     """A WSGI application that passes each request on to a server, so that WebTest can talk to it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, to: str = "") -> None:
         self._address = address
+        self._to = to
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         headers = {
@@ -173,7 +181,7 @@ class Forwarder:
         if environ["QUERY_STRING"]:
             target += f"?{environ['QUERY_STRING']}"
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        connection = connect(self._address)
+        connection = connect(self._address, self._to)
         try:
             # A server may answer before it has read a body that it does not want.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -190,4 +198,4 @@ class Forwarder:
 SAFE = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@!$&'()*+,;="
 )
-HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "server", "date"})
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})

@@ -124,7 +124,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     # <% endif %>
 
 
-SECRETS = frozenset({"API_TOKENS"{{ ', "DATABASE_URL"' if cookiecutter.database != 'none' }}})
+SECRETS = frozenset(
+    {
+        "API_TOKENS",
+        # <% if cookiecutter.database == "sqlite" %>
+        "DATABASE_URL",
+        # <% endif %>
+    }
+)
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Problem]]:

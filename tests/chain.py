@@ -1,0 +1,195 @@
+"""The generated Nginx files on a real Nginx, in front of the started service.
+
+No root is needed: the files are used as they are but for the paths and ports of the host layout,
+which lead to a directory of the test's own.
+"""
+
+import contextlib
+import http.client
+import os
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+DOMAIN = "my-service.example.com"
+MAIN = """
+daemon off;
+{user}
+pid {directory}/nginx.pid;
+error_log {directory}/error.log info;
+worker_processes 1;
+events {{ worker_connections 256; }}
+http {{
+    include /etc/nginx/mime.types;
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    include {directory}/my-service.conf;
+}}
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Chain:
+    """Nginx and the service of one project, both started."""
+
+    def __init__(self, project: Path, directory: Path) -> None:
+        self.project = project
+        self.directory = directory
+        self.http, self.https = free_port(), free_port()
+        self.token = secrets.token_urlsafe(32)
+        self.certificate = directory / "tls" / "fullchain.pem"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(project / "src"),
+            "ENV_FILE": str(project / "deploy" / "my-service.env"),
+            "API_TOKENS": f"chain:{self.token}",
+            "BIND": f"unix:{directory}/service.sock",
+        }
+        if (project / "src/my_service/database.py").exists():
+            self.environ["DATABASE_URL"] = f"sqlite:///{directory}/db.sqlite3"
+        self.service: subprocess.Popen[bytes] | None = None
+
+    def write_files(self) -> None:
+        """Put the Nginx files where the test's paths are, and make a certificate."""
+        here = str(self.directory)
+        moved = {
+            "/etc/nginx/snippets/": f"{here}/",
+            "/etc/my-service/tls/": f"{here}/tls/",
+            "/opt/my-service/current/": f"{self.project}/",
+            "/run/my-service.sock": f"{here}/service.sock",
+            "/var/lib/my-service-acme": f"{here}/acme",
+            "/var/log/nginx/": f"{here}/",
+            "listen 80;": f"listen 127.0.0.1:{self.http};",
+            "listen [::]:80;": "",
+            "listen 443 ssl;": f"listen 127.0.0.1:{self.https} ssl;",
+            "listen [::]:443 ssl;": "",
+        }
+        for source in (self.project / "deploy" / "nginx").iterdir():
+            text = source.read_text()
+            for theirs, ours in moved.items():
+                assert source.name != "my-service.conf" or theirs in text, theirs
+                text = text.replace(theirs, ours)
+            (self.directory / source.name).write_text(text)
+        # As root Nginx would give its workers to a user who may not read the directory.
+        user = "user root;" if os.getuid() == 0 else ""
+        (self.directory / "nginx.conf").write_text(MAIN.format(directory=here, user=user))
+        (self.directory / "tls").mkdir()
+        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+        subject = ["-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
+        files = ["-keyout", f"{here}/tls/privkey.pem", "-out", str(self.certificate)]
+        subprocess.run([*request, *subject, *files], check=True, capture_output=True)
+
+    def nginx(self, *arguments: str) -> list[str]:
+        return [
+            "nginx",
+            *arguments,
+            "-p",
+            str(self.directory),
+            "-c",
+            f"{self.directory}/nginx.conf",
+        ]
+
+    def start_service(self) -> None:
+        command = [sys.executable, "-m", "my_service"]
+        if "DATABASE_URL" in self.environ:
+            subprocess.run([*command, "migrate"], env=self.environ, check=True, capture_output=True)
+        with (self.directory / "service.log").open("ab") as log:
+            self.service = subprocess.Popen([*command, "serve"], env=self.environ, stderr=log)
+        self._wait(lambda: self.get("/livez").status == 200)
+
+    def stop_service(self) -> None:
+        if self.service:
+            end(self.service)
+            self.service = None
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Chain"]:
+        self.write_files()
+        nginx = subprocess.Popen(self.nginx(), stderr=subprocess.DEVNULL)
+        try:
+            self._wait(lambda: self.get("/livez").status == 502)
+            self.start_service()
+            yield self
+        finally:
+            self.stop_service()
+            end(nginx)
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends:
+            with contextlib.suppress(OSError):
+                if condition():
+                    return
+            time.sleep(0.05)
+        log = self.directory / "service.log"
+        raise AssertionError(f"not ready: {log.read_text() if log.exists() else 'Nginx'}")
+
+    def connect(self, newest: str = "TLSv1_3") -> ssl.SSLSocket:
+        """Return a connection to the site over TLS, of this version at most."""
+        tls = ssl.create_default_context(cafile=str(self.certificate))
+        tls.maximum_version = ssl.TLSVersion[newest]
+        channel = socket.create_connection(("127.0.0.1", self.https), timeout=20)
+        try:
+            return tls.wrap_socket(channel, server_hostname=DOMAIN)
+        except OSError:
+            channel.close()
+            raise
+
+    def tls_version(self, newest: str) -> str | None:
+        with self.connect(newest) as channel:
+            return channel.version()
+
+    def request(self, method: str, path: str, body: bytes | None, **headers: str) -> "Answer":
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection(DOMAIN)
+        connection.sock = self.connect()
+        try:
+            connection.request(method, path, body, named)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> "Answer":
+        return self.request("GET", path, None, **headers)
+
+    def _plain(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.http), timeout=20)
+
+    def raw(self, data: bytes, plain: bool = False) -> bytes:
+        """Send bytes and return all that comes back until the connection is closed."""
+        with self._plain() if plain else self.connect() as channel:
+            channel.sendall(data)
+            answer = b""
+            while chunk := channel.recv(65536):
+                answer += chunk
+        return answer
+
+
+class Answer:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    finally:
+        process.kill()

@@ -1,0 +1,199 @@
+"""Every combination of answers: its files are right, and what differs in code passes its suite."""
+
+import configparser
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import Generate
+from .template import COMBINATIONS, Answers, name_of, run
+
+# Which paths come and go with an answer, told a second time beside __keep.
+OPTIONAL = {
+    ".github/workflows/ci.yml": ("ci", {"github"}),
+    ".gitlab-ci.yml": ("ci", {"gitlab"}),
+    "gunicorn.conf.py": ("wsgi_server", {"gunicorn"}),
+    "src/my_service/database.py": ("database", {"sqlite"}),
+    "src/my_service/migrations/__init__.py": ("database", {"sqlite"}),
+    "src/my_service/migrations/env.py": ("database", {"sqlite"}),
+    "src/my_service/migrations/script.py.mako": ("database", {"sqlite"}),
+    "src/my_service/migrations/versions/0001_notes.py": ("database", {"sqlite"}),
+    "src/my_service/routes/greetings.py": ("database", {"none"}),
+    "src/my_service/routes/notes.py": ("database", {"sqlite"}),
+    "tests/test_database.py": ("database", {"sqlite"}),
+    "tests/test_greetings.py": ("database", {"none"}),
+    "tests/test_notes.py": ("database", {"sqlite"}),
+}
+ALWAYS = [
+    ".editorconfig",
+    ".env.example",
+    ".gitattributes",
+    ".gitignore",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "deploy/README.md",
+    "deploy/my-service.env",
+    "deploy/nginx/my-service-errors.conf",
+    "deploy/nginx/my-service-headers.conf",
+    "deploy/nginx/my-service.conf",
+    "deploy/systemd/my-service.service",
+    "deploy/systemd/my-service.socket",
+    "deploy/systemd/my-service.sysusers",
+    "pyproject.toml",
+    "requirements-dev.txt",
+    "requirements.txt",
+    "src/my_service/__init__.py",
+    "src/my_service/__main__.py",
+    "src/my_service/app.py",
+    "src/my_service/dev.py",
+    "src/my_service/environment.py",
+    "src/my_service/models.py",
+    "src/my_service/routes/__init__.py",
+    "src/my_service/routes/health.py",
+    "src/my_service/routes/pages.py",
+    "src/my_service/server.py",
+    "src/my_service/settings.py",
+    "src/my_service/static/app.css",
+    "src/my_service/telemetry/__init__.py",
+    "src/my_service/telemetry/access.py",
+    "src/my_service/telemetry/logs.py",
+    "src/my_service/views/error.tpl",
+    "src/my_service/views/home.tpl",
+    "src/my_service/views/layout.tpl",
+    "src/my_service/web/__init__.py",
+    "src/my_service/web/application.py",
+    "src/my_service/web/bearer.py",
+    "src/my_service/web/errors.py",
+    "src/my_service/web/forwarded.py",
+    "src/my_service/web/handlers.py",
+    "src/my_service/web/hygiene.py",
+    "src/my_service/web/inputs.py",
+    "src/my_service/web/observe.py",
+    "src/my_service/web/problems.py",
+    "src/my_service/web/static.py",
+    "src/my_service/web/views.py",
+    "src/my_service/wsgi.py",
+    "tests/__init__.py",
+    "tests/conftest.py",
+    "tests/service.py",
+    "tests/test_architecture.py",
+    "tests/test_commands.py",
+    "tests/test_deploy.py",
+    "tests/test_http.py",
+    "tests/test_server.py",
+    "tests/test_settings.py",
+]
+
+# Answers that change no line that runs: one combination stands for all that differ in these only.
+INERT = ("ci", "license")
+
+LONGEST = {"project_name": "z" * 60, "project_slug": "z" * 39, "description": "d" * 200}
+SHORTEST = {"project_name": "U", "project_slug": "ub"}
+
+
+def files(project: Path) -> Iterator[Path]:
+    return (path for path in project.rglob("*") if path.is_file())
+
+
+def group_of(answers: Answers) -> Answers:
+    return {name: value for name, value in answers.items() if name not in INERT}
+
+
+GROUPS = [dict(pairs) for pairs in {tuple(group_of(c).items()): None for c in COMBINATIONS}]
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
+def test_files(generated: Generate, answers: Answers) -> None:
+    project = generated(**answers)
+    expected = {path for path, (name, values) in OPTIONAL.items() if answers[name] in values}
+    found = {path.relative_to(project).as_posix() for path in files(project)}
+    assert found == expected | set(ALWAYS)
+    for path in files(project):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"cookiecutter\.|<%|%>|\{\{ ", text) or path.suffix in (
+            ".mako",
+            ".yml",
+        ), path
+        assert text.endswith("\n"), path
+        assert not text.endswith("\n\n"), path
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), path
+        assert not path.stat().st_mode & 0o111, path
+        match path.suffix:
+            case ".toml":
+                tomllib.loads(text)
+            case ".yml":
+                assert yaml.safe_load(text)
+            case ".service" | ".socket":
+                configparser.ConfigParser(strict=False, interpolation=None).read_string(text)
+    assert all(any(path.iterdir()) for path in project.rglob("*") if path.is_dir())
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
+def test_style(generated: Generate, answers: Answers) -> None:
+    project = generated(**answers)
+    run("ruff", "check", "--no-cache", cwd=project)
+    run("ruff", "format", "--no-cache", "--check", cwd=project)
+
+
+def content(project: Path) -> str:
+    """Return a hash of all that runs in the project."""
+    digest = hashlib.sha256()
+    for path in sorted(files(project)):
+        name = path.relative_to(project).as_posix()
+        text = path.read_text()
+        if name == "LICENSE" or name.startswith((".github/", ".gitlab-ci")):
+            continue
+        if name == "pyproject.toml":
+            text = re.sub(r'^license = ".*"$', "", text, flags=re.MULTILINE)
+        digest.update(f"{name}\0{text}\0".encode())
+    return digest.hexdigest()
+
+
+def test_licence_and_ci_change_nothing_that_runs(generated: Generate) -> None:
+    groups: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    for answers in COMBINATIONS:
+        same = tuple(group_of(answers).items())
+        groups.setdefault(content(generated(**answers)), set()).add(same)
+    assert all(len(same) == 1 for same in groups.values())
+    assert len(groups) == len(GROUPS)
+    print(f"{len(COMBINATIONS)} combinations, {len(groups)} distinct")
+
+
+@pytest.mark.parametrize("names", [{}, LONGEST, SHORTEST], ids=["default", "longest", "shortest"])
+@pytest.mark.parametrize("answers", GROUPS, ids=name_of)
+def test_suite(copied: Generate, answers: Answers, names: Answers) -> None:
+    project = copied(**answers, **names)
+    run("ruff", "check", "--no-cache", cwd=project)
+    run("ruff", "format", "--no-cache", "--check", cwd=project)
+    if not names:
+        run("mypy", cwd=project)
+    summary = run("pytest", "--color=no", cwd=project)
+    assert re.search(r"^[0-9]+ passed, [0-9]+ deselected in", summary, re.MULTILINE), summary
+
+
+@pytest.mark.parametrize("answers", GROUPS, ids=name_of)
+def test_the_started_server(copied: Generate, answers: Answers) -> None:
+    """The same cases in this process, over TCP and over a unix socket; and the server's own."""
+    project = copied(**answers)
+    run("pytest", "-m", "live", cwd=project)
+    counts = [
+        re.findall(
+            r"^(\d+) shared cases passed",
+            run("pytest", "--server", kind, cwd=project),
+            re.MULTILINE,
+        )
+        for kind in ("tcp", "unix")
+    ]
+    shared = len(
+        re.findall(
+            r"test_(?:http|notes|greetings)\.py::", run("pytest", "--collect-only", cwd=project)
+        )
+    )
+    assert counts == [[str(shared)], [str(shared)]]
+    print(f"{name_of(answers)}: {shared} shared cases")

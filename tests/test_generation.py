@@ -1,0 +1,67 @@
+"""Generation: the same every time, without a network, and nothing beside the project."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .template import PROJECT, TEMPLATE, cookiecut, generate
+
+
+def tree(directory: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        path.relative_to(directory).as_posix(): (path.stat().st_mode, path.read_bytes())
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_twice_is_the_same(tmp_path: Path) -> None:
+    first, second = (tree(generate(tmp_path / name, {})) for name in ("first", "second"))
+    assert first == second
+
+
+def test_without_a_network(tmp_path: Path, needs: Callable[..., None]) -> None:
+    needs("unshare", also=os.getuid() == 0, reason="a network namespace wants root")
+    command = [
+        "unshare",
+        "--net",
+        sys.executable,
+        "-m",
+        "cookiecutter",
+        "--no-input",
+        str(TEMPLATE),
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert tree(tmp_path / "my-service") == tree(generate(tmp_path / "again", {}))
+
+
+def test_the_users_own_defaults_are_taken(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("default_context: {author_name: Grace, license: Apache-2.0}\n")
+    done = cookiecut(tmp_path, "--config-file", str(config))
+    assert done.returncode == 0, done.stderr
+    assert "Apache License" in (tmp_path / "my-service" / "LICENSE").read_text()
+
+
+def test_nothing_but_the_project_is_written(tmp_path: Path) -> None:
+    assert cookiecut(tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["my-service"]
+
+
+def test_the_template_is_what_git_has() -> None:
+    """Cookiecutter copies whatever lies in the tree, and turns links into copies or nothing."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", PROJECT.name]
+    done = subprocess.run(listed, cwd=TEMPLATE, check=True, capture_output=True, text=True)
+    known = {TEMPLATE / name for name in done.stdout.split("\0") if name}
+    there = {path for path in PROJECT.rglob("*") if not path.is_dir()}
+    assert there == known
+    assert not [path for path in there if path.is_symlink()]
+
+
+def test_the_package_is_python_as_it_lies() -> None:
+    """Editors and linters read the sources unrendered."""
+    package = PROJECT / "src" / "{{cookiecutter.package_name}}"
+    for path in package.rglob("*.py"):
+        compile(path.read_text(), path, "exec")
