@@ -5,6 +5,7 @@ import keyword
 import os
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +21,8 @@ TAKEN = {
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
-def problems(answers):
-    """Return what is wrong with the answers, a sentence each."""
+def problems(answers: dict[str, str]) -> Iterator[str]:
+    """Yield what is wrong with the answers, a sentence each."""
     for name in ("project_name", "description", "author_name"):
         text = answers[name]
         if not text.strip():
@@ -46,11 +47,11 @@ def problems(answers):
         yield f"author_email must be an e-mail address: {email!r}"
 
 
-def too_old(release):
+def too_old(release: str) -> bool:
     return tuple(map(int, re.findall(r"\d+", release)[:3])) < (2, 7, 1)
 
 
-def remove_directories(slug):
+def remove_directories(slug: str) -> None:
     """Remove the directories that Cookiecutter made for a slug with slashes; it removes one."""
     parts = [part for part in Path(slug).parts if part != "/"]
     while parts[:1] == [".."]:

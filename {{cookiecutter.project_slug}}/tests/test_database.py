@@ -1,5 +1,6 @@
 """The database: its pragmas, its transactions, its migrations."""
 
+import shutil
 import sqlite3
 import threading
 from contextlib import suppress
@@ -111,10 +112,7 @@ def test_a_migration_can_be_written(
 ) -> None:
     for name in ("env.py", "script.py.mako"):
         (tmp_path / name).write_text((migrations.VERSIONS.parent / name).read_text())
-    versions = tmp_path / "versions"
-    versions.mkdir()
-    first = migrations.revisions()[0]
-    (versions / f"{first}.py").write_text((migrations.VERSIONS / f"{first}.py").read_text())
+    versions = Path(shutil.copytree(migrations.VERSIONS, tmp_path / "versions"))
     monkeypatch.setattr(migrations, "VERSIONS", versions)
     database = Database(load_settings(environ))
     with database.session("POST") as session:

@@ -55,7 +55,7 @@ def test_bodies_are_limited_alike() -> None:
 
 def test_the_unit_loads_every_secret() -> None:
     assert set(re.findall(r"^LoadCredential=(\w+):", UNIT, re.MULTILINE)) == SECRETS
-    assert set(re.findall(r"^SetCredential=(\w+):$", UNIT, re.MULTILINE)) == SECRETS
+    assert set(re.findall(r"^SetCredential=(\w+):\\n$", UNIT, re.MULTILINE)) == SECRETS
 
 
 def test_the_settings_file_is_right() -> None:

@@ -1,0 +1,107 @@
+"""The figures of the README, as a Markdown table: `make bench`.
+
+Times are medians on the machine at hand; they are for orientation and are never tested.
+"""
+
+import os
+import re
+import secrets
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+TEMPLATE = Path(__file__).parents[1]
+sys.path.insert(0, str(TEMPLATE))
+
+from tests.chain import free_port  # noqa: E402
+from tests.template import COMBINATIONS, generate  # noqa: E402
+from tests.test_combinations import GROUPS  # noqa: E402
+
+
+def median(action: Callable[[], float], times: int = 5) -> float:
+    return statistics.median(action() for _ in range(times))
+
+
+def timed(*command: str, cwd: Path) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def generation(directory: Path) -> float:
+    target = tempfile.mkdtemp(dir=directory)
+    cookiecutter = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config"]
+    return timed(*cookiecutter, "--output-dir", target, str(TEMPLATE), cwd=directory)
+
+
+def first_answer(project: Path, directory: Path) -> float:
+    """Return the seconds from `serve` to the first 200."""
+    port = free_port()
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(project / "src"),
+        "API_TOKENS": f"bench:{secrets.token_urlsafe(32)}",
+        "DATABASE_URL": f"sqlite:///{directory}/bench.sqlite3",
+        "PORT": str(port),
+    }
+    command = [sys.executable, "-m", "my_service"]
+    subprocess.run([*command, "migrate"], env=environ, check=True, stderr=subprocess.DEVNULL)
+    begun = time.perf_counter()
+    server = subprocess.Popen([*command, "serve"], env=environ, stderr=subprocess.DEVNULL)
+    try:
+        while time.perf_counter() < begun + 30:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez"):
+                    return time.perf_counter() - begun
+            except OSError:
+                time.sleep(0.01)
+        raise TimeoutError("no answer within 30 s")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+def lines_of(project: Path, pattern: str) -> int:
+    return sum(
+        bool(line.strip())
+        for path in project.glob(pattern)
+        for line in path.read_text().splitlines()
+    )
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        project = generate(directory / "gunicorn", {})
+        waitress = generate(directory / "waitress", {"wsgi_server": "waitress"})
+        for each in (project, waitress):
+            subprocess.run([sys.executable, "-m", "compileall", "-q", each / "src"], check=True)
+        suite = subprocess.run(
+            [sys.executable, "-m", "pytest"],
+            cwd=project,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        (cases,) = re.findall(r"^(\d+) passed", suite.stdout, re.MULTILINE)
+        rows = [
+            ("combinations of answers, of which differ in what runs", f"{len(COMBINATIONS)}, {len(GROUPS)}"),
+            ("generating a service", f"{median(lambda: generation(directory)):.1f} s"),
+            (f"its test suite ({cases} cases)", f"{median(lambda: timed(sys.executable, '-m', 'pytest', cwd=project), 3):.1f} s"),
+            ("from `serve` to the first 200, Gunicorn", f"{median(lambda: first_answer(project, directory)):.1f} s"),
+            ("from `serve` to the first 200, Waitress", f"{median(lambda: first_answer(waitress, directory)):.1f} s"),
+            ("lines of Python in the package, of which are yours to edit", f"{lines_of(project, 'src/**/*.py')}, {lines_of(project, 'src/*/*.py') + lines_of(project, 'src/*/routes/*.py')}"),
+        ]  # fmt: skip
+    print("| what | figure |\n|---|---|")
+    for what, figure in rows:
+        print(f"| {what} | {figure} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A program on a terminal of its own, so that Ctrl-C is the one a user types."""
+
+import fcntl
+import os
+import pty
+import select
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+
+class Terminal:
+    """Runs a command and keeps what it prints in `text`."""
+
+    def __init__(self, *command: str, cwd: Path, **environ: str) -> None:
+        self.text = ""
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, "TERM": "dumb", **environ},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+
+    def read_until(self, text: str, seconds: float) -> None:
+        """Wait until the text was printed. Raises AssertionError when it was not in time."""
+        ends = time.monotonic() + seconds
+        while text not in self.text:
+            assert time.monotonic() < ends, f"{text!r} was not printed:\n{self.text}"
+            assert self._read(0.2), f"ended before it printed {text!r}:\n{self.text}"
+
+    def _read(self, seconds: float) -> bool:
+        """Read what there is; return whether the program may print more."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return self.process.poll() is None
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # how Linux says that the other side is closed
+            return False
+        self.text += data.decode(errors="replace").replace("\r\n", "\n")
+        return bool(data)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def interrupt(self) -> float:
+        """Type Ctrl-C and return how many seconds the program then took to end."""
+        begun = time.monotonic()
+        self.type("\x03")
+        return self.end(begun)
+
+    def end(self, begun: float | None = None) -> float:
+        begun = begun or time.monotonic()
+        try:
+            while self._read(0.2) and time.monotonic() < begun + 30:
+                pass
+            self.process.wait(timeout=10)
+            return time.monotonic() - begun
+        finally:
+            self.process.kill()
+            os.close(self._master)

@@ -1,0 +1,114 @@
+"""The two commands of the README, on a fresh clone, as a stranger types them."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .chain import free_port
+from .template import TEMPLATE
+from .terminal import Terminal
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that Git has or would take, in a directory of their own."""
+    target = tmp_path_factory.mktemp("clone")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(listed, cwd=TEMPLATE, check=True, capture_output=True, text=True)
+    for name in filter(None, done.stdout.split("\0")):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / name, target / name)
+    return target
+
+
+def plain_path() -> str:
+    """Return the PATH of a machine that has Python, git and make, and no uv."""
+    own = str(Path(sys.executable).parent)
+    return os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own)
+
+
+def test_make_demo(clone: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    demo = Terminal("make", "demo", cwd=clone, BIND=f"127.0.0.1:{port}", PATH=plain_path())
+    try:
+        demo.read_until("Ctrl-C ends it.", 240)
+        with urllib.request.urlopen(f"{url}/livez") as answer:
+            assert json.load(answer) == {"status": "ok"}
+        with urllib.request.urlopen(f"{url}/") as answer:
+            assert "<h1>My Service</h1>" in answer.read().decode()
+        (call,) = re.findall(r"^  curl .*\n.*$", demo.text, re.MULTILINE)
+        made = subprocess.run(
+            ["sh", "-c", f"{call} -sS -i"], check=True, capture_output=True, text=True
+        )
+        assert made.stdout.startswith("HTTP/1.1 201")
+        (place,) = re.findall(r"^Location: (.*?)\s*$", made.stdout, re.MULTILINE | re.IGNORECASE)
+        read = re.sub(r"-d '[^']*' \S+", f"{url}{place}", call)
+        note = subprocess.run(
+            ["sh", "-c", f"{read} -sS"], check=True, capture_output=True, text=True
+        )
+        assert json.loads(note.stdout)["title"] == "Hello"
+    finally:
+        seconds = demo.interrupt()
+    assert "Traceback" not in demo.text
+    assert seconds < 5
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_change_restarts_the_service(clone: Path) -> None:
+    """In the project that `make demo` has left."""
+    project = clone / "build" / "my-service"
+    port = free_port()
+    run = Terminal("make", "run", cwd=project, BIND=f"127.0.0.1:{port}")
+    try:
+        run.read_until("Ctrl-C ends it.", 60)
+        view = project / "src/my_service/views/home.tpl"
+        view.write_text(view.read_text().replace("<h1>", "<h1>New: "))
+        for _ in range(100):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+                    page = answer.read().decode()
+                if "<h1>New: " in page:
+                    break
+            except OSError:
+                pass
+            run._read(0.1)
+        assert "<h1>New: My Service</h1>" in page
+    finally:
+        run.interrupt()
+    assert run.text.count("API_TOKENS") == 0
+    assert (project / ".env").stat().st_mode & 0o777 == 0o600
+
+
+def test_make_new(clone: Path, tmp_path: Path) -> None:
+    new = Terminal("make", "new", f"TO={tmp_path}", cwd=clone)
+    new.read_until("What is the service called?", 60)
+    new.type("Asked For\n" + "\n" * 11)
+    new.end()
+    assert new.process.returncode == 0, new.text
+    assert (tmp_path / "asked-for" / "src" / "asked_for" / "app.py").exists()
+
+
+def test_an_old_python_is_told(clone: Path, tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.version_info = (3, 10, 0)\nexec(sys.argv[2])\n"
+    )
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-B", ".venv/ready", f"PYTHON={old}"],
+        cwd=clone,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "ERROR: Python 3.11 or later is needed" in done.stderr

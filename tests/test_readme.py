@@ -1,0 +1,133 @@
+"""The generated project by its own README: every command, with uv and with pip, as it is told."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Generate
+from .template import run
+from .test_first_run import plain_path
+
+
+def python_of(version: str) -> str | None:
+    """Return an interpreter of that version, from PATH or from pyenv's directory."""
+    beside = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = [shutil.which(f"python{version}"), *map(str, beside.glob(f"{version}.*/bin/python3"))]
+    for path in filter(None, found):
+        done = subprocess.run([path, "-c", "import venv"], check=False, capture_output=True)
+        if done.returncode == 0:
+            return path
+    return None
+
+
+def blocks(project: Path, language: str) -> list[str]:
+    readme = (project / "README.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "waitress"])
+def test_make_ci_with_uv(copied: Generate, server: str) -> None:
+    project = copied(wsgi_server=server)
+    summary = run("make", "ci", cwd=project)
+    assert summary.count("shared cases passed") == 2
+
+
+def test_make_ci_with_pip(copied: Generate) -> None:
+    assert shutil.which("uv", path=plain_path()) is None
+    project = copied()
+    summary = run("make", "ci", cwd=project, PATH=plain_path())
+    assert summary.count("shared cases passed") == 2
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_suite_on_python(copied: Generate, version: str) -> None:
+    python = python_of(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here; the locks are checked for it all the same")
+    project = copied()
+    run("make", "test", cwd=project, PYTHON=python, PATH=plain_path())
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.13"])
+@pytest.mark.parametrize("server", ["gunicorn", "waitress"])
+def test_the_locks_have_wheels(
+    generated: Generate, tmp_path: Path, server: str, version: str
+) -> None:
+    """What a host of that Python would install; no interpreter of it is needed to ask."""
+    run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+        "--require-hashes", "--only-binary", ":all:", "--python-version", version,
+        "--target", str(tmp_path), "-r", str(generated(wsgi_server=server) / "requirements.txt"),
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (tmp_path / "bottle.py").exists()
+
+
+def test_make_lock_changes_nothing(copied: Generate) -> None:
+    """The rendered locks are what the project itself would make, but for newer releases."""
+    project = copied()
+    before = [(project / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")]
+    run("make", "lock", cwd=project)
+    after = [(project / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")]
+    assert after == before
+
+
+def test_a_route_is_added_as_the_readme_says(copied: Generate) -> None:
+    project = copied()
+    routes = project / "src/my_service/routes"
+    handler, line, plain = blocks(project, "python")
+    (routes / "clock.py").write_text(handler)
+    (routes / "plain.py").write_text(plain)
+    table = routes / "__init__.py"
+    table.write_text(
+        table.read_text().replace("from . import ", "from . import clock, plain, ")
+        + line
+        + '    app.route("/plain", ["GET", "PUT"], plain.echo, raw=True, public=True)\n'
+    )
+    test = project / "tests" / "test_clock.py"
+    test.write_text(
+        "from webtest import TestApp\n\n\n"
+        "def test_clock(client: TestApp) -> None:\n"
+        '    assert client.get("/api/v1/time").json["now"].endswith("Z")\n'
+        '    assert client.put("/plain").text == "PUT\\n"\n'
+    )
+    run("ruff", "format", cwd=project)
+    run("ruff", "check", "--fix", cwd=project)
+    run("mypy", cwd=project)
+    assert "1 passed" in run("pytest", "tests/test_clock.py", cwd=project)
+    run("pytest", cwd=project)
+
+
+def test_a_migration_is_made_as_the_readme_says(
+    copied: Generate, needs: Callable[..., None]
+) -> None:
+    project = copied()
+    run("make", ".venv/ready", cwd=project)
+    environ = {"APP_ENV": "development"}
+    migrate = [str(project / ".venv/bin/python"), "-m", "my_service", "migrate"]
+    run(*migrate, cwd=project, **environ)
+    models = project / "src/my_service/models.py"
+    models.write_text(models.read_text() + "    colour: Mapped[str | None]\n")
+    run("make", "migration", "MESSAGE=A colour for notes", cwd=project)
+    (written,) = (project / "src/my_service/migrations/versions").glob("0002_a_colour_for_notes.py")
+    assert "'colour'" in written.read_text().replace('"', "'")
+    run(*migrate, cwd=project, **environ)
+    run("make", "lint", "test", cwd=project)
+
+
+def test_every_command_of_the_readme_is_run_here(generated: Generate) -> None:
+    readme = (generated() / "README.md").read_text()
+    told = set(re.findall(r"`make ([a-z]+)[^`]*`", readme)) | set(
+        re.findall(r"^make (\w+)", readme, re.MULTILINE)
+    )
+    run_here = {"ci", "lint", "live", "lock", "migration", "run", "test"}
+    assert told - {"format"} == run_here
+    assert set(
+        re.findall(r"^ci: ([a-z ]+) ##", (generated() / "Makefile").read_text(), re.MULTILINE)
+    ) == {"lint test live"}
