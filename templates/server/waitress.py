@@ -33,6 +33,8 @@ def problems(settings: Settings) -> list[Problem]:
 
 def serve(settings: Settings, app: Bottle) -> None:
     """Serve until a signal asks to stop; then finish what has begun, and return."""
+    # It warns of each request that waits for a thread, which is what its queue is for.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     stopping = threading.Event()
     listener = _inherited() or _listen(settings.bind)
     connections: dict[int, Any] = {}
@@ -45,8 +47,6 @@ def serve(settings: Settings, app: Bottle) -> None:
         # The application says who the client is, and how large a body may be.
         clear_untrusted_proxy_headers=False,
         max_request_body_size=2 * settings.max_body_bytes,
-        # Longer than Nginx keeps a connection to us, so that it is never the one surprised.
-        channel_timeout=75,
         ident=None,
     )
 
@@ -82,7 +82,7 @@ def _drain(server: Any, connections: dict[int, Any]) -> None:
                 if not (channel.requests or channel.request or channel.total_outbufs_len):
                     channel.will_close = True
         _poll(connections, 0.1)
-    server.task_dispatcher.shutdown(timeout=0)
+    server.task_dispatcher.shutdown(timeout=1)
 
 
 def _inherited() -> socket.socket | None:
