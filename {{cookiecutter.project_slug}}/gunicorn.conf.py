@@ -7,6 +7,7 @@ the workers' code fresh. `serve` puts the settings used here into the environmen
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -89,3 +90,9 @@ def when_ready(server: object) -> None:
     if _notify_socket:
         listener = server.LISTENERS[0].sock
         threading.Thread(target=announce, args=(_notify_socket, listener), daemon=True).start()
+
+
+def post_worker_init(worker: object) -> None:
+    # Ctrl-C is a graceful stop too. Gunicorn's fast one (seen in 27.0.1) waits for itself for
+    # ever when it comes while its thread pool is starting a thread.
+    signal.signal(signal.SIGQUIT, worker.handle_exit)

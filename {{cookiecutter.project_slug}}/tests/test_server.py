@@ -48,7 +48,8 @@ def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
         connect(service.address).request("GET", "/livez")
 
 
-def test_a_request_in_flight_is_answered(service: Service) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_in_flight_is_answered(service: Service, number: signal.Signals) -> None:
     connection = connect(service.address)
     connection.putrequest("POST", PATH)
     connection.putheader("Authorization", f"Bearer {TOKEN}")
@@ -56,7 +57,7 @@ def test_a_request_in_flight_is_answered(service: Service) -> None:
     connection.putheader("Content-Length", str(len(BODY)))
     connection.endheaders(BODY[:5])
     time.sleep(0.3)
-    stopped = threading.Thread(target=service.stop)
+    stopped = threading.Thread(target=service.stop, args=[number])
     stopped.start()
     time.sleep(1.5)
     connection.send(BODY[5:])

@@ -1,0 +1,209 @@
+"""A Debian that is really booted: systemd as process 1 of a container, and a client beside it.
+
+A machine is a tree of its suite, cached, under a writable layer in memory. All that it mounts and
+all its network lives in namespaces of its own, so nothing is left behind when it ends.
+"""
+
+import contextlib
+import hashlib
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+CACHE = Path(os.environ.get("BOOT_CACHE") or "~/.cache/cookiecutter-bottle-service").expanduser()
+PROGRAMS = ("apt-get", "ip", "mmdebstrap", "nsenter", "systemd-nspawn", "unshare")
+# What a host of the service has, and the little that a Debian without its extras lacks.
+PACKAGES = "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates"
+PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
+ADDRESS = "10.89.0.2"
+
+# $1: the cached tree, $2: a directory to mount on, the others: control groups to join.
+BOOT = """
+tree=$1 here=$2; shift 2
+for group; do echo $$ > "$group/cgroup.procs"; done
+mount -t tmpfs -o mode=755 run /run
+mount -t tmpfs -o mode=755 boot "$here"
+mkdir "$here/upper" "$here/work" "$here/root"
+mount -t overlay -o "lowerdir=$tree,upperdir=$here/upper,workdir=$here/work" overlay "$here/root"
+ip link set lo up
+exec systemd-nspawn --quiet --directory="$here/root" --machine="${here##*/}" --hostname=app-host \
+    --register=no --keep-unit --network-veth-extra=client:eth0 \
+    --resolv-conf=off --timezone=off --link-journal=no --console=pipe \
+    --capability=all --drop-capability=CAP_SYS_MODULE --system-call-filter=bpf \
+    /bin/sh -c "$INIT"
+"""
+# Where the controllers are of version 1, systemd-nspawn mounts them read-only: limits would be
+# silently without effect, as IPAddressDeny= would be without bpf().
+INIT = """
+for group in /sys/fs/cgroup/*; do mount -o remount,rw,bind "$group"; done 2>/dev/null
+exec /lib/systemd/systemd
+"""
+
+
+def sources(suite: str) -> list[str]:
+    """Return where this host's own apt gets Debian from; elsewhere mmdebstrap knows a place."""
+    host = platform.freedesktop_os_release()
+    if host["ID"] != "debian":
+        return []
+    told = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI) $(CODENAME)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    own = host.get("VERSION_CODENAME", "")
+    found = {
+        f"deb {uri} {name.replace(own, suite)} main"
+        for origin, uri, name in (line.split() for line in sorted(set(told.stdout.splitlines())))
+        if origin == "Debian" and name in (own, f"{own}-updates", f"{own}-security")
+    }
+    return sorted(found)
+
+
+def tree(suite: str) -> Path:
+    """Return the cached tree of the suite, made if it is not there."""
+    key = hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]
+    path = CACHE / f"{suite}-{key}"
+    if not path.exists():
+        part = path.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        unwanted = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", *unwanted]
+        done = subprocess.run(
+            [*command, suite, str(part), *sources(suite)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        # Each boot makes its own.
+        (part / "etc/machine-id").write_text("")
+        part.rename(path)
+    return path
+
+
+class Machine:
+    """A booted Debian of the suite: a context that powers it off at its end."""
+
+    def __init__(self, suite: str, directory: Path) -> None:
+        self.name = f"boot-{os.getpid()}-{suite}"
+        self.suite = suite
+        self.mount = directory / self.name
+        self.console = directory / f"{self.name}.log"
+
+    @property
+    def root(self) -> Path:
+        """The files of the machine, as seen from this host (not to be resolved: it is a link)."""
+        return Path(f"/proc/{self.init}/root")
+
+    def __enter__(self) -> "Machine":
+        self.mount.mkdir()
+        lower = tree(self.suite)
+        self.groups = control_groups(self.name)
+        with self.console.open("wb") as console:
+            # In the network namespace of systemd-nspawn is the client.
+            self.nspawn = subprocess.Popen(
+                ["unshare", "--mount", "--net", "sh", "-euc", BOOT, "boot", lower, self.mount]
+                + [str(group) for group in self.groups],
+                env={**os.environ, "INIT": INIT},
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+        try:
+            self._wait_for_init()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _wait_for_init(self) -> None:
+        self.init = 0
+        children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children")
+        state = ""
+        for _ in range(600):
+            time.sleep(0.05)
+            assert self.nspawn.poll() is None, self.console.read_text()
+            with contextlib.suppress(OSError, LookupError):
+                self.init = int(children.read_text().split()[-1])
+                if Path(f"/proc/{self.init}/comm").read_text() == "systemd\n":
+                    state = self.state()
+            if state in ("running", "degraded"):
+                break
+        for where, interface, address in (
+            (self.nspawn.pid, "client", "10.89.0.1/24"),
+            (self.init, "eth0", f"{ADDRESS}/24"),
+        ):
+            network = ["nsenter", f"--net=/proc/{where}/ns/net", "ip"]
+            subprocess.run([*network, "addr", "add", address, "dev", interface], check=True)
+            subprocess.run([*network, "link", "set", interface, "up"], check=True)
+
+    def state(self) -> str:
+        """What systemd says of the whole machine: running, or degraded if a unit has failed."""
+        return self._run("systemctl", "is-system-running").stdout.strip()
+
+    def __exit__(self, *_: object) -> None:
+        if self.init:
+            # What systemd takes for a clean power off.
+            os.kill(self.init, signal.SIGRTMIN + 3)
+        try:
+            self.nspawn.wait(20 if self.init else 0)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.nspawn.pid, signal.SIGKILL)
+            self.nspawn.wait()
+        for group in self.groups:
+            for directory in sorted(group.rglob("*/"), reverse=True):
+                directory.rmdir()
+            group.rmdir()
+
+    def _run(self, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["nsenter", f"--target={self.init}", "--all", "--", *command],
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME": "/root"}
+            | environ,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+
+    def inside(self, *command: str, status: int = 0, **environ: str) -> str:
+        """Run a program in the machine as root, and return all that it printed."""
+        done = self._run(*command, **environ)
+        assert done.returncode == status, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def client(self, *command: str) -> "subprocess.Popen[str]":
+        """Start a program of this host as the machine's client on the network."""
+        return subprocess.Popen(
+            ["nsenter", f"--net=/proc/{self.nspawn.pid}/ns/net", "--", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+
+def control_groups(name: str) -> list[Path]:
+    """Make a control group in each hierarchy: systemd-nspawn divides the one that it is in."""
+    top = Path("/sys/fs/cgroup")
+    made = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        hierarchy = top / (controllers.removeprefix("name=").partition(",")[0] or "unified")
+        if not controllers and not hierarchy.is_dir():
+            hierarchy = top
+        group = hierarchy / path.strip("/") / name
+        group.mkdir()
+        for setting in ("cpuset.cpus", "cpuset.mems") if controllers == "cpuset" else ():
+            (group / setting).write_text((group.parent / setting).read_text())
+        made.append(group)
+    return made

@@ -1,0 +1,124 @@
+"""A client of the service over TLS, to be run where the machine's network is.
+
+    python load.py NAME ADDRESS CERTIFICATE TOKEN METHOD PATH [JSON]
+    python load.py NAME ADDRESS CERTIFICATE TOKEN LEAST
+
+The first form sends one request and prints status and body. The second keeps eight in flight until
+its standard input is closed, and at least so many in all, and prints what came of them.
+"""
+
+import collections
+import http.client
+import itertools
+import json
+import socket
+import ssl
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+IN_FLIGHT = 8
+
+
+class Site(NamedTuple):
+    """Where the service is, and the token it wants."""
+
+    name: str
+    address: str
+    certificate: str
+    token: str
+
+    def connect(self) -> http.client.HTTPSConnection:
+        """Connect to the address and check that the certificate is for the name."""
+        tls = ssl.create_default_context(cafile=self.certificate)
+        connection = http.client.HTTPSConnection(self.name)
+        plain = socket.create_connection((self.address, 443), timeout=30)
+        connection.sock = tls.wrap_socket(plain, server_hostname=self.name)
+        return connection
+
+    def ask(
+        self, connection: http.client.HTTPSConnection, method: str, path: str, body: str | None
+    ) -> tuple[http.client.HTTPResponse, str]:
+        """Send a request and return the answer with all of its body."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer, answer.read().decode()
+
+
+class Load:
+    """Requests from several threads: every other one of them keeps its connection."""
+
+    def __init__(self, site: Site, least: int) -> None:
+        self.site = site
+        self.least = least
+        self.numbers = itertools.count()
+        self.run = time.time_ns()
+        self.ending, self.lock = threading.Event(), threading.Lock()
+        self.answers: collections.Counter[str] = collections.Counter()
+        self.failed: list[str] = []
+        self.created: list[str] = []
+        self.slowest = 0.0
+
+    def work(self, keep: bool) -> None:
+        """Send requests until it is told to end; an error ends only the connection."""
+        connection = None
+        while (number := next(self.numbers)) < self.least or not self.ending.is_set():
+            title = f"{self.run}-{number}"
+            method, path, body = (
+                ("GET", "/", None),
+                ("GET", "/api/v1/notes?limit=5", None),
+                ("POST", "/api/v1/notes", json.dumps({"title": title})),
+            )[number % 3]
+            began = time.monotonic()
+            try:
+                connection = connection or self.site.connect()
+                answer, _ = self.site.ask(connection, method, path, body)
+                kind, failed = f"{method} {answer.status}", not 200 <= answer.status < 300
+                if answer.will_close or not keep:
+                    connection.close()
+                    connection = None
+            except (OSError, http.client.HTTPException) as error:
+                kind, failed, connection = f"{method} {error!r}", True, None
+            with self.lock:
+                self.slowest = max(self.slowest, time.monotonic() - began)
+                self.answers[kind] += 1
+                if failed:
+                    self.failed.append(kind)
+                elif method == "POST":
+                    self.created.append(title)
+
+    def until_told(self) -> dict[str, object]:
+        """Run the threads and return what the test is to compare."""
+        threads = [threading.Thread(target=self.work, args=(n % 2 == 0,)) for n in range(IN_FLIGHT)]
+        for thread in threads:
+            thread.start()
+        sys.stdin.read()
+        self.ending.set()
+        for thread in threads:
+            thread.join()
+        return {
+            "total": self.answers.total(),
+            "answers": self.answers,
+            "failed": self.failed,
+            "created": self.created,
+            "slowest": self.slowest,
+        }
+
+
+def main() -> None:
+    site, arguments = Site(*sys.argv[1:5]), sys.argv[5:]
+    if len(arguments) == 1:
+        result = Load(site, int(arguments[0])).until_told()
+    else:
+        body = arguments[2] if len(arguments) == 3 else None
+        answer, text = site.ask(site.connect(), arguments[0], arguments[1], body)
+        result = {"status": answer.status, "body": text}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
