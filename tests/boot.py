@@ -12,11 +12,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-CACHE = Path(os.environ.get("BOOT_CACHE") or "~/.cache/cookiecutter-bottle-service").expanduser()
-PROGRAMS = ("apt-get", "ip", "mmdebstrap", "nsenter", "systemd-nspawn", "unshare")
+CACHE = Path(os.environ.get("BOOT_CACHE") or Path.home() / ".cache/cookiecutter-bottle-service")
+PROGRAMS = ("ip", "mmdebstrap", "nsenter", "setpriv", "systemd-nspawn", "unshare")
 # What a host of the service has, and the little that a Debian without its extras lacks.
 PACKAGES = "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates"
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
@@ -31,7 +30,7 @@ mount -t tmpfs -o mode=755 boot "$here"
 mkdir "$here/upper" "$here/work" "$here/root"
 mount -t overlay -o "lowerdir=$tree,upperdir=$here/upper,workdir=$here/work" overlay "$here/root"
 ip link set lo up
-exec systemd-nspawn --quiet --directory="$here/root" --machine="${here##*/}" --hostname=app-host \
+exec setpriv --pdeathsig KILL systemd-nspawn --quiet --directory="$here/root" --machine="${here##*/}" --hostname=app-host \
     --register=no --keep-unit --network-veth-extra=client:eth0 \
     --resolv-conf=off --timezone=off --link-journal=no --console=pipe \
     --capability=all --drop-capability=CAP_SYS_MODULE --system-call-filter=bpf \
@@ -68,13 +67,13 @@ def sources(suite: str) -> list[str]:
 def tree(suite: str) -> Path:
     """Return the cached tree of the suite, made if it is not there."""
     key = hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]
-    path = CACHE / f"{suite}-{key}"
+    path = CACHE.resolve() / f"{suite}-{key}"
     if not path.exists():
         part = path.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
-        CACHE.mkdir(parents=True, exist_ok=True)
-        unwanted = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", *unwanted]
+        part.parent.mkdir(parents=True, exist_ok=True)
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}"]
+        command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man")]
         done = subprocess.run(
             [*command, suite, str(part), *sources(suite)],
             check=False,
@@ -109,8 +108,8 @@ class Machine:
         with self.console.open("wb") as console:
             # In the network namespace of systemd-nspawn is the client.
             self.nspawn = subprocess.Popen(
-                ["unshare", "--mount", "--net", "sh", "-euc", BOOT, "boot", lower, self.mount]
-                + [str(group) for group in self.groups],
+                ["unshare", "--mount", "--net", "sh", "-euc", BOOT, "boot"]
+                + [str(path) for path in (lower, self.mount, *self.groups)],
                 env={**os.environ, "INIT": INIT},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -119,6 +118,7 @@ class Machine:
             )
         try:
             self._wait_for_init()
+            self._join()
         except BaseException:
             self.__exit__()
             raise
@@ -127,21 +127,23 @@ class Machine:
     def _wait_for_init(self) -> None:
         self.init = 0
         children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children")
-        state = ""
-        for _ in range(600):
+        ends = time.monotonic() + 60
+        while not self.init or self.state() not in ("running", "degraded"):
+            if self.nspawn.poll() is not None or time.monotonic() > ends:
+                raise AssertionError(f"not booted: {self.console.read_text()}")
             time.sleep(0.05)
-            assert self.nspawn.poll() is None, self.console.read_text()
             with contextlib.suppress(OSError, LookupError):
-                self.init = int(children.read_text().split()[-1])
-                if Path(f"/proc/{self.init}/comm").read_text() == "systemd\n":
-                    state = self.state()
-            if state in ("running", "degraded"):
-                break
-        for where, interface, address in (
+                process = int(children.read_text().split()[-1])
+                if Path(f"/proc/{process}/comm").read_text() == "systemd\n":
+                    self.init = process
+
+    def _join(self) -> None:
+        """Give both ends of the network their addresses."""
+        for process, interface, address in (
             (self.nspawn.pid, "client", "10.89.0.1/24"),
             (self.init, "eth0", f"{ADDRESS}/24"),
         ):
-            network = ["nsenter", f"--net=/proc/{where}/ns/net", "ip"]
+            network = ["nsenter", f"--net=/proc/{process}/ns/net", "ip"]
             subprocess.run([*network, "addr", "add", address, "dev", interface], check=True)
             subprocess.run([*network, "link", "set", interface, "up"], check=True)
 
@@ -173,7 +175,7 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     def inside(self, *command: str, status: int = 0, **environ: str) -> str:
@@ -202,7 +204,7 @@ def control_groups(name: str) -> list[Path]:
         if not controllers and not hierarchy.is_dir():
             hierarchy = top
         group = hierarchy / path.strip("/") / name
-        group.mkdir()
+        group.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems") if controllers == "cpuset" else ():
             (group / setting).write_text((group.parent / setting).read_text())
         made.append(group)

@@ -26,11 +26,18 @@ UNIT = "my-service.service"
 UNITS = [f"/etc/systemd/system/{name}" for name in (UNIT, "my-service.socket")]
 SETTINGS = "etc/my-service/my-service.env"
 TOKENS = "/etc/my-service/credentials/API_TOKENS"
+PRIVATE = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108
 CERTIFICATE = (
     "openssl req -x509 -newkey rsa:2048 -nodes -days 1 "
     f"-subj /CN={DOMAIN} -addext subjectAltName=DNS:{DOMAIN} "
     "-keyout /etc/my-service/tls/privkey.pem -out /etc/my-service/tls/fullchain.pem"
 )
+SELECT = """
+import json, sqlite3, sys
+database = sqlite3.connect("/var/lib/my-service/db.sqlite3")
+rows = database.execute("SELECT title FROM notes WHERE title LIKE ?", sys.argv[1:])
+print(json.dumps([title for title, in rows]))
+"""
 COMMIT = "git add -A && git -c user.name=me -c user.email=me@localhost commit -qm"
 
 
@@ -62,9 +69,9 @@ class Host:
 
     def typed(self, commands: str) -> str:
         """Run the commands in a shell that ends at the first that fails, where the project lies."""
-        offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/root/wheels"}
-        there = f"cd /root/{self.project.name}\n"
-        return self.inside("bash", "-exc", there + commands, **offline)
+        script = f"cd /root/{self.project.name}\n{commands}"
+        wheels = "/root/wheels"
+        return self.inside("bash", "-exc", script, PIP_NO_INDEX="1", PIP_FIND_LINKS=wheels)
 
     def section(self, title: str) -> str:
         """Return the commands of one section of deploy/README.md."""
@@ -82,7 +89,8 @@ class Host:
         self.typed(self.section("Each release"))
 
     def head(self) -> str:
-        return self.inside("git", "-C", f"/root/{self.project.name}", "rev-parse", "--short", "HEAD").strip()
+        """Return the name of the release that would be made now."""
+        return self.typed("git rev-parse --short HEAD").splitlines()[-1]
 
     def show(self, *names: str) -> list[str]:
         """Return what systemd tells of the service."""
@@ -116,12 +124,9 @@ class Host:
         assert outcome["failed"] == []
         assert outcome["total"] >= least
         assert outcome["created"]
-        (first, *_) = outcome["created"][0].split("-")
-        select = f"SELECT title FROM notes WHERE title LIKE '{first}-%'"
-        read = "import json, sqlite3; d = sqlite3.connect('/var/lib/my-service/db.sqlite3'); "
-        read += f'print(json.dumps([title for title, in d.execute("{select}")]))'
-        titles = json.loads(self.inside("runuser", "-u", "my-service", "--", "python3", "-c", read))
-        assert sorted(titles) == sorted(outcome["created"])
+        run_of_it = outcome["created"][0].partition("-")[0]
+        select = ["runuser", "-u", "my-service", "--", "python3", "-c", SELECT, f"{run_of_it}-%"]
+        assert sorted(json.loads(self.inside(*select))) == sorted(outcome["created"])
 
     def journal(self, newest: int | str = "all") -> list[str]:
         """Return what the service itself has written, of so many lines of its unit's journal."""
@@ -177,14 +182,14 @@ def test_its_sandbox_holds(host: Host) -> None:
     status = host.inside("cat", f"/proc/{process}/status")
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
     assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
-    mounts = host.inside("cat", f"/proc/{process}/mountinfo")
-    assert re.search(r"/systemd-private-\S+ /tmp ", mounts)
+    there = ["nsenter", f"--target={process}", "--mount"]
     # Even root could not write elsewhere where the service is.
-    writable = host.inside(
-        "nsenter", f"--target={process}", "--mount",
-        "find", "/", "-path", "/proc", "-prune", "-o", "-type", "d", "-writable", "-print",
-    )  # fmt: skip
-    assert set(writable.split()) == {"/tmp", "/var/tmp", "/var/lib/my-service"}  # noqa: S108
+    directories = ["find", "/", "-path", "/proc", "-prune", "-o", "-type", "d"]
+    writable = host.inside(*there, *directories, "-writable", "-print").split()
+    assert sorted(writable) == sorted([*PRIVATE, "/var/lib/my-service"])
+    identity = ["stat", "--format=%d:%i", *PRIVATE]
+    same = zip(host.inside(*identity).split(), host.inside(*there, *identity).split(), strict=True)
+    assert all(outside != within for outside, within in same)
 
 
 def test_restarts_lose_no_request(host: Host) -> None:
@@ -217,6 +222,7 @@ def test_wrong_settings_are_refused(host: Host) -> None:
     line = len(right.splitlines()) + 1
     assert f"  WEB_TREADS (/{SETTINGS} line {line}): is no setting of" in host.journal(20)[-1]
     settings.write_text(right)
+    host.inside("systemctl", "reset-failed", UNIT)
     host.inside("systemctl", "start", UNIT)
     assert host.ask("GET", "/readyz")[0] == 200
 
@@ -227,6 +233,7 @@ def test_a_missing_secret_is_refused(host: Host) -> None:
     assert host.show("ActiveState", "ExecMainStatus") == ["failed", "2"]
     assert "  API_TOKENS: 5 routes ask for a token and there is none" in host.journal(20)[-1]
     host.inside("mv", "/root/API_TOKENS", TOKENS)
+    host.inside("systemctl", "reset-failed", UNIT)
     host.inside("systemctl", "start", UNIT)
     assert host.ask("GET", "/readyz")[0] == 200
 
@@ -238,3 +245,4 @@ def test_it_stops_and_leaves_a_clean_journal(host: Host) -> None:
     levels = [json.loads(line)["log.level"] for line in lines]
     assert set(levels) & {"info"}
     assert not set(levels) & {"error", "critical"}
+    assert "Suppressed" not in host.inside("journalctl", "--unit=systemd-journald", "--no-pager")

@@ -74,10 +74,12 @@ def test_every_log_line_is_json(service: Service) -> None:
     )
     assert status == 200
     answer(service, "/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
+    answer(service, "/caf%C3%A9%20%F0%9F%99%82", {})
     service.stop()
     lines = [json.loads(line) for line in service.log().splitlines()]
     assert any("listening" in line["message"].lower() for line in lines)
     assert {line["service.name"] for line in lines} == {"{{ cookiecutter.project_slug }}"}
+    assert "/café 🙂" in [line.get("url.path") for line in lines]
     (line,) = [line for line in lines if line.get("http.request.id") == "a-given-id"]
     assert line["http.request.method"] == "GET"
     assert line["url.path"] == line["http.route"] == "/livez"

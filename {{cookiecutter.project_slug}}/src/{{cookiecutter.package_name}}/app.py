@@ -51,8 +51,9 @@ def create_app(settings: Settings) -> Bottle:
             # <% endif %>
         },
         caller_name=settings.api_tokens.name_of,
-        pages=ProblemPages(views),
+        pages=ProblemPages(views, hints=settings.app_env == "development"),
         record=AccessLog(settings, SERVICE),
+        cors_origins=settings.cors_origins.origins,
         trusted_proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
     )

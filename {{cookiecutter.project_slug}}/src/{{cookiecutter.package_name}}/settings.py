@@ -96,6 +96,20 @@ class ApiTokens(Struct, frozen=True):
         return [name for name, secret in self.pairs if len(secret.reveal()) < 32]
 
 
+class Origins(Struct, frozen=True):
+    """The origins, as `https://app.example.com`, whose scripts may call the service."""
+
+    origins: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Origins":
+        origins = tuple(filter(None, (part.strip() for part in text.split(","))))
+        for origin in origins:
+            if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", origin):
+                raise ValueError(f"{origin!r} is no origin like https://app.example.com")
+        return cls(origins)
+
+
 # <% if cookiecutter.database == "sqlite" %>
 class DatabaseUrl(Secret):
     """`sqlite:///relative/path` or `sqlite:////absolute/path`."""
@@ -116,6 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     api_tokens: ApiTokens = ApiTokens()
     trusted_proxies: Annotated[int, Meta(ge=0, le=8)] = 0
     max_body_bytes: Annotated[int, Meta(ge=1, le=2**30)] = 2**20
+    cors_origins: Origins = Origins()
     request_deadline: Annotated[float, Meta(gt=0, le=20)] = 20.0
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = {{ 2 if cookiecutter.wsgi_server != 'waitress' else 1 }}
     web_threads: Annotated[int, Meta(ge=1, le=256)] = 4

@@ -66,7 +66,9 @@ class AccessLog:
         environ = exchange.environ
         duration = time.perf_counter_ns() - exchange.started
         method = environ["REQUEST_METHOD"]
-        path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")[:1024]
+        # Bottle puts another form of the path in the place of the server's own.
+        raw_path = environ.get("bottle.raw_path") or environ["PATH_INFO"]
+        path = raw_path.encode("latin-1", "replace").decode("utf-8", "replace")[:1024]
         if not self._json:
             text = f"{method} {path} {exchange.status} {duration / 1e6:.1f} ms"
             write_line(f"{time.strftime('%H:%M:%S')} ACCESS  {text}".encode())

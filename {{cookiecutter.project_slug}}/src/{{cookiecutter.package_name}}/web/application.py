@@ -1,18 +1,21 @@
 """The layers, in their one order, round a Bottle whose routes are all prepared."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from bottle import Bottle
 
-from ..environment import BootError, Problem
 from .bearer import BearerPlugin
+from .confine import Confine
+from .cors import Cors
 from .errors import Errors, error_handler
 from .forwarded import Forwarded
-from .handlers import HandlerPlugin, RouteError
+from .handlers import HandlerPlugin
 from .hygiene import Hygiene
 from .observe import Exchange, Observe
 from .problems import ProblemPages
+from .redirects import add_redirects
+from .seal import seal
 
 
 def new_application(
@@ -22,12 +25,14 @@ def new_application(
     caller_name: Callable[[str], str | None],
     pages: ProblemPages,
     record: Callable[[Exchange], None],
+    cors_origins: Collection[str],
     trusted_proxies: int,
     max_body_bytes: int,
 ) -> Bottle:
     """Return a Bottle with these routes that is safe to serve.
 
-    A request passes: observe, errors, forwarded, hygiene, Bottle's routing, bearer, handler.
+    A request passes: observe, cors (if there are origins), errors, forwarded, hygiene, confine,
+    Bottle's routing, bearer, handler.
     Raises BootError for routes that could never work.
     """
     app = Bottle()
@@ -38,19 +43,13 @@ def new_application(
     app.default_error_handler = error_handler(pages)
     app.router.add_filter("id", _positive_integer)
     add_routes(app)
-    # Bottle prepares a route at its first request, in as many threads as ask for it at once.
-    problems = []
-    for route in app.routes:
-        try:
-            route.prepare()
-        except RouteError as error:
-            problems.append(Problem("", str(error), f"{route.method} {route.rule}"))
-    if problems:
-        raise BootError(problems)
-    hygiene = Hygiene(app.wsgi, max_body_bytes)
+    add_redirects(app)
+    seal(app)
+    confine = Confine(app.wsgi)
+    hygiene = Hygiene(confine, max_body_bytes)
     forwarded = Forwarded(hygiene, trusted_proxies)
     errors = Errors(forwarded, pages)
-    app.wsgi = Observe(errors, record)
+    app.wsgi = Observe(Cors(errors, cors_origins) if cors_origins else errors, record)
     return app
 
 

@@ -45,6 +45,14 @@ def error_handler(pages: ProblemPages) -> Callable[[HTTPError], bytes]:
     """Return what Bottle calls for its own errors and for those that a handler raised."""
 
     def handle(error: HTTPError) -> bytes:
+        if error.status_code == 405:
+            # Bottle leaves out what it does by itself, and OPTIONS.
+            allowed = set(filter(None, error.headers.get("Allow", "").split(",")))
+            allowed |= {"OPTIONS", "HEAD"} if "GET" in allowed else {"OPTIONS"}
+            response.set_header("Allow", ", ".join(sorted(allowed)))
+            if request.method == "OPTIONS":
+                response.status = 204
+                return b""
         if error.status_code >= 500 and not isinstance(error, Problem):
             logger.error("request failed: %s", error.body, exc_info=error.exception)
         headers, page = pages.render(request.environ, error)

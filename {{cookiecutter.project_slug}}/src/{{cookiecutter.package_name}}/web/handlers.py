@@ -10,6 +10,12 @@ from bottle import HTTPResponse, JSONPlugin, Route, request, response
 
 from . import inputs
 
+READERS: dict[str, Callable[[Any], inputs.Reader]] = {
+    "body": inputs.json_body,
+    "form": inputs.form,
+    "query": inputs.query,
+}
+
 
 class PerRequest(NamedTuple):
     """A resource that is opened for each request: `open(method)` returns a context manager.
@@ -28,8 +34,8 @@ class RouteError(Exception):
 class HandlerPlugin:
     """Bottle plugin that calls typed handlers.
 
-    A parameter is a wildcard of the route's rule, `body` or `query` (read into its annotated
-    type), or a resource of that name. All of it is decided when the route is prepared at start.
+    A parameter is a wildcard of the route's rule, `body`, `form` or `query` (read into its
+    annotated type), or a resource of that name: decided when the route is prepared, at start.
 
     The result is encoded as JSON before the resources close, so what cannot be encoded is not
     committed. A handler may return a Bottle HTTPResponse instead.
@@ -43,24 +49,28 @@ class HandlerPlugin:
         self._plain = JSONPlugin(json_dumps=msgspec.json.encode)
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
-        if route.config.get("raw"):
+        if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
             plain: Callable[..., Any] = self._plain.apply(callback, route)
             return plain
         readers, opened, constants = self._plan(callback, route)
         reply = _reply(route)
 
-        def handler(**wildcards: Any) -> Any:
+        def simple(**wildcards: Any) -> Any:
             environ = request.environ
             values = {name: read(environ) for name, read in readers}
-            if not opened:
-                return reply(callback(**wildcards, **values, **constants))
+            return reply(callback(**wildcards, **values, **constants))
+
+        def with_resources(**wildcards: Any) -> Any:
+            environ = request.environ
             with ExitStack() as stack:
+                stack.callback(inputs.close_form, environ)
+                values = {name: read(environ) for name, read in readers}
                 method = environ["REQUEST_METHOD"]
                 for name, resource in opened:
                     values[name] = stack.enter_context(resource.open(method))
                 return reply(callback(**wildcards, **values, **constants))
 
-        return handler
+        return with_resources if opened or "form" in dict(readers) else simple
 
     def close(self) -> None:
         for resource in self._resources.values():
@@ -72,19 +82,24 @@ class HandlerPlugin:
     ) -> tuple[list[tuple[str, inputs.Reader]], list[tuple[str, PerRequest]], dict[str, Any]]:
         """Decide where each parameter comes from. Raises RouteError for one from nowhere."""
         handler = f"{callback.__module__}.{callback.__qualname__}"
+        if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
+            raise RouteError(f"{handler}: is async, which WSGI cannot run; use `def`")
+        if inspect.isgeneratorfunction(callback):
+            raise RouteError(
+                f"{handler}: is a generator, which outlives its resources; return a list"
+            )
         wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
         kinds = get_type_hints(callback)
         readers, opened, constants = [], [], {}
         for name in inspect.signature(callback).parameters:
             if name in wildcards:
                 wildcards.remove(name)
-            elif name in ("body", "query"):
+            elif name in READERS:
                 if name not in kinds:
                     raise RouteError(f"{handler}: give the parameter {name!r} a type")
-                read = inputs.json_body if name == "body" else inputs.query
-                readers.append((name, read(kinds[name])))
+                readers.append((name, READERS[name](kinds[name])))
             elif name not in self._resources:
-                known = ", ".join(["body", "query", *self._resources])
+                known = ", ".join([*READERS, *self._resources])
                 raise RouteError(f"{handler}: nothing is called {name!r}; there are {known}")
             elif isinstance(self._resources[name], PerRequest):
                 opened.append((name, self._resources[name]))

@@ -7,14 +7,17 @@ from typing import Any
 
 from .problems import Environ, Problem
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]").search
+_control = re.compile("[\x00-\x1f\x7f-\x9f]").search
+# RFC 6265, section 4.1.1: what a pair of a cookie header may hold. Python refuses a leading $.
+_cookie_pair = re.compile(r'(?!\$)[!#$%&\'*+.^_`|~0-9A-Za-z-]+="?[!#-+\--:<-\[\]-~]*"?').fullmatch
 
 
 class Hygiene:
-    """WSGI middleware: refuses unclean paths and too large bodies, unchunks chunked ones.
+    """WSGI middleware: refuses unclean paths and too large bodies, mends what else is unclean.
 
     Bottle drops the bytes of a path that are no UTF-8, so `/adm%ffin` would reach what a proxy
-    guards as `/admin`; its route patterns match before a trailing newline.
+    guards as `/admin`; its route patterns match before a trailing newline. A header or a cookie
+    that it cannot read makes it answer 500, so their bad parts are taken out.
     """
 
     def __init__(self, app: Any, max_body_bytes: int) -> None:
@@ -22,21 +25,34 @@ class Hygiene:
         self._limit = max_body_bytes
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        try:
-            path = environ["PATH_INFO"].encode("latin-1").decode()
-        except UnicodeError:
-            raise Problem(400, "The path is not UTF-8.") from None
-        if _CONTROL(path):
-            raise Problem(400, "The path holds a control character.")
+        self._check_path(environ["PATH_INFO"])
+        for name, value in environ.items():
+            if name.startswith("HTTP_") and not value.isascii():
+                # A WSGI server hands over bytes as Latin-1 (PEP 3333); Bottle takes them for UTF-8.
+                text = value.encode("latin-1", "replace").decode("utf-8", "replace")
+                environ[name] = text.encode().decode("latin-1")
+        if cookies := environ.get("HTTP_COOKIE"):
+            pairs = (pair.strip() for pair in cookies.split(";"))
+            environ["HTTP_COOKIE"] = "; ".join(filter(_cookie_pair, pairs))
         if "HTTP_TRANSFER_ENCODING" in environ:
             self._unchunk(environ)
         elif length := environ.get("CONTENT_LENGTH"):
-            if not (length.isascii() and length.isdigit()):
+            if not (length.isascii() and length.isdigit() and len(length) < 16):
                 raise Problem(400, "Content-Length is not a number.")
             if int(length) > self._limit:
                 raise self._too_large()
         body: Iterable[bytes] = self._app(environ, start_response)
         return body
+
+    def _check_path(self, path: str) -> None:
+        try:
+            path = path if path.isascii() else path.encode("latin-1").decode()
+        except UnicodeError:
+            raise Problem(400, "The path is not UTF-8.") from None
+        if _control(path):
+            raise Problem(400, "The path holds a control character.")
+        if not path.startswith("/"):
+            raise Problem(400, "The path does not begin with a slash.")
 
     def _unchunk(self, environ: Environ) -> None:
         """Replace a chunked body by its bytes.

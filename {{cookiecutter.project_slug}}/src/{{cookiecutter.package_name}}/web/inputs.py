@@ -1,10 +1,11 @@
 """What a client sends, read into the type that a handler asks for."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
 import msgspec
+import multipart
 
 from .problems import Environ, FieldError, Problem
 
@@ -50,15 +51,59 @@ def query(kind: Any) -> Reader:
             )
         except ValueError:
             raise Problem(400, "The query string is not UTF-8 or has too many fields.") from None
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            raise Problem(422, "A query parameter stands there twice.")
-        try:
-            return msgspec.convert(values, kind, strict=False)
-        except msgspec.ValidationError as error:
-            raise _invalid("query", error, kind, lambda: values, strict=False) from None
+        return _convert_pairs("query", pairs, kind)
 
     return read
+
+
+class Upload:
+    """A file of a form. It is closed when the handler has returned."""
+
+    def __init__(self, part: multipart.MultipartPart) -> None:
+        self.filename: str = part.filename or ""
+        self.content_type: str = part.content_type
+        self.size: int = part.size
+        self.file: BinaryIO = part.file
+
+
+def form(kind: Any) -> Reader:
+    """Return a reader of an HTML form into that type, whose fields are single values or Upload.
+
+    The parts of a form stay in the environ as `service.parts`, for `close_form`. It raises
+    Problem: 415 for another content type, 400 for a malformed form, 422 for a wrong field.
+    """
+
+    def read(environ: Environ) -> Any:
+        media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        if media_type not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+            raise Problem(415, "The body must be a form: multipart or urlencoded.")
+        try:
+            texts, files = multipart.parse_form_data(
+                environ, strict=True, part_limit=100, headersize_limit=4096
+            )
+        except (multipart.MultipartError, ValueError) as error:
+            raise Problem(400, f"The form is malformed: {error}.") from None
+        parts = [part for _, part in files.iterallitems()]
+        environ["service.parts"] = parts
+        pairs = [*texts.iterallitems(), *((part.name, Upload(part)) for part in parts)]
+        return _convert_pairs("form", pairs, kind)
+
+    return read
+
+
+def close_form(environ: Environ) -> None:
+    for part in environ.get("service.parts", ()):
+        part.close()
+
+
+def _convert_pairs(what: str, pairs: list[tuple[str, Any]], kind: Any) -> Any:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise Problem(422, f"A field of the {what} stands there twice.")
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(what, error, kind, lambda: values, strict=False) from None
 
 
 def _invalid(

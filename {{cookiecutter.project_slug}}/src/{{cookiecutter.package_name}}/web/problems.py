@@ -1,5 +1,6 @@
 """The one form of every error answer: RFC 9457 problem details, or a page for a browser."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -62,8 +63,9 @@ class Problem(HTTPError):  # type: ignore[misc]
 class ProblemPages:
     """Writes errors down, in the form that the client of a request reads."""
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: Views, hints: bool = False) -> None:
         self._views = views
+        self._hints = hints
 
     def render(self, environ: Environ, error: HTTPError) -> tuple[Headers, bytes]:
         """Return the headers that describe the body, and the body."""
@@ -72,7 +74,7 @@ class ProblemPages:
             type="about:blank",
             title=title(status),
             status=status,
-            detail=getattr(error, "detail", None) or DETAILS.get(status) or title(status),
+            detail=getattr(error, "detail", None) or self._detail(status, environ),
             request_id=environ["service.request_id"],
             errors=getattr(error, "errors", ()),
         )
@@ -80,6 +82,15 @@ class ProblemPages:
             page = self._views.page("error", **asdict(details))
             return list(page.headerlist), page.body
         return [("Content-Type", "application/problem+json")], encode(details)
+
+    def _detail(self, status: int, environ: Environ) -> str:
+        detail = DETAILS.get(status) or title(status)
+        app = environ.get("bottle.app")
+        if not self._hints or status != 404 or app is None:
+            return detail
+        rules = {route.rule for route in app.routes}
+        close = difflib.get_close_matches(environ["PATH_INFO"], rules, n=1)
+        return f"{detail} Did you mean {close[0]}?" if close else detail
 
 
 def title(status: int) -> str:

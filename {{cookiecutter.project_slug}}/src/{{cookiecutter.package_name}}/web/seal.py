@@ -1,0 +1,51 @@
+"""What is checked once all routes are there, so that no request is the first to find it out."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import bottle
+from bottle import Bottle
+
+from ..environment import BootError, Problem
+from .confine import patched_too_late
+from .handlers import RouteError
+
+
+def seal(app: Bottle) -> None:
+    """Prepare every route and let none be added afterwards.
+
+    Raises BootError with all that is wrong with the routes.
+    """
+    problems = list(_problems(app))
+    if problems:
+        raise BootError(problems)
+    for name in ("add_route", "add_hook", "install", "uninstall", "mount", "merge"):
+        setattr(app, name, _sealed)
+
+
+def _problems(app: Bottle) -> Iterator[Problem]:
+    seen: dict[tuple[str, str], str] = {}
+    for route in app.routes:
+        place = f"{route.method} {route.rule}"
+        # Bottle would let the last of two routes win, without a word.
+        same = route.method, re.sub(r"<[^>:]*", "<", route.rule)
+        if same in seen:
+            yield Problem("", f"is there already, as {seen[same]}", place)
+        seen[same] = place
+        try:
+            # Left to itself Bottle prepares a route at its first request, once in each thread.
+            route.prepare()
+        except RouteError as error:
+            yield Problem("", str(error), place)
+    for other in list(bottle.app):
+        for route in other.routes:
+            reason = "is on Bottle's global application; add it to the routing table"
+            yield Problem("", reason, f"{route.method} {route.rule}")
+    if patched_too_late():
+        yield Problem("", "has patched threads after Bottle was imported; patch first", "gevent")
+
+
+def _sealed(*_arguments: Any, **_options: Any) -> NoReturn:
+    # A route added while requests are served makes Bottle answer 404 to some of them.
+    raise RuntimeError("the application is sealed: add routes, hooks and plugins before it starts")
