@@ -21,6 +21,8 @@ PACKAGES = "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 ADDRESS = "10.89.0.2"
 
+# It ends with the tests, however they end.
+OWN_NAMESPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 # $1: the cached tree, $2: a directory to mount on, the others: control groups to join.
 BOOT = """
 tree=$1 here=$2; shift 2
@@ -30,7 +32,7 @@ mount -t tmpfs -o mode=755 boot "$here"
 mkdir "$here/upper" "$here/work" "$here/root"
 mount -t overlay -o "lowerdir=$tree,upperdir=$here/upper,workdir=$here/work" overlay "$here/root"
 ip link set lo up
-exec setpriv --pdeathsig KILL systemd-nspawn --quiet --directory="$here/root" --machine="${here##*/}" --hostname=app-host \
+exec systemd-nspawn --quiet --directory="$here/root" --machine="${here##*/}" --hostname=app-host \
     --register=no --keep-unit --network-veth-extra=client:eth0 \
     --resolv-conf=off --timezone=off --link-journal=no --console=pipe \
     --capability=all --drop-capability=CAP_SYS_MODULE --system-call-filter=bpf \
@@ -106,9 +108,9 @@ class Machine:
         lower = tree(self.suite)
         self.groups = control_groups(self.name)
         with self.console.open("wb") as console:
-            # In the network namespace of systemd-nspawn is the client.
-            self.nspawn = subprocess.Popen(
-                ["unshare", "--mount", "--net", "sh", "-euc", BOOT, "boot"]
+            # In the network namespace of these, which systemd-nspawn shares, is the client.
+            self.outer = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *OWN_NAMESPACES, "sh", "-euc", BOOT, "boot"]
                 + [str(path) for path in (lower, self.mount, *self.groups)],
                 env={**os.environ, "INIT": INIT},
                 stdin=subprocess.DEVNULL,
@@ -126,21 +128,20 @@ class Machine:
 
     def _wait_for_init(self) -> None:
         self.init = 0
-        children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children")
         ends = time.monotonic() + 60
         while not self.init or self.state() not in ("running", "degraded"):
-            if self.nspawn.poll() is not None or time.monotonic() > ends:
+            if self.outer.poll() is not None or time.monotonic() > ends:
                 raise AssertionError(f"not booted: {self.console.read_text()}")
             time.sleep(0.05)
             with contextlib.suppress(OSError, LookupError):
-                process = int(children.read_text().split()[-1])
+                process = child(child(self.outer.pid))
                 if Path(f"/proc/{process}/comm").read_text() == "systemd\n":
                     self.init = process
 
     def _join(self) -> None:
         """Give both ends of the network their addresses."""
         for process, interface, address in (
-            (self.nspawn.pid, "client", "10.89.0.1/24"),
+            (self.outer.pid, "client", "10.89.0.1/24"),
             (self.init, "eth0", f"{ADDRESS}/24"),
         ):
             network = ["nsenter", f"--net=/proc/{process}/ns/net", "ip"]
@@ -156,10 +157,10 @@ class Machine:
             # What systemd takes for a clean power off.
             os.kill(self.init, signal.SIGRTMIN + 3)
         try:
-            self.nspawn.wait(20 if self.init else 0)
+            self.outer.wait(20 if self.init else 0)
         except subprocess.TimeoutExpired:
-            os.killpg(self.nspawn.pid, signal.SIGKILL)
-            self.nspawn.wait()
+            os.killpg(self.outer.pid, signal.SIGKILL)
+            self.outer.wait()
         for group in self.groups:
             for directory in sorted(group.rglob("*/"), reverse=True):
                 directory.rmdir()
@@ -187,11 +188,16 @@ class Machine:
     def client(self, *command: str) -> "subprocess.Popen[str]":
         """Start a program of this host as the machine's client on the network."""
         return subprocess.Popen(
-            ["nsenter", f"--net=/proc/{self.nspawn.pid}/ns/net", "--", *command],
+            ["nsenter", f"--net=/proc/{self.outer.pid}/ns/net", "--", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+
+
+def child(process: int) -> int:
+    """Return the last child of a process."""
+    return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[-1])
 
 
 def control_groups(name: str) -> list[Path]:

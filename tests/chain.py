@@ -50,7 +50,7 @@ class Chain:
     def __init__(self, project: Path, directory: Path) -> None:
         self.project = project
         self.directory = directory
-        self.http, self.https = free_port(), free_port()
+        self.http, self.https, self.internal = free_port(), free_port(), free_port()
         self.token = secrets.token_urlsafe(32)
         self.certificate = directory / "tls" / "fullchain.pem"
         self.environ = {
@@ -58,6 +58,7 @@ class Chain:
             "PYTHONPATH": str(project / "src"),
             "ENV_FILE": str(project / "deploy" / "my-service.env"),
             "API_TOKENS": f"chain:{self.token}",
+            "ADMIN_TOKEN": self.token,
             "BIND": f"unix:{directory}/service.sock",
         }
         if (project / "src/my_service/database.py").exists():
@@ -78,13 +79,16 @@ class Chain:
             "listen [::]:80;": "",
             "listen 443 ssl;": f"listen 127.0.0.1:{self.https} ssl;",
             "listen [::]:443 ssl;": "",
+            "listen 127.0.0.1:9180;": f"listen 127.0.0.1:{self.internal};",
         }
+        used: set[str] = set()
         for source in (self.project / "deploy" / "nginx").iterdir():
             text = source.read_text()
             for theirs, ours in moved.items():
-                assert source.name != "my-service.conf" or theirs in text, theirs
+                used.update([theirs] if theirs in text else [])
                 text = text.replace(theirs, ours)
             (self.directory / source.name).write_text(text)
+        assert used == set(moved)
         # As root Nginx would give its workers to a user who may not read the directory.
         user = "user root;" if os.getuid() == 0 else ""
         (self.directory / "nginx.conf").write_text(MAIN.format(directory=here, user=user))

@@ -1,10 +1,11 @@
 """A client of the service over TLS, to be run where the machine's network is.
 
     python load.py NAME ADDRESS CERTIFICATE TOKEN METHOD PATH [JSON]
-    python load.py NAME ADDRESS CERTIFICATE TOKEN LEAST
+    python load.py NAME ADDRESS CERTIFICATE TOKEN LEAST PAUSE
 
 The first form sends one request and prints status and body. The second keeps eight in flight until
-its standard input is closed, and at least so many in all, and prints what came of them.
+its standard input is closed, and at least so many in all, and prints what came of them; a pause in
+seconds after each answer makes it a lighter load.
 """
 
 import collections
@@ -52,9 +53,8 @@ class Site(NamedTuple):
 class Load:
     """Requests from several threads: every other one of them keeps its connection."""
 
-    def __init__(self, site: Site, least: int) -> None:
-        self.site = site
-        self.least = least
+    def __init__(self, site: Site, least: int, pause: float) -> None:
+        self.site, self.least, self.pause = site, least, pause
         self.numbers = itertools.count()
         self.run = time.time_ns()
         self.ending, self.lock = threading.Event(), threading.Lock()
@@ -90,6 +90,7 @@ class Load:
                     self.failed.append(kind)
                 elif method == "POST":
                     self.created.append(title)
+            time.sleep(self.pause)
 
     def until_told(self) -> dict[str, object]:
         """Run the threads and return what the test is to compare."""
@@ -111,8 +112,8 @@ class Load:
 
 def main() -> None:
     site, arguments = Site(*sys.argv[1:5]), sys.argv[5:]
-    if len(arguments) == 1:
-        result = Load(site, int(arguments[0])).until_told()
+    if arguments[0].isdecimal():
+        result = Load(site, int(arguments[0]), float(arguments[1])).until_told()
     else:
         body = arguments[2] if len(arguments) == 3 else None
         answer, text = site.ask(site.connect(), arguments[0], arguments[1], body)

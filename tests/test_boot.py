@@ -111,9 +111,9 @@ class Host:
         return answer["status"], answer["body"]
 
     @contextlib.contextmanager
-    def under_load(self, least: int = 500) -> Iterator[None]:
+    def under_load(self, least: int = 500, pause: float = 0.03) -> Iterator[None]:
         """Keep the client busy meanwhile; no request fails, and what was acknowledged is there."""
-        load = self.machine.client(*self.client(str(least)))
+        load = self.machine.client(*self.client(str(least), str(pause)))
         try:
             time.sleep(1)
             yield
@@ -193,7 +193,7 @@ def test_its_sandbox_holds(host: Host) -> None:
 
 
 def test_restarts_lose_no_request(host: Host) -> None:
-    with host.under_load(least=3000):
+    with host.under_load(least=3000, pause=0):
         for _ in range(3):
             host.inside("systemctl", "restart", UNIT)
             # Five starts within ten seconds would be taken for a crash loop.

@@ -5,6 +5,8 @@ import re
 import shutil
 import ssl
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -233,6 +235,25 @@ def test_plain_http_only_redirects(chain: Chain) -> None:
     answer = chain.raw(write, plain=True)
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 403
+
+
+def test_metrics_are_for_the_host_alone(chain: Chain) -> None:
+    for path in ("/metrics", "/metrics%20", "/%6detrics", "/./metrics", "//metrics"):
+        assert chain.get(path, Authorization=f"Bearer {chain.token}").status == 404
+    assert chain.get("/metrics%85", Authorization=f"Bearer {chain.token}").status == 400
+    inside = f"http://127.0.0.1:{chain.internal}"
+    request = urllib.request.Request(
+        f"{inside}/metrics", headers={"Authorization": f"Bearer {chain.token}"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert "http_server_request_duration_seconds_count" in answer.read().decode()
+    with urllib.request.urlopen(f"{inside}/readyz") as answer:
+        assert answer.status == 200
+    for path, status in (("/metrics", 401), ("/livez", 404), ("/", 404)):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(inside + path)
+        with refused.value as answer:
+            assert answer.status == status
 
 
 def test_certificates_can_be_renewed(chain: Chain) -> None:

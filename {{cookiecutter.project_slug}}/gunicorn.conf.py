@@ -7,6 +7,7 @@ the workers' code fresh. `serve` puts the settings used here into the environmen
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -96,3 +97,8 @@ def post_worker_init(worker: object) -> None:
     # Ctrl-C is a graceful stop too. Gunicorn's fast one (seen in 27.0.1) waits for itself for
     # ever when it comes while its thread pool is starting a thread.
     signal.signal(signal.SIGQUIT, worker.handle_exit)
+
+
+def on_exit(server: object) -> None:
+    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        shutil.rmtree(directory, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,8 @@ def problems(settings: Settings) -> list[Problem]:
 def serve(settings: Settings, app: Bottle) -> NoReturn:
     """Become Gunicorn. Its workers make the application anew, so `app` was only a check."""
     os.environ |= {
+        # Where the workers count together; its end is in gunicorn.conf.py.
+        "PROMETHEUS_MULTIPROC_DIR": tempfile.mkdtemp(prefix=f"{__package__}-metrics-"),
         "BIND": str(settings.bind),
         "WEB_CONCURRENCY": str(settings.web_concurrency),
         "WEB_THREADS": str(settings.web_threads),

@@ -10,7 +10,9 @@ from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS
 from .service import ROOT
 
 SLUG = "{{ cookiecutter.project_slug }}"
-NGINX = (ROOT / "deploy/nginx" / f"{SLUG}.conf").read_text()
+NGINX = "".join(
+    (ROOT / "deploy/nginx" / f"{SLUG}{part}.conf").read_text() for part in ("", "-proxy")
+)
 HEADERS = (ROOT / "deploy/nginx" / f"{SLUG}-headers.conf").read_text()
 UNIT = (ROOT / "deploy/systemd" / f"{SLUG}.service").read_text()
 # <% if cookiecutter.wsgi_server == "gunicorn" %>

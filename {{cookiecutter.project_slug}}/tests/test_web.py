@@ -41,14 +41,22 @@ class Form(Struct, forbid_unknown_fields=True):
     photo: inputs.Upload | None = None
 
 
-def build(
-    add_routes: Routes, record: Callable[[Exchange], None] = lambda _: None, **options: Any
-) -> Bottle:
+class Recorder:
+    """Keeps the exchanges that have ended."""
+
+    def __init__(self, seen: list[Exchange]) -> None:
+        self.end = seen.append
+
+    def begin(self) -> None: ...
+
+
+def build(add_routes: Routes, seen: list[Exchange] | None = None, **options: Any) -> Bottle:
     settings: dict[str, Any] = {
         "resources": {"number": 7},
         "caller_name": lambda token: token if token == "good" else None,
         "pages": ProblemPages(Views(VIEWS_DIRECTORY), hints=True),
-        "record": record,
+        "admin_name": None,
+        "recorders": [Recorder(seen)] if seen is not None else [],
         "cors_origins": [],
         "trusted_proxies": 0,
         "max_body_bytes": 200_000,
@@ -104,7 +112,7 @@ def test_every_failure_is_a_logged_problem(
     caplog: pytest.LogCaptureFixture, handler: Any, options: dict[str, Any]
 ) -> None:
     seen: list[Exchange] = []
-    app = client(lambda app: public(app, "/", handler, **options), record=seen.append)
+    app = client(lambda app: public(app, "/", handler, **options), seen=seen)
     response = app.get("/", status=500)
     assert response.content_type == "application/problem+json"
     assert response.json["request_id"] == response.headers["X-Request-ID"]
@@ -117,7 +125,7 @@ def test_every_failure_is_a_logged_problem(
 
 def test_a_stream_that_fails_half_way_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Exchange] = []
-    app = client(lambda app: public(app, "/", stream, raw=True), record=seen.append)
+    app = client(lambda app: public(app, "/", stream, raw=True), seen=seen)
     with pytest.raises(ZeroDivisionError):
         app.get("/")
     assert [record.message for record in caplog.records] == ["answer failed half-way"]
@@ -125,7 +133,7 @@ def test_a_stream_that_fails_half_way_is_logged(caplog: pytest.LogCaptureFixture
 
 def test_a_download_that_is_abandoned_is_recorded() -> None:
     seen: list[Exchange] = []
-    app = build(lambda app: public(app, "/", lambda: iter([b"a", b"b"]), raw=True), seen.append)
+    app = build(lambda app: public(app, "/", lambda: iter([b"a", b"b"]), raw=True), seen)
     body = app(TestApp(app).RequestClass.blank("/").environ, lambda *_: None)
     assert next(iter(body)) == b"a"
     assert seen == []

@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         case "routes":
             for route in create_app(load_settings(os.environ)).routes:
                 access = "public" if route.config.get("public") else "token"
+                access = "admin" if route.config.get("admin") else access
                 handler = route.callback
                 name = f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
                 print(f"{route.method:7} {route.rule:32} {access:7} {name}")

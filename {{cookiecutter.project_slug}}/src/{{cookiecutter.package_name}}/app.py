@@ -11,6 +11,7 @@ from .environment import BootError, Problem
 from .routes import add_routes
 from .settings import STATIC_DIRECTORY, VIEWS_DIRECTORY, Settings
 from .telemetry.access import AccessLog
+from .telemetry.metrics import Metrics
 from .web.application import new_application
 # <% if cookiecutter.database == "sqlite" %>
 from .web.handlers import PerRequest
@@ -32,6 +33,7 @@ def create_app(settings: Settings) -> Bottle:
         service="{{ cookiecutter.project_name }}",
         description="{{ cookiecutter.description }}",
     )
+    metrics = Metrics()
     static_files = StaticFiles(STATIC_DIRECTORY)
     # <% if cookiecutter.database == "sqlite" %>
     database = Database(settings)
@@ -42,6 +44,7 @@ def create_app(settings: Settings) -> Bottle:
         resources={
             "views": views,
             "static_files": static_files,
+            "metrics": metrics,
             "clock": lambda: datetime.now(UTC),
             # <% if cookiecutter.database == "sqlite" %>
             "session": PerRequest(database.session, database.close),
@@ -51,8 +54,9 @@ def create_app(settings: Settings) -> Bottle:
             # <% endif %>
         },
         caller_name=settings.api_tokens.name_of,
+        admin_name=settings.admin_token.name_of if settings.admin_token.pairs else None,
         pages=ProblemPages(views, hints=settings.app_env == "development"),
-        record=AccessLog(settings, SERVICE),
+        recorders=[AccessLog(settings, SERVICE), metrics],
         cors_origins=settings.cors_origins.origins,
         trusted_proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
@@ -61,7 +65,8 @@ def create_app(settings: Settings) -> Bottle:
         Problem("", "cannot be read by this user; `chmod -R a+rX` gives it the right", str(path))
         for path in static_files.unreadable()
     ]
-    guarded = [route for route in app.routes if not route.config.get("public")]
+    own = [route for route in app.routes if not route.config.get("public")]
+    guarded = [route for route in own if not route.config.get("admin")]
     if guarded and not settings.api_tokens.pairs:
         reason = (
             f"{len(guarded)} routes ask for a token and there is none; set it to NAME:TOKEN, "

@@ -96,6 +96,15 @@ class ApiTokens(Struct, frozen=True):
         return [name for name, secret in self.pairs if len(secret.reveal()) < 32]
 
 
+class AdminToken(ApiTokens, frozen=True):
+    """The token for /metrics; two, separated by a comma, while one replaces the other."""
+
+    @classmethod
+    def parse(cls, text: str) -> "AdminToken":
+        named = (f"admin-{i}:{token.strip()}" for i, token in enumerate(text.split(",")))
+        return cls(ApiTokens.parse(",".join(named)).pairs)
+
+
 class Origins(Struct, frozen=True):
     """The origins, as `https://app.example.com`, whose scripts may call the service."""
 
@@ -128,6 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     api_tokens: ApiTokens = ApiTokens()
+    admin_token: AdminToken = AdminToken()
     trusted_proxies: Annotated[int, Meta(ge=0, le=8)] = 0
     max_body_bytes: Annotated[int, Meta(ge=1, le=2**30)] = 2**20
     cors_origins: Origins = Origins()
@@ -141,6 +151,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 SECRETS = frozenset(
     {
+        "ADMIN_TOKEN",
         "API_TOKENS",
         # <% if cookiecutter.database == "sqlite" %>
         "DATABASE_URL",
@@ -158,11 +169,18 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Problem]]:
         sources["BIND"] = Found(f"0.0.0.0:{port}", f"PORT, {where}")
     settings, problems = read(Settings, sources, app_env=sources.environment)
     if settings.app_env == "production":
-        where = sources["API_TOKENS"].where if "API_TOKENS" in sources else ""
-        problems += [
-            Problem("API_TOKENS", f"the token of {name!r} has fewer than 32 characters", where)
-            for name in settings.api_tokens.too_weak()
-        ]
+        for setting, tokens in (
+            ("ADMIN_TOKEN", settings.admin_token),
+            ("API_TOKENS", settings.api_tokens),
+        ):
+            problems += [
+                Problem(
+                    setting,
+                    f"the token of {name!r} has fewer than 32 characters",
+                    sources[setting].where,
+                )
+                for name in tokens.too_weak()
+            ]
     return settings, problems
 
 

@@ -1,6 +1,7 @@
 """The routing table: every URL of the service, and what answers it.
 
-A route asks for a bearer token unless `public=True`. More options:
+A route asks for a bearer token unless `public=True`; with `admin=True` for ADMIN_TOKEN. More
+options:
 
     status=201          the status of a success; 204 answers without a body
     location="/x/{id}"  a Location header, from the fields of what the handler returns
@@ -26,6 +27,7 @@ def add_routes(app: Bottle) -> None:
     app.route("/livez", "GET", health.live, public=True)
     app.route("/readyz", "GET", health.ready, public=True)
     app.route("/health", "GET", health.ready, public=True)
+    app.route("/metrics", "GET", health.metrics, admin=True)
 
     # <% if cookiecutter.database == "sqlite" %>
     app.route("/api/v1/notes", "GET", notes.index)

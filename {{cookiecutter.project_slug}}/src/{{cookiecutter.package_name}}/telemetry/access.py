@@ -59,18 +59,20 @@ class AccessLog:
         self._json = settings.log_format == "json"
         self._quiet = settings.log_level in ("WARNING", "ERROR")
 
-    def __call__(self, exchange: Any) -> None:
+    def begin(self) -> None:
+        """Nothing: the line is written at the end."""
+
+    def end(self, exchange: Any) -> None:
         failed = exchange.status >= 500 or exchange.error is not None
         if self._quiet and not failed:
             return
         environ = exchange.environ
-        duration = time.perf_counter_ns() - exchange.started
         method = environ["REQUEST_METHOD"]
         # Bottle puts another form of the path in the place of the server's own.
         raw_path = environ.get("bottle.raw_path") or environ["PATH_INFO"]
         path = raw_path.encode("latin-1", "replace").decode("utf-8", "replace")[:1024]
         if not self._json:
-            text = f"{method} {path} {exchange.status} {duration / 1e6:.1f} ms"
+            text = f"{method} {path} {exchange.status} {exchange.seconds * 1e3:.1f} ms"
             write_line(f"{time.strftime('%H:%M:%S')} ACCESS  {text}".encode())
             return
         route = environ.get("bottle.route")
@@ -85,7 +87,7 @@ class AccessLog:
             path=path,
             status=exchange.status,
             sent=exchange.sent,
-            duration=duration,
+            duration=int(exchange.seconds * 1e9),
             route=route.rule if route else "",
             client=environ.get("REMOTE_ADDR", ""),
             caller=environ.get("service.caller", ""),

@@ -12,7 +12,7 @@ from .errors import Errors, error_handler
 from .forwarded import Forwarded
 from .handlers import HandlerPlugin
 from .hygiene import Hygiene
-from .observe import Exchange, Observe
+from .observe import Observe, Recorder
 from .problems import ProblemPages
 from .redirects import add_redirects
 from .seal import seal
@@ -23,8 +23,9 @@ def new_application(
     *,
     resources: Mapping[str, Any],
     caller_name: Callable[[str], str | None],
+    admin_name: Callable[[str], str | None] | None,
     pages: ProblemPages,
-    record: Callable[[Exchange], None],
+    recorders: Collection[Recorder],
     cors_origins: Collection[str],
     trusted_proxies: int,
     max_body_bytes: int,
@@ -38,7 +39,7 @@ def new_application(
     app = Bottle()
     app.catchall = False
     app.uninstall(True)
-    app.install(BearerPlugin(caller_name))
+    app.install(BearerPlugin(caller_name, admin_name))
     app.install(HandlerPlugin(resources))
     app.default_error_handler = error_handler(pages)
     app.router.add_filter("id", _positive_integer)
@@ -49,7 +50,7 @@ def new_application(
     hygiene = Hygiene(confine, max_body_bytes)
     forwarded = Forwarded(hygiene, trusted_proxies)
     errors = Errors(forwarded, pages)
-    app.wsgi = Observe(Cors(errors, cors_origins) if cors_origins else errors, record)
+    app.wsgi = Observe(Cors(errors, cors_origins) if cors_origins else errors, recorders)
     return app
 
 

@@ -6,27 +6,38 @@ from typing import Any
 
 from bottle import Route, request
 
-from .problems import Problem
+from .problems import DETAILS, Problem
 
 _credentials = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)").fullmatch
 
 
-class BearerPlugin:
-    """Bottle plugin. `name_of` returns whose a token is, or None.
+NameOf = Callable[[str], str | None]
 
-    The caller's name is put into the environ as `service.caller`, for the access line.
+
+def _hidden(**_wildcards: Any) -> None:
+    raise Problem(404, DETAILS[404])
+
+
+class BearerPlugin:
+    """Bottle plugin. `caller_name` returns whose a token is, or None.
+
+    A route with `admin=True` asks `admin_name` instead; without one it answers 404. The name is
+    put into the environ as `service.caller`, for the access line.
     """
 
     name = "bearer"
     api = 2
 
-    def __init__(self, name_of: Callable[[str], str | None]) -> None:
-        self._name_of = name_of
+    def __init__(self, caller_name: NameOf, admin_name: NameOf | None) -> None:
+        self._caller_name = caller_name
+        self._admin_name = admin_name
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         if route.config.get("public"):
             return callback
-        name_of = self._name_of
+        name_of = self._admin_name if route.config.get("admin") else self._caller_name
+        if name_of is None:
+            return _hidden
 
         def guarded(**wildcards: Any) -> Any:
             environ = request.environ

@@ -4,9 +4,9 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 from .problems import Environ, Headers
 
@@ -34,26 +34,35 @@ _BY_NAME = [(name.lower(), (name, value)) for name, value in DEFAULT_HEADERS]
 class Exchange:
     """One request and what became of it; `error` is what cut a streamed answer off."""
 
-    __slots__ = ("environ", "error", "request_id", "sent", "started", "status")
+    __slots__ = ("_started", "environ", "error", "request_id", "seconds", "sent", "status")
 
     def __init__(self, environ: Environ, request_id: str) -> None:
         self.environ = environ
         self.request_id = request_id
-        self.started = time.perf_counter_ns()
+        self._started = time.perf_counter()
+        self.seconds = 0.0
         self.status = 0
         self.sent = 0
         self.error: BaseException | None = None
 
+    def end(self) -> None:
+        self.seconds = time.perf_counter() - self._started
+
+
+class Recorder(Protocol):
+    """Is told of each exchange when it begins, and when its last byte was handed over."""
+
+    def begin(self) -> None: ...
+    def end(self, exchange: Exchange) -> None: ...
+
 
 class Observe:
-    """WSGI middleware: gives each request its id, each answer its headers, each end its record.
+    """WSGI middleware: gives each request its id, each answer its headers, each end its records."""
 
-    `record` is called once for each exchange, when its last byte was handed to the server.
-    """
-
-    def __init__(self, app: Any, record: Callable[[Exchange], None]) -> None:
+    def __init__(self, app: Any, recorders: Collection[Recorder]) -> None:
         self._app = app
-        self._record = record
+        self._begin = [recorder.begin for recorder in recorders]
+        self._ends = [recorder.end for recorder in recorders]
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
@@ -61,6 +70,8 @@ class Observe:
         environ["service.request_id"] = own_id
         request_id.set(own_id)
         exchange = Exchange(environ, own_id)
+        for begin in self._begin:
+            begin()
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             exchange.status = int(status[:3])
@@ -77,7 +88,9 @@ class Observe:
         return ObservedBody(body, exchange, self._end)
 
     def _end(self, exchange: Exchange) -> None:
-        self._record(exchange)
+        exchange.end()
+        for end in self._ends:
+            end(exchange)
         # What the server logs from here on belongs to no request.
         request_id.set("")
 

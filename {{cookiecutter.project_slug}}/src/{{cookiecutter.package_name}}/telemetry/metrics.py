@@ -1,0 +1,112 @@
+"""Metrics for Prometheus, with OpenTelemetry's names.
+
+https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from .workers import Worker
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+LABELS = ("http_request_method", "http_route", "http_response_status_code")
+
+
+class Metrics:
+    """The metrics of one application, summed over the workers of its server.
+
+    Each worker counts in files of the directory PROMETHEUS_MULTIPROC_DIR, which `serve` makes;
+    without it there is one process, which counts in memory.
+    """
+
+    def __init__(self) -> None:
+        directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._worker = Worker(directory) if directory else None
+        self._registry = CollectorRegistry()
+        self._duration = Histogram(
+            "http_server_request_duration_seconds",
+            "From the first byte read to the last one handed to the server.",
+            LABELS,
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self._active = Gauge(
+            "http_server_active_requests",
+            "Requests that are being answered.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        # `labels()` costs more than all the rest, and there are few: methods, routes, statuses.
+        self._children: dict[tuple[str, str, int], Histogram] = {}
+
+    def begin(self) -> None:
+        self._active.inc()
+
+    def end(self, exchange: Any) -> None:
+        """Count the exchange under its route's rule; a path would make a series of its own."""
+        self._active.dec()
+        environ = exchange.environ
+        method = environ["REQUEST_METHOD"]
+        route = environ.get("bottle.route")
+        key = (
+            method if method in METHODS else "_OTHER",
+            route.rule if route else "",
+            exchange.status,
+        )
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._duration.labels(*key)
+        child.observe(exchange.seconds)
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        registry = self._registry
+        if self._worker:
+            registry = CollectorRegistry()
+            for number in self._worker.dead():
+                mark_process_dead(number, self._worker.directory)
+            MultiProcessCollector(registry, self._worker.directory)
+        workers = CollectorRegistry()
+        workers.register(_Workers(self._worker))
+        return generate_latest(registry) + generate_latest(workers)
+
+
+class _Workers:
+    """What each live worker takes of the machine, read from Linux' /proc (proc(5))."""
+
+    def __init__(self, worker: Worker | None) -> None:
+        self._worker = worker
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        live = self._worker.live() if self._worker else {0: os.getpid()}
+        for name, text, read in (
+            ("process_resident_memory_bytes", "Resident memory of the worker.", _resident),
+            ("process_open_fds", "Open file descriptors of the worker.", _open_files),
+            ("process_threads", "Threads of the worker.", _threads),
+        ):
+            family = GaugeMetricFamily(name, text, labels=["worker"])
+            for number, pid in live.items():
+                try:
+                    family.add_metric([str(number)], read(pid))
+                except OSError:
+                    continue  # not Linux, or gone meanwhile
+            yield family
+
+
+def _resident(pid: int) -> int:
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def _threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
