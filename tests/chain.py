@@ -33,7 +33,7 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
-    include {directory}/my-service.conf;
+    include {directory}/{slug}.conf;
 }}
 """
 
@@ -47,7 +47,8 @@ def free_port() -> int:
 class Chain:
     """Nginx and the service of one project, both started."""
 
-    def __init__(self, project: Path, directory: Path) -> None:
+    def __init__(self, project: Path, directory: Path, slug: str = "my-service") -> None:
+        self.slug = slug
         self.project = project
         self.directory = directory
         self.http, self.https, self.internal = free_port(), free_port(), free_port()
@@ -70,10 +71,10 @@ class Chain:
         here = str(self.directory)
         moved = {
             "/etc/nginx/snippets/": f"{here}/",
-            "/etc/my-service/tls/": f"{here}/tls/",
-            "/opt/my-service/current/": f"{self.project}/",
-            "/run/my-service.sock": f"{here}/service.sock",
-            "/var/lib/my-service-acme": f"{here}/acme",
+            f"/etc/{self.slug}/tls/": f"{here}/tls/",
+            f"/opt/{self.slug}/current/": f"{self.project}/",
+            f"/run/{self.slug}.sock": f"{here}/service.sock",
+            f"/var/lib/{self.slug}-acme": f"{here}/acme",
             "/var/log/nginx/": f"{here}/",
             "listen 80;": f"listen 127.0.0.1:{self.http};",
             "listen [::]:80;": "",
@@ -91,7 +92,9 @@ class Chain:
         assert used == set(moved)
         # As root Nginx would give its workers to a user who may not read the directory.
         user = "user root;" if os.getuid() == 0 else ""
-        (self.directory / "nginx.conf").write_text(MAIN.format(directory=here, user=user))
+        (self.directory / "nginx.conf").write_text(
+            MAIN.format(directory=here, user=user, slug=self.slug)
+        )
         (self.directory / "tls").mkdir()
         request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
         subject = ["-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]

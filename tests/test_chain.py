@@ -8,13 +8,14 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from .chain import DOMAIN, Answer, Chain
 from .conftest import Generate
 from .template import name_of, run
-from .test_combinations import GROUPS
+from .test_combinations import GROUPS, LONGEST
 
 HEADERS = [
     "Cache-Control",
@@ -70,6 +71,17 @@ def check_problem(answer: Answer, status: int) -> None:
 def check_headers(answer: Answer) -> None:
     found = {name: len(answer.headers.get_all(name, [])) for name in HEADERS}
     assert found == dict.fromkeys(HEADERS, 1)
+
+
+def test_nginx_takes_the_longest_names(
+    generated: Generate, needs: Callable[..., None], tmp_path: Path
+) -> None:
+    needs("nginx", "openssl")
+    longest = Chain(generated(**LONGEST), tmp_path, LONGEST["project_slug"])
+    longest.write_files()
+    done = subprocess.run(longest.nginx("-t"), check=False, capture_output=True, text=True)
+    assert "test is successful" in done.stderr
+    assert "[warn]" not in done.stderr
 
 
 def test_nginx_finds_nothing_to_warn_of(chain: Chain) -> None:

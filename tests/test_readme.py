@@ -121,6 +121,16 @@ def test_a_migration_is_made_as_the_readme_says(
     run("make", "lint", "test", cwd=project)
 
 
+def test_routes_are_listed_as_the_readme_says(copied: Generate) -> None:
+    project = copied()
+    (listing,) = [block for block in blocks(project, "sh") if " routes" in block]
+    run("make", ".venv/ready", cwd=project)
+    (project / ".env").write_text(f"API_TOKENS=me:{'s' * 32}\n")
+    assert "/livez" in run("sh", "-c", listing, cwd=project)
+    run("sh", "-c", listing.replace(" routes", " migrate"), cwd=project)
+    assert "could start" in run("sh", "-c", listing.replace(" routes", " check"), cwd=project)
+
+
 def test_every_command_of_the_readme_is_run_here(generated: Generate) -> None:
     readme = (generated() / "README.md").read_text()
     told = set(re.findall(r"`make ([a-z]+)[^`]*`", readme)) | set(

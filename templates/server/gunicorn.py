@@ -32,5 +32,7 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
         "LOG_FORMAT": settings.log_format,
         "LOG_LEVEL": settings.log_level,
     }
+    # It would win over everything else, unseen.
+    os.environ.pop("GUNICORN_CMD_ARGS", None)
     command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), f"{__package__}.wsgi:app"]
     os.execv(sys.executable, command)

@@ -1,9 +1,11 @@
 """How the server is started: Waitress, in this process."""
 
+import errno
 import logging
 import os
 import signal
 import socket
+import stat
 import threading
 import time
 from typing import Any
@@ -12,7 +14,7 @@ from bottle import Bottle
 from waitress import wasyncore
 from waitress.server import create_server
 
-from .environment import Problem
+from .environment import BootError, Problem
 from .settings import Bind, Settings
 
 logger = logging.getLogger(__name__)
@@ -32,11 +34,18 @@ def problems(settings: Settings) -> list[Problem]:
 
 
 def serve(settings: Settings, app: Bottle) -> None:
-    """Serve until a signal asks to stop; then finish what has begun, and return."""
+    """Serve until a signal asks to stop; then finish what has begun, and return.
+
+    Raises BootError when it cannot listen where it should.
+    """
     # It warns of each request that waits for a thread, which is what its queue is for.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     stopping = threading.Event()
-    listener = _inherited() or _listen(settings.bind)
+    try:
+        listener = _inherited() or _listen(settings.bind)
+    except OSError as error:
+        problem = Problem("BIND", f"cannot listen on {settings.bind}: {error.strerror}")
+        raise BootError([problem]) from None
     connections: dict[int, Any] = {}
     server = create_server(
         app,
@@ -97,7 +106,10 @@ def _listen(bind: Bind) -> socket.socket:
         family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
         return socket.create_server((bind.host, bind.port), family=family, backlog=2048)
     listener = socket.socket(socket.AF_UNIX)
-    if os.path.exists(bind.path):
+    if os.path.exists(bind.path) and stat.S_ISSOCK(os.stat(bind.path).st_mode):
+        # One that nobody listens on was left behind by a process that was killed.
+        if listener.connect_ex(bind.path) == 0:
+            raise OSError(errno.EADDRINUSE, "is in use", bind.path)
         os.unlink(bind.path)
     listener.bind(bind.path)
     os.chmod(bind.path, 0o660)

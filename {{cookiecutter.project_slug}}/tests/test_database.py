@@ -16,6 +16,7 @@ from webtest import TestApp
 
 from {{ cookiecutter.package_name }} import migrations
 from {{ cookiecutter.package_name }}.database import Database
+from {{ cookiecutter.package_name }}.environment import BootError
 from {{ cookiecutter.package_name }}.models import Base
 from {{ cookiecutter.package_name }}.settings import load_settings
 
@@ -133,11 +134,46 @@ def test_a_database_that_is_not_migrated(
     else:
         database.path.write_bytes(b"" if state == "empty" else b"this is no database" * 100)
     assert problems(database).startswith("DATABASE_URL: ")
-    assert "migrate`" in problems(database)
+    assert ("migrate`" in problems(database)) == (state != "foreign")
     assert database.path.exists() == (state != "absent")
     if state != "foreign":
         migrate(environ)
         assert problems(database) == ""
+
+
+def test_a_database_that_cannot_be_migrated(environ: dict[str, str], database: Database) -> None:
+    database.path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(BootError, match="file is not a database"):
+        database.migrate()
+    with pytest.raises(BootError, match="unable to open"):
+        Database(load_settings({**environ, "DATABASE_URL": "sqlite:////none/x"})).migrate()
+
+
+def test_a_database_that_stays_locked(environ: dict[str, str], database: Database) -> None:
+    with application({**environ, "REQUEST_DEADLINE": "0.2"}) as app:
+        client = TestApp(app)
+        client.authorization = ("Bearer", TOKEN)
+        with database.session("POST") as session:
+            session.execute(text("SELECT 1"))
+            problem = client.post_json("/api/v1/notes", {"title": "x"}, status=503)
+            assert problem.headers["Retry-After"] == "1"
+            client.get("/api/v1/notes", status=200)
+        client.post_json("/api/v1/notes", {"title": "x"}, status=201)
+    database.close()
+
+
+def test_no_parameter_is_logged(
+    environ: dict[str, str], database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database.session("POST") as session:
+        session.execute(text("DROP TABLE notes"))
+    database.close()
+    with application(environ) as app:
+        client = TestApp(app)
+        client.authorization = ("Bearer", TOKEN)
+        client.post_json("/api/v1/notes", {"title": "private"}, status=500)
+    assert "no such table" in caplog.text
+    assert "private" not in caplog.text
 
 
 def test_a_newer_database_is_no_problem(database: Database) -> None:

@@ -160,6 +160,19 @@ def test_a_body_that_is_too_large(caller: TestApp) -> None:
     check_problem(response, 413)
 
 
+def test_a_name_that_no_file_can_have(client: TestApp) -> None:
+    check_problem(client.get(f"/static/{'a' * 300}", status=404), 404)
+
+
+def test_a_part_of_another_version_is_not_continued(client: TestApp) -> None:
+    whole = client.get("/static/app.css")
+    part = {"Range": "bytes=5-"}
+    same = client.get("/static/app.css", headers={**part, "If-Range": whole.headers["ETag"]})
+    assert (same.status_int, same.body) == (206, whole.body[5:])
+    other = client.get("/static/app.css", headers={**part, "If-Range": '"other"'})
+    assert (other.status_int, other.body) == (200, whole.body)
+
+
 def test_static_file_is_not_sent_twice(client: TestApp) -> None:
     first = client.get("/static/app.css")
     tag = first.headers["ETag"]

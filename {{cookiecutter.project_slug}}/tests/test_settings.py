@@ -75,7 +75,8 @@ def test_port_alone_listens_everywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["8000", "host", "host:0", "host:65536", "unix:a.sock", "::1:80", ":1"]
+    "text",
+    ["8000", "host", "host:0", "host:65536", "unix:a.sock", "::1:80", "[x]:1", "[...]:80", ":1"],
 )
 def test_a_wrong_bind(text: str) -> None:
     assert [problem.split()[0] for problem in problems({"BIND": text})] == ["BIND"]
@@ -116,7 +117,7 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         "BIND (service.env line 4): port 99999 is not between 1 and 65535",
         "LOG_FORMAT (environment): 'xml' is not one of json, text",
         "WEB_THREADS (service.env line 10): 'many' is wrong: expected int, got str",
-        "API_TOKENS (environment): the token of 'me' has fewer than 32 characters",
+        "API_TOKENS (environment): a token has fewer than 32 characters",
     ]
     assert secret not in "".join(found)
 
@@ -127,12 +128,15 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         ({"APP_ENV": "staging"}, "APP_ENV (environment): 'staging' is not one of"),
         ({"ENV_FILE": "none.env"}, "ENV_FILE (none.env): cannot read none.env: No such file"),
         ({"API_TOKENS_FILE": "none"}, "API_TOKENS_FILE (environment): cannot read none: No such"),
-        ({"API_TOKENS": "sec ret"}, "API_TOKENS (environment): each entry must be name:token"),
-        ({"API_TOKENS": "me:sec ret"}, "API_TOKENS (environment): the token of 'me' is empty or"),
+        ({"API_TOKENS": STRONG}, "API_TOKENS (environment): entry 1 is not name:token"),
+        ({"API_TOKENS": f"{STRONG}:me"}, "API_TOKENS (environment): entry 1 is not name:token"),
+        ({"API_TOKENS": "a:b,me:sec ret"}, "API_TOKENS (environment): the token of entry 2 is"),
+        ({"ADMIN_TOKEN": "short"}, "ADMIN_TOKEN (environment): a token has fewer than 32"),
         ({"API_TOKENS": f"a:{STRONG},a:{STRONG}"}, "API_TOKENS (environment): a name stands there"),
         ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES (environment): '-1' is wrong: expected int"),
         ({"REQUEST_DEADLINE": "60"}, "REQUEST_DEADLINE (environment): '60' is wrong: expected"),
         # <% if cookiecutter.database == "sqlite" %>
+        ({"DATABASE_URL": "sqlite:///:memory:"}, "DATABASE_URL (environment): must be sqlite:///"),
         ({"DATABASE_URL": "mysql://me:pw@db"}, "DATABASE_URL (environment): must be sqlite:///"),
         # <% endif %>
     ],
@@ -141,6 +145,7 @@ def test_a_wrong_setting(environ: dict[str, str], problem: str) -> None:
     (found,) = problems(environ)
     assert found.startswith(problem)
     assert "sec ret" not in found
+    assert STRONG not in found
     assert "pw" not in found
 
 

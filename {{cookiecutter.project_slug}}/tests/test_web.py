@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -244,6 +245,80 @@ def test_chunked_bodies(echo: TestApp, terminated: bool, size: int, status: int)
 def test_a_json_body_may_be_as_large_as_the_limit(echo: TestApp) -> None:
     """Bottle's own limit for JSON is 100 KiB."""
     assert echo.post_json("/names", {"name": "x" * 150_000}).json["count"] == 1
+
+
+def test_a_body_that_ends_early(echo: TestApp) -> None:
+    environ = {
+        **echo.RequestClass.blank("/names", method="POST").environ,
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": "100",
+        "wsgi.input": io.BytesIO(b'{"name": "x"}'),
+    }
+    answered: list[str] = []
+    b"".join(echo.app(environ, lambda status, *_: answered.append(status)))
+    assert answered[0].startswith("400 ")
+
+
+class Malformed(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise ValueError("a chunk without a length")
+
+
+def test_malformed_chunks(echo: TestApp) -> None:
+    environ = {
+        **echo.RequestClass.blank("/names", method="POST").environ,
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": Malformed(),
+        "wsgi.input_terminated": True,
+    }
+    answered: list[str] = []
+    b"".join(echo.app(environ, lambda status, *_: answered.append(status)))
+    assert answered[0].startswith("400 ")
+
+
+def test_a_wrong_body_that_is_not_utf8(echo: TestApp) -> None:
+    body = b'{"name": 3, "x": "\xff"}'
+    echo.post("/names", body, content_type="application/json", status=400)
+
+
+# Pages
+
+
+@pytest.fixture
+def own_views(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(VIEWS_DIRECTORY, tmp_path / "views"))
+
+
+def test_an_error_page_that_fails(own_views: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (own_views / "error.tpl").write_text("{{'{{'}}nothing_of_this_name{{'}}'}}")
+    app = client(lambda _: None, pages=ProblemPages(Views(own_views)))
+    response = app.get("/", headers={"Accept": "text/html"}, status=404)
+    assert response.content_type == "application/problem+json"
+    assert "the error page failed" in caplog.text
+
+
+def test_views_that_are_no_templates(own_views: Path) -> None:
+    assert Views(own_views).broken() == []
+    (own_views / "home.tpl").write_text("% if:\n")
+    assert [path.name for path, _ in Views(own_views).broken()] == ["home.tpl"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        ("text/html", True),
+        ("text/html,*/*;q=0.8", True),
+        ("application/json, text/html;q=0", False),
+        ("text/html; q=0.0, */*", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+def test_who_gets_a_page(accept: str, page: bool) -> None:
+    app = client(lambda _: None)
+    answer = app.get("/", headers={"Accept": accept}, status=404)
+    assert (answer.content_type == "text/html") == page
+    assert app.get("/api", headers={"Accept": accept}, status=404).content_type != "text/html"
 
 
 # Forms

@@ -2,6 +2,9 @@
 
 import argparse
 import os
+# <% if cookiecutter.database == "sqlite" %>
+import re
+# <% endif %>
 import sys
 from collections.abc import Sequence
 
@@ -26,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands.add_parser("routes", help="list what answers which URL")
     # <% if cookiecutter.database == "sqlite" %>
     migrate = commands.add_parser("migrate", help="bring the database's tables up to date")
-    migrate.add_argument("--new", metavar="MESSAGE", help="write a migration for changed models")
+    migrate.add_argument(
+        "--new", metavar="MESSAGE", type=_message, help="write a migration for changed models"
+    )
     # <% endif %>
     try:
         run(parser.parse_args(arguments))
@@ -55,13 +60,21 @@ def run(arguments: argparse.Namespace) -> None:
         # <% if cookiecutter.database == "sqlite" %>
         case "migrate":
             database = Database(load_settings(os.environ))
-            if arguments.new:
+            if arguments.new is not None:
                 database.new_migration(arguments.new)
             else:
                 database.migrate()
         # <% endif %>
 
 
+# <% if cookiecutter.database == "sqlite" %>
+def _message(text: str) -> str:
+    if not re.search("[A-Za-z0-9]", text):
+        raise argparse.ArgumentTypeError("say what has changed")
+    return text
+
+
+# <% endif %>
 def checked() -> tuple[Settings, Bottle]:
     """Return the settings and the application if the service can start with them.
 

@@ -65,6 +65,9 @@ def create_app(settings: Settings) -> Bottle:
         Problem("", "cannot be read by this user; `chmod -R a+rX` gives it the right", str(path))
         for path in static_files.unreadable()
     ]
+    problems += [
+        Problem("", f"is no template: {error}", str(path)) for path, error in views.broken()
+    ]
     own = [route for route in app.routes if not route.config.get("public")]
     guarded = [route for route in own if not route.config.get("admin")]
     if guarded and not settings.api_tokens.pairs:

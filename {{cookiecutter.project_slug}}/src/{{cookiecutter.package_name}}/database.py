@@ -1,5 +1,6 @@
 """The database: one engine for the process, one transaction for a request."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -8,12 +9,16 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from . import migrations
-from .environment import Problem
+from .environment import BootError
+from .environment import Problem as BootProblem
 from .models import Base
 from .settings import Settings
+from .web.problems import Problem
 
 READ_METHODS = frozenset({"GET", "HEAD"})
 
@@ -33,6 +38,8 @@ class Database:
         self._busy_timeout = min(5.0, settings.request_deadline / 2)
         self._reading = create_engine(
             url,
+            # Parameters are what clients sent: they do not belong in a log.
+            hide_parameters=True,
             pool_size=settings.web_threads,
             max_overflow=0,
             pool_timeout=settings.request_deadline,
@@ -44,10 +51,18 @@ class Database:
 
     @contextmanager
     def session(self, method: str) -> Iterator[Session]:
-        """Give a session in a transaction: committed at the end, rolled back on an error."""
+        """Give a session in a transaction: committed at the end, rolled back on an error.
+
+        Raises Problem 503 when the database is still busy after the busy timeout.
+        """
         engine = self._reading if method in READ_METHODS else self._writing
-        with Session(engine) as session, session.begin():
-            yield session
+        try:
+            with Session(engine) as session, session.begin():
+                yield session
+        except (OperationalError, PoolTimeoutError) as error:
+            if isinstance(error, OperationalError) and "locked" not in str(error.orig):
+                raise
+            raise Problem(503, "The database is busy.", headers={"Retry-After": "1"}) from error
 
     def ping(self) -> None:
         """Ask the database for an answer. Raises SQLAlchemyError when it gives none."""
@@ -55,40 +70,69 @@ class Database:
             connection.execute(text("SELECT 1 FROM alembic_version"))
 
     def migrate(self) -> None:
-        """Bring the tables to the newest revision, and the file into write-ahead logging."""
-        with self._writing.connect() as connection:
+        """Bring the tables to the newest revision, and the file into write-ahead logging.
+
+        Raises BootError when the database cannot be migrated.
+        """
+        with _reported(), self._writing.connect() as connection:
             connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
             migrations.upgrade(connection)
 
     def new_migration(self, message: str) -> None:
-        """Write a migration for what models.py has and the tables have not."""
-        with self._reading.connect() as connection:
+        """Write a migration for what models.py has and the tables have not.
+
+        Raises BootError when the database is not at the newest revision.
+        """
+        with _reported(), self._reading.connect() as connection:
             migrations.revise(connection, Base.metadata, message)
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[BootProblem]:
         """Say why the service cannot work on this database, without creating it.
 
         A revision that this release does not know is a newer release's: a roll-back keeps
         the tables, so it is no problem.
         """
         command = f"run `python -m {__package__} migrate`"
-        if not self.path.exists():
-            return [Problem("DATABASE_URL", f"there is no database at {self.path}: {command}")]
+        for path in (self.path.parent, self.path):
+            if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+                return [_problem(f"{path} cannot be written by this user")]
+        if not os.path.exists(self.path):
+            return [_problem(f"there is no database at {self.path}: {command}")]
         try:
             uri = f"{self.path.absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True)) as db:
                 query = "SELECT version_num FROM alembic_version"
                 current = next((row[0] for row in db.execute(query)), None)
         except sqlite3.Error as error:
-            reason = f"{self.path} is not migrated ({error}): {command}"
-            return [Problem("DATABASE_URL", reason)]
+            if "no such table" not in str(error):
+                return [_problem(f"cannot use {self.path}: {error}")]
+            current = None
         if current is None or current in migrations.revisions()[:-1]:
             latest = migrations.revisions()[-1]
-            return [Problem("DATABASE_URL", f"is at {current}, {latest} is needed: {command}")]
+            return [_problem(f"is at revision {current}, {latest} is needed: {command}")]
         return []
 
     def close(self) -> None:
         self._reading.dispose()
+
+
+def _problem(text: str) -> BootProblem:
+    return BootProblem("DATABASE_URL", text)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn what is wrong with the database into a BootError."""
+    from alembic.util import CommandError
+
+    try:
+        yield
+    except DatabaseError as error:
+        raise BootError([_problem(str(error.orig))]) from None
+    except CommandError as error:
+        raise BootError(
+            [_problem(f"{error} Run `python -m {__package__} migrate` first.")]
+        ) from None
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

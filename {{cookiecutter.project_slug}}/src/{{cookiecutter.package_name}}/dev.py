@@ -28,15 +28,18 @@ EXAMPLE = "/api/v1/greetings", '{"name": "World"}'
 
 def main() -> None:
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows lacks the last
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: stopping.set())
     make_token()
     server = start()
-    greet(server)
-    for _ in watch(".", watch_filter=is_source, stop_event=stopping):
+    try:
+        greet(server, stopping)
+        for _ in watch(".", watch_filter=is_source, stop_event=stopping):
+            stop(server)
+            server = start()
+    finally:
         stop(server)
-        server = start()
-    stop(server)
 
 
 def is_source(_change: Change, path: str) -> bool:
@@ -49,7 +52,9 @@ def is_source(_change: Change, path: str) -> bool:
 def make_token() -> None:
     """Give a fresh checkout a token of its own, in a file that Git ignores."""
     settings, problems = read_settings(os.environ)
-    if settings.api_tokens.pairs or any(problem.setting == "API_TOKENS" for problem in problems):
+    if settings.api_tokens.pairs or any(
+        problem.setting.startswith("API_TOKENS") for problem in problems
+    ):
         return
     file = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(file, "w") as env:
@@ -73,19 +78,20 @@ def stop(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def greet(server: subprocess.Popen[bytes]) -> None:
+def greet(server: subprocess.Popen[bytes], stopping: threading.Event) -> None:
     """Wait until the service answers, and show how to call it."""
     settings, _ = read_settings(os.environ)
     url = f"http://{settings.bind}"
-    while server.poll() is None and not settings.bind.path:
+    # A proxy that the environment names does not reach this host.
+    here = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while server.poll() is None and not settings.bind.path and not stopping.is_set():
         try:
-            urllib.request.urlopen(f"{url}/livez", timeout=1)  # noqa: S310
-            break
+            here.open(f"{url}/livez", timeout=1)
         except OSError:
             time.sleep(0.05)
-    else:
-        return
-    print(hint(settings, url), flush=True)
+        else:
+            print(hint(settings, url), flush=True)
+            break
 
 
 def hint(settings: Settings, url: str) -> str:

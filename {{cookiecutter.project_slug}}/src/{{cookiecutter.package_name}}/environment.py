@@ -10,6 +10,7 @@ The environment wins over files. Every problem is collected, and none quotes a s
 
 import difflib
 import io
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -112,11 +113,11 @@ class Sources:
         if self.environment == "production":
             named = self._environ.get("ENV_FILE")
             return [Path(named)] if named else []
-        return [path for path in (Path(".env"), Path(f".env.{self.environment}")) if path.exists()]
+        return [Path(name) for name in (".env", f".env.{self.environment}") if os.path.exists(name)]
 
     def _read_text(self, path: Path, setting: str, where: str) -> str:
         try:
-            return path.read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8-sig")
         except OSError as error:
             self._problem(setting, f"cannot read {path}: {error.strerror}", where)
         except UnicodeDecodeError:
@@ -154,7 +155,7 @@ class Sources:
             text = self._read_text(Path(path), f"{name}_FILE", where).strip()
             places.append(Found(text, f"{name}_FILE={path}"))
         directory = self._environ.get("CREDENTIALS_DIRECTORY")
-        if directory and (credential := Path(directory, name)).exists():
+        if directory and os.path.exists(credential := Path(directory, name)):
             text = self._read_text(credential, name, "credential").strip()
             places.append(Found(text, f"credential {name}"))
         places = [place for place in places if place.text]

@@ -5,6 +5,7 @@ DEFAULTS holds what other environments start from. Where values come from: envir
 """
 
 import hmac
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,8 @@ class Bind(Struct, frozen=True):
         if match is None:
             raise ValueError(f"{text!r} is neither host:port nor unix:/path")
         host, port = match[1].strip("[]"), int(match[2])
+        if match[1] != host:
+            ipaddress.IPv6Address(host)  # its ValueError says what is wrong
         if not 0 < port < 65536:
             raise ValueError(f"port {port} is not between 1 and 65535")
         return cls(host=host, port=port)
@@ -71,13 +74,19 @@ class ApiTokens(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> "ApiTokens":
+        # A name has fewer characters than a token, and no message quotes either: whoever mixes
+        # them up must not find the token in a log.
         pairs = []
-        for entry in filter(None, (part.strip() for part in text.split(","))):
-            name, _, token = entry.partition(":")
-            if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
-                raise ValueError("each entry must be name:token, the name of A-Z a-z 0-9 . _ -")
+        for number, entry in enumerate(text.split(","), 1):
+            if not entry.strip():
+                continue
+            name, _, token = entry.strip().partition(":")
+            if not re.fullmatch(r"[A-Za-z0-9._-]{1,31}", name):
+                raise ValueError(
+                    f"entry {number} is not name:token, with a name of 1 to 31 letters, digits, . _ -"
+                )
             if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", token):
-                raise ValueError(f"the token of {name!r} is empty or not URL-safe")
+                raise ValueError(f"the token of entry {number} is empty or not URL-safe")
             pairs.append((name, Secret(token)))
         if len({name for name, _ in pairs}) < len(pairs):
             raise ValueError("a name stands there twice")
@@ -91,9 +100,9 @@ class ApiTokens(Struct, frozen=True):
                 found = name
         return found
 
-    def too_weak(self) -> list[str]:
-        """Return whose tokens are too short to be unguessable: under 32 characters."""
-        return [name for name, secret in self.pairs if len(secret.reveal()) < 32]
+    def too_weak(self) -> bool:
+        """Whether a token is too short to be unguessable: under 32 characters."""
+        return any(len(secret.reveal()) < 32 for _, secret in self.pairs)
 
 
 class AdminToken(ApiTokens, frozen=True):
@@ -125,7 +134,7 @@ class DatabaseUrl(Secret):
 
     @classmethod
     def parse(cls, text: str) -> "DatabaseUrl":
-        if not re.fullmatch(r"sqlite:///[^?#]+", text):
+        if not re.fullmatch(r"sqlite:///[^?#:]+", text):
             raise ValueError("must be sqlite:///relative/path or sqlite:////absolute/path")
         return cls(text)
 
@@ -173,14 +182,9 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Problem]]:
             ("ADMIN_TOKEN", settings.admin_token),
             ("API_TOKENS", settings.api_tokens),
         ):
-            problems += [
-                Problem(
-                    setting,
-                    f"the token of {name!r} has fewer than 32 characters",
-                    sources[setting].where,
-                )
-                for name in tokens.too_weak()
-            ]
+            if tokens.too_weak():
+                reason = "a token has fewer than 32 characters"
+                problems.append(Problem(setting, reason, sources[setting].where))
     return settings, problems
 
 

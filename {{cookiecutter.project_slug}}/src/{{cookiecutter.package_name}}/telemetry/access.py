@@ -72,7 +72,8 @@ class AccessLog:
         raw_path = environ.get("bottle.raw_path") or environ["PATH_INFO"]
         path = raw_path.encode("latin-1", "replace").decode("utf-8", "replace")[:1024]
         if not self._json:
-            text = f"{method} {path} {exchange.status} {exchange.seconds * 1e3:.1f} ms"
+            shown = path.encode("unicode_escape").decode()
+            text = f"{method} {shown} {exchange.status} {exchange.seconds * 1e3:.1f} ms"
             write_line(f"{time.strftime('%H:%M:%S')} ACCESS  {text}".encode())
             return
         route = environ.get("bottle.route")

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from .problems import Environ
@@ -43,6 +44,7 @@ class Forwarded:
         return body
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> str | None:
     try:
         return str(ipaddress.ip_address(text.strip()))

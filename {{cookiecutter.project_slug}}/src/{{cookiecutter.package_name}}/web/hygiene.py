@@ -61,7 +61,10 @@ class Hygiene:
         """
         if not environ.get("wsgi.input_terminated"):
             raise Problem(411, "A body needs a Content-Length here.")
-        body = environ["wsgi.input"].read(self._limit + 1)
+        try:
+            body = environ["wsgi.input"].read(self._limit + 1)
+        except Exception:  # each server has its own
+            raise Problem(400, "The body's chunks are malformed.") from None
         if len(body) > self._limit:
             raise self._too_large()
         del environ["HTTP_TRANSFER_ENCODING"]

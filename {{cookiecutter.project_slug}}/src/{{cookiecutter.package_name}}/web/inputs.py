@@ -24,7 +24,10 @@ def json_body(kind: Any) -> Reader:
         media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise Problem(415, "The body must be application/json.")
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length)
+        if len(body) < length:
+            raise Problem(400, "The body ended before its Content-Length.")
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
@@ -116,7 +119,7 @@ def _invalid(
     """Return a 422 that names every wrong field; msgspec stops at the first."""
     try:
         values = values_of()
-    except (msgspec.DecodeError, RecursionError) as broken:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
         return Problem(400, f"The {what} is not JSON: {broken}.")
     errors = list(_field_errors(kind, values, strict)) or [_field_error("", error)]
     return Problem(422, f"The {what} is not as it should be.", errors=errors)

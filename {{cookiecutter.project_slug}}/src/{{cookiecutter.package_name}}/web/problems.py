@@ -1,6 +1,8 @@
 """The one form of every error answer: RFC 9457 problem details, or a page for a browser."""
 
 import difflib
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,8 +14,18 @@ from msgspec.structs import asdict
 
 from .views import Views
 
+logger = logging.getLogger(__name__)
+
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
+
+# RFC 9110's names, which Python has from 3.13 on.
+TITLES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 
 # What Bottle says in a 404 quotes the path, and its other texts are for developers.
 DETAILS = {
@@ -79,8 +91,11 @@ class ProblemPages:
             errors=getattr(error, "errors", ()),
         )
         if wants_page(environ):
-            page = self._views.page("error", **asdict(details))
-            return list(page.headerlist), page.body
+            try:
+                page = self._views.page("error", **asdict(details))
+                return list(page.headerlist), page.body
+            except Exception:
+                logger.exception("the error page failed")
         return [("Content-Type", "application/problem+json")], encode(details)
 
     def _detail(self, status: int, environ: Environ) -> str:
@@ -93,9 +108,12 @@ class ProblemPages:
         return f"{detail} Did you mean {close[0]}?" if close else detail
 
 
+_asks_for_html = re.compile(r"text/html(?!\s*;\s*q=0(\.0*)?\s*(,|$))").search
+
+
 def title(status: int) -> str:
     try:
-        return HTTPStatus(status).phrase
+        return TITLES.get(status) or HTTPStatus(status).phrase
     except ValueError:
         return "Error"
 
@@ -103,4 +121,5 @@ def title(status: int) -> str:
 def wants_page(environ: Environ) -> bool:
     """Whether a person looks at the answer: a browser's Accept header, outside the API."""
     accept = environ.get("HTTP_ACCEPT", "")
-    return "text/html" in accept and not environ.get("PATH_INFO", "").startswith("/api/")
+    path = environ.get("PATH_INFO", "")
+    return bool(_asks_for_html(accept)) and not re.match("/api(/|$)", path)

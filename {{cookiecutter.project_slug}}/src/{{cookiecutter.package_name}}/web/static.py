@@ -4,7 +4,7 @@ import mimetypes
 import os
 from pathlib import Path
 
-from bottle import HTTPResponse, static_file
+from bottle import HTTPResponse, request, static_file
 
 from .problems import Problem
 
@@ -30,16 +30,23 @@ class StaticFiles:
 
     def serve(self, path: str) -> HTTPResponse:
         """Return the file as an answer. Raises Problem 404 for all that is no file in here."""
-        file = (self._directory / path).resolve()
-        inside = file.is_relative_to(self._directory) and file.is_file()
+        try:
+            file = (self._directory / path).resolve()
+            inside = file.is_relative_to(self._directory) and file.is_file()
+        except OSError:  # a name that no file can have
+            inside = False
         if not inside or path.endswith("/") or any(p.startswith(".") for p in Path(path).parts):
             raise Problem(404, "There is no such file.")
         status = file.stat()
+        etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        if request.environ.get("HTTP_IF_RANGE", etag) != etag:
+            # The client has a part of another version, so the rest of this one would not fit.
+            request.environ.pop("HTTP_RANGE", None)
         kind, encoding = _TYPES.guess_type(file.name)
         return static_file(
             str(file.relative_to(self._directory)),
             root=str(self._directory),
             mimetype="application/octet-stream" if encoding or not kind else kind,
-            etag=f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
+            etag=etag,
             headers={"Cache-Control": "no-cache"},
         )

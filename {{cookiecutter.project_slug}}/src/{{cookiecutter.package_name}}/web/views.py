@@ -29,6 +29,16 @@ class Views:
         source = (self._directory / f"{name}.tpl").read_text(encoding="utf-8")
         return SimpleTemplate(source=source, lookup=[str(self._directory)])
 
+    def broken(self) -> list[tuple[Path, Exception]]:
+        """Return the views that are no templates, each with the reason."""
+        found = []
+        for path in sorted(self._directory.glob("*.tpl")):
+            try:
+                _ = self._template(path.stem).co  # compiled here, not at the first request
+            except Exception as error:
+                found.append((path, error))
+        return found
+
     def render(self, name: str, **values: Any) -> str:
         text: str = self._template(name).render(**self._common, **values)
         return text
