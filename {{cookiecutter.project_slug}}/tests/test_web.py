@@ -23,6 +23,7 @@ from {{ cookiecutter.package_name }}.web import inputs
 from {{ cookiecutter.package_name }}.web.application import new_application
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS, Exchange
 from {{ cookiecutter.package_name }}.web.problems import Problem, ProblemPages
+from {{ cookiecutter.package_name }}.web.static import StaticFiles
 from {{ cookiecutter.package_name }}.web.views import Views
 
 from .service import COMMAND, ROOT
@@ -279,6 +280,21 @@ def test_malformed_chunks(echo: TestApp) -> None:
 def test_a_wrong_body_that_is_not_utf8(echo: TestApp) -> None:
     body = b'{"name": 3, "x": "\xff"}'
     echo.post("/names", body, content_type="application/json", status=400)
+
+
+# Static files
+
+
+def test_links_do_not_lead_outside(tmp_path: Path) -> None:
+    inside = tmp_path / "static"
+    inside.mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (inside / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (inside / "unknown").write_text("<script>")
+    files = StaticFiles(inside)
+    app = client(lambda app: public(app, "/<path:path>", lambda path: files.serve(path)))
+    app.get("/link.txt", status=404)
+    assert app.get("/unknown").content_type == "application/octet-stream"
 
 
 # Pages
