@@ -70,7 +70,9 @@ class AccessLog:
         method = environ["REQUEST_METHOD"]
         # Bottle puts another form of the path in the place of the server's own.
         raw_path = environ.get("bottle.raw_path") or environ["PATH_INFO"]
-        path = raw_path.encode("latin-1", "replace").decode("utf-8", "replace")[:1024]
+        path = raw_path[:1024]
+        if not path.isascii():
+            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
         if not self._json:
             shown = path.encode("unicode_escape").decode()
             text = f"{method} {shown} {exchange.status} {exchange.seconds * 1e3:.1f} ms"

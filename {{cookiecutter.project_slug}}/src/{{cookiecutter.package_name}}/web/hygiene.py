@@ -12,6 +12,14 @@ _control = re.compile("[\x00-\x1f\x7f-\x9f]").search
 _cookie_pair = re.compile(r'(?!\$)[!#$%&\'*+.^_`|~0-9A-Za-z-]+="?[!#-+\--:<-\[\]-~]*"?').fullmatch
 
 
+def _mend_headers(environ: Environ) -> None:
+    """A server hands bytes over as Latin-1 (PEP 3333), and Bottle takes them for UTF-8."""
+    for name, value in environ.items():
+        if name.startswith("HTTP_"):
+            text = value.encode("latin-1", "replace").decode("utf-8", "replace")
+            environ[name] = text.encode().decode("latin-1")
+
+
 class Hygiene:
     """WSGI middleware: refuses unclean paths and too large bodies, mends what else is unclean.
 
@@ -26,11 +34,10 @@ class Hygiene:
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         self._check_path(environ["PATH_INFO"])
-        for name, value in environ.items():
-            if name.startswith("HTTP_") and not value.isascii():
-                # A WSGI server hands over bytes as Latin-1 (PEP 3333); Bottle takes them for UTF-8.
-                text = value.encode("latin-1", "replace").decode("utf-8", "replace")
-                environ[name] = text.encode().decode("latin-1")
+        for value in environ.values():
+            if type(value) is str and not value.isascii():
+                _mend_headers(environ)
+                break
         if cookies := environ.get("HTTP_COOKIE"):
             pairs = (pair.strip() for pair in cookies.split(";"))
             environ["HTTP_COOKIE"] = "; ".join(filter(_cookie_pair, pairs))

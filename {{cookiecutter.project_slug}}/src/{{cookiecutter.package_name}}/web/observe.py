@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Protocol
 
 from .problems import Environ, Headers
@@ -28,7 +29,13 @@ DEFAULT_HEADERS = [
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 ]
-_BY_NAME = [(name.lower(), (name, value)) for name, value in DEFAULT_HEADERS]
+
+
+@lru_cache(maxsize=256)
+def _missing(names: tuple[str, ...]) -> Headers:
+    """Return the defaults for what is not there: answers have a few sets of headers, not more."""
+    present = {name.lower() for name in names}
+    return [header for header in DEFAULT_HEADERS if header[0].lower() not in present]
 
 
 class Exchange:
@@ -75,10 +82,8 @@ class Observe:
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             exchange.status = int(status[:3])
-            present = {name.lower() for name, _ in headers}
-            headers = [*headers, ("X-Request-ID", own_id)]
-            headers += [header for name, header in _BY_NAME if name not in present]
-            return start_response(status, headers, exc_info)
+            missing = _missing(tuple([name for name, _ in headers]))
+            return start_response(status, [*headers, ("X-Request-ID", own_id), *missing], exc_info)
 
         body = self._app(environ, start)
         if isinstance(body, list):
