@@ -30,6 +30,7 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
         "test_a_problem_may_have_headers_and_no_default_twice",
         "test_a_trailing_slash_where_the_route_asks",
         "test_a_wrong_body_that_is_not_utf8",
+        "test_an_exchange_ends_whatever_happens",
         "test_cors",
         "test_forms",
         "test_other_origins_are_told_nothing",

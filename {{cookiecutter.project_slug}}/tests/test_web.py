@@ -144,6 +144,18 @@ def test_a_download_that_is_abandoned_is_recorded() -> None:
     assert [(exchange.status, exchange.sent) for exchange in seen] == [(200, 1)]
 
 
+def test_an_exchange_ends_whatever_happens() -> None:
+    seen: list[Exchange] = []
+    app = build(lambda app: public(app, "/", lambda: 1), seen)
+
+    def broken(*_: Any) -> None:
+        raise OSError("the server's own failure")
+
+    with pytest.raises(OSError, match="own failure"):
+        app(TestApp(app).RequestClass.blank("/").environ, broken)
+    assert [type(exchange.error) for exchange in seen] == [OSError]
+
+
 def test_a_problem_may_have_headers_and_no_default_twice() -> None:
     def busy() -> str:
         raise Problem(503, "Busy.", headers={"Retry-After": "7", "Cache-Control": "max-age=1"})

@@ -85,7 +85,12 @@ class Observe:
             missing = _missing(tuple([name for name, _ in headers]))
             return start_response(status, [*headers, ("X-Request-ID", own_id), *missing], exc_info)
 
-        body = self._app(environ, start)
+        try:
+            body = self._app(environ, start)
+        except BaseException as error:  # the server's own start_response may fail
+            exchange.error = error
+            self._end(exchange)
+            raise
         if isinstance(body, list):
             exchange.sent = sum(map(len, body))
             self._end(exchange)
