@@ -29,9 +29,10 @@ def json_body(kind: Any) -> Reader:
         if len(body) < length:
             raise Problem(400, "The body ended before its Content-Length.")
         try:
-            return decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise _invalid("body", error, kind, lambda: msgspec.json.decode(body)) from None
+            try:
+                return decoder.decode(body)
+            except msgspec.ValidationError as error:
+                raise _invalid("body", error, kind, msgspec.json.decode(body)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Problem(400, f"The body is not JSON: {error}.") from None
 
@@ -106,21 +107,13 @@ def _convert_pairs(what: str, pairs: list[tuple[str, Any]], kind: Any) -> Any:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(what, error, kind, lambda: values, strict=False) from None
+        raise _invalid(what, error, kind, values, strict=False) from None
 
 
 def _invalid(
-    what: str,
-    error: msgspec.ValidationError,
-    kind: Any,
-    values_of: Callable[[], Any],
-    strict: bool = True,
+    what: str, error: msgspec.ValidationError, kind: Any, values: Any, strict: bool = True
 ) -> Problem:
     """Return a 422 that names every wrong field; msgspec stops at the first."""
-    try:
-        values = values_of()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        return Problem(400, f"The {what} is not JSON: {broken}.")
     errors = list(_field_errors(kind, values, strict)) or [_field_error("", error)]
     return Problem(422, f"The {what} is not as it should be.", errors=errors)
 
