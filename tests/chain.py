@@ -146,6 +146,10 @@ class Chain:
         log = self.directory / "service.log"
         raise AssertionError(f"not ready: {log.read_text() if log.exists() else 'Nginx'}")
 
+    def wait_until_logged(self, text: str, log: str) -> None:
+        """Nginx writes its line after the answer was sent."""
+        self._wait(lambda: text in (self.directory / log).read_text())
+
     def connect(self, newest: str = "TLSv1_3") -> ssl.SSLSocket:
         """Return a connection to the site over TLS, of this version at most."""
         tls = ssl.create_default_context(cafile=str(self.certificate))

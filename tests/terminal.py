@@ -46,6 +46,12 @@ class Terminal:
         self.text += data.decode(errors="replace").replace("\r\n", "\n")
         return bool(data)
 
+    def drain(self, seconds: float) -> None:
+        """Read what is printed in that time, so that the program never waits for us."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            self._read(0.05)
+
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 

@@ -222,7 +222,7 @@ def test_one_id_from_end_to_end(chain: Chain) -> None:
         assert (own == given) == (given == "chain-given-id.1")
         assert json.loads(answer.body)["HTTP_X_REQUEST_ID"] == own
         for log in ("service.log", "my-service.log"):
-            assert own in (chain.directory / log).read_text()
+            chain.wait_until_logged(own, log)
 
 
 def test_every_log_line_is_json(chain: Chain) -> None:

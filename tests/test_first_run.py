@@ -1,5 +1,6 @@
 """The two commands of the README, on a fresh clone, as a stranger types them."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -72,15 +74,12 @@ def test_a_change_restarts_the_service(clone: Path) -> None:
         run.read_until("Ctrl-C ends it.", 60)
         view = project / "src/my_service/views/home.tpl"
         view.write_text(view.read_text().replace("<h1>", "<h1>New: "))
-        for _ in range(100):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
-                    page = answer.read().decode()
-                if "<h1>New: " in page:
-                    break
-            except OSError:
-                pass
-            run._read(0.1)
+        page, ends = "", time.monotonic() + 30
+        while "<h1>New: " not in page and time.monotonic() < ends:
+            run.drain(0.2)
+            address = f"http://127.0.0.1:{port}/"
+            with contextlib.suppress(OSError), urllib.request.urlopen(address) as answer:
+                page = answer.read().decode()
         assert "<h1>New: My Service</h1>" in page
     finally:
         run.interrupt()

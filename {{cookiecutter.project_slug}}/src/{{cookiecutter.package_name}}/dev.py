@@ -34,7 +34,8 @@ def main() -> None:
     make_token()
     server = start()
     try:
-        greet(server, stopping)
+        # Beside the watching: a change may come before the first answer.
+        threading.Thread(target=greet, args=(server, stopping), daemon=True).start()
         for _ in watch(".", watch_filter=is_source, stop_event=stopping):
             stop(server)
             server = start()
