@@ -75,6 +75,10 @@ def test_every_log_line_is_json(service: Service) -> None:
     assert status == 200
     answer(service, "/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
     answer(service, "/caf%C3%A9%20%F0%9F%99%82", {})
+    malformed = connect(service.address)
+    malformed.sock.sendall(b"GET /?token=secret\xff HTTP/1.1\r\nHost: a\r\n\r\n")
+    malformed.sock.recv(100)
+    malformed.close()
     service.stop()
     lines = [json.loads(line) for line in service.log().splitlines()]
     assert any("listening" in line["message"].lower() for line in lines)

@@ -73,10 +73,18 @@ def configure(settings: Settings, service: str, request_id: Callable[[], str]) -
         handler.setFormatter(TextFormatter(request_id))
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     logging.captureWarnings(True)
+    handler.addFilter(_without_request_line)
     # A server's own handlers would write its lines in another form.
     for name in ("gunicorn.error", "waitress"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+
+
+def _without_request_line(record: logging.LogRecord) -> bool:
+    """Take a malformed request line out of Gunicorn's warning: its query may hold a secret."""
+    if record.name == "gunicorn.error" and "Invalid HTTP request line" in record.getMessage():
+        record.msg, record.args = "Invalid HTTP request line", ()
+    return True
 
 
 def _printable(text: str) -> str:

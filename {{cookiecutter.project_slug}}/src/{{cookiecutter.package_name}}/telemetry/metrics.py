@@ -66,15 +66,16 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        registry = self._registry
-        if self._worker:
-            registry = CollectorRegistry()
-            for number in self._worker.dead():
-                mark_process_dead(number, self._worker.directory)
-            MultiProcessCollector(registry, self._worker.directory)
         workers = CollectorRegistry()
         workers.register(_Workers(self._worker))
-        return generate_latest(registry) + generate_latest(workers)
+        if self._worker is None:
+            return generate_latest(self._registry) + generate_latest(workers)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, self._worker.directory)
+        with self._worker.undisturbed():
+            for number in self._worker.dead():
+                mark_process_dead(number, self._worker.directory)
+            return generate_latest(together) + generate_latest(workers)
 
 
 class _Workers:
