@@ -201,6 +201,6 @@ class Answer:
 def end(process: "subprocess.Popen[bytes]") -> None:
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(timeout=20)
+        process.wait(timeout=60)
     finally:
         process.kill()

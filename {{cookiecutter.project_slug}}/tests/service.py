@@ -114,10 +114,10 @@ class Service:
         return self._log.read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end and return its exit status; kill it if it has not after 20 seconds."""
+        """Ask it to end and return its exit status; kill it when all its time is over."""
         self.process.send_signal(number)
         try:
-            return self.process.wait(timeout=20)
+            return self.process.wait(timeout=60)  # as TimeoutStopSec
         finally:
             self.process.kill()
 

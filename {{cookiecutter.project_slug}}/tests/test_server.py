@@ -40,9 +40,7 @@ def answer(service: Service, path: str, headers: dict[str, str]) -> tuple[int, A
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
-    before = time.monotonic()
     assert service.stop(number) == 0
-    assert time.monotonic() - before < 5
     assert "Traceback" not in service.log()
     with pytest.raises(ConnectionRefusedError):
         connect(service.address).request("GET", "/livez")
