@@ -48,7 +48,7 @@ class Host:
         self.machine = machine
         self.inside = machine.inside
         self.readme = (project / "deploy" / "README.md").read_text()
-        self.project = machine.root / "root" / project.name
+        self.project = machine.root / "srv" / project.name
         self.certificate = directory / "fullchain.pem"
         # What pip would fetch, since the machine has no way out.
         wheels = directory / "wheels"
@@ -63,14 +63,14 @@ class Host:
             PYTHON[machine.suite], *of_its_kind, "--dest", wheels,
             "-r", project / "requirements.txt", cwd=directory,
         )  # fmt: skip
-        shutil.copytree(wheels, machine.root / "root" / "wheels")
+        shutil.copytree(wheels, machine.root / "srv" / "wheels")
         shutil.copytree(project, self.project)
         self.typed(f"git init -q && {COMMIT} first")
 
     def typed(self, commands: str) -> str:
         """Run the commands in a shell that ends at the first that fails, where the project lies."""
-        script = f"cd /root/{self.project.name}\n{commands}"
-        wheels = "/root/wheels"
+        script = f"cd /srv/{self.project.name}\n{commands}"
+        wheels = "/srv/wheels"
         return self.inside("bash", "-exc", script, PIP_NO_INDEX="1", PIP_FIND_LINKS=wheels)
 
     def section(self, title: str) -> str:
@@ -228,11 +228,11 @@ def test_wrong_settings_are_refused(host: Host) -> None:
 
 
 def test_a_missing_secret_is_refused(host: Host) -> None:
-    host.inside("mv", TOKENS, "/root/")
+    host.inside("mv", TOKENS, "/srv/")
     host.inside("systemctl", "restart", UNIT, status=1)
     assert host.show("ActiveState", "ExecMainStatus") == ["failed", "2"]
     assert "  API_TOKENS: 5 routes ask for a token and there is none" in host.journal(20)[-1]
-    host.inside("mv", "/root/API_TOKENS", TOKENS)
+    host.inside("mv", "/srv/API_TOKENS", TOKENS)
     host.inside("systemctl", "reset-failed", UNIT)
     host.inside("systemctl", "start", UNIT)
     assert host.ask("GET", "/readyz")[0] == 200
