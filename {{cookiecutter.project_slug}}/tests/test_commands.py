@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,20 @@ def test_a_wrong_setting_is_named_once(
     settings["API_TOKENS"] = f"tester {TOKEN}"
     (problem,) = failed("check", capsys)
     assert TOKEN not in problem
+
+
+@pytest.mark.usefixtures("settings")
+def test_static_files_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that is not there stands for one without permission: root may read everything."""
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "gone.css").symlink_to(tmp_path / "nowhere")
+    for path in (tmp_path / "static" / "gone.css", tmp_path / "absent"):
+        directory = path if path.name == "absent" else path.parent
+        monkeypatch.setattr(f"{COMMAND[-1]}.app.STATIC_DIRECTORY", directory)
+        (problem,) = failed("check", capsys)
+        assert problem.startswith(f"  {path}: cannot be read by this user")
 
 
 @pytest.mark.usefixtures("settings")
