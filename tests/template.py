@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,8 +55,6 @@ def cookiecut(
 
 def run(*command: str | Path, cwd: Path, **environ: str) -> str:
     """Run a program that must succeed, and return what it printed."""
-    import os
-
     done = subprocess.run(
         command,
         cwd=cwd,
