@@ -29,7 +29,7 @@ _NAMES = {
 }
 
 
-class AccessLine(Struct, rename=_NAMES, omit_defaults=True, kw_only=True):
+class AccessLine(Struct, rename=_NAMES, omit_defaults=True, gc=False):
     """`duration` is in nanoseconds, as ECS has it. No query: it may hold a secret."""
 
     timestamp: datetime
@@ -79,22 +79,23 @@ class AccessLog:
             write_line(f"{time.strftime('%H:%M:%S')} ACCESS  {text}".encode())
             return
         route = environ.get("bottle.route")
+        # In the order of the fields: by keyword, making the object would cost five times as much.
         line = AccessLine(
-            timestamp=datetime.now(UTC),
-            level="error" if failed else "info",
-            logger="access",
-            message=f"{method} {path} {exchange.status}",
-            service=self._service,
-            request_id=exchange.request_id,
-            method=method,
-            path=path,
-            status=exchange.status,
-            sent=exchange.sent,
-            duration=int(exchange.seconds * 1e9),
-            route=route.rule if route else "",
-            client=environ.get("REMOTE_ADDR", ""),
-            caller=environ.get("service.caller", ""),
-            user_agent=environ.get("HTTP_USER_AGENT", "")[:256],
-            error=type(exchange.error).__name__ if exchange.error else "",
+            datetime.now(UTC),
+            "error" if failed else "info",
+            "access",
+            f"{method} {path} {exchange.status}",
+            self._service,
+            exchange.request_id,
+            method,
+            path,
+            exchange.status,
+            exchange.sent,
+            int(exchange.seconds * 1e9),
+            route.rule if route else "",
+            environ.get("REMOTE_ADDR", ""),
+            environ.get("service.caller", ""),
+            environ.get("HTTP_USER_AGENT", "")[:256],
+            type(exchange.error).__name__ if exchange.error else "",
         )
         write_line(self._encode(line))

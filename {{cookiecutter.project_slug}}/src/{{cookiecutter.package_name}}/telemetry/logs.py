@@ -25,9 +25,9 @@ class LineHandler(logging.Handler):
 
 
 def write_line(line: bytes) -> None:
-    rest = line + b"\n"
-    while rest:
-        rest = rest[os.write(2, rest) :]
+    line += b"\n"
+    while (written := os.write(2, line)) < len(line):
+        line = line[written:]
 
 
 class JsonFormatter(logging.Formatter):

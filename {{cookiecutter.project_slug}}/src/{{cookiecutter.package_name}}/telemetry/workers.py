@@ -5,15 +5,20 @@ for ever. With numbers a new worker counts on in the files of one that ended.
 """
 
 import itertools
+import mmap
 import os
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import mark_process_dead
+
+_STATE = struct.Struct("=qq")  # process id, requests that are being answered
 
 
 class Worker:
@@ -33,40 +38,44 @@ class Worker:
 
     def _take_number(self) -> None:
         for number in itertools.count():
-            file = open(Path(self.directory, f"worker-{number}"), "a+")  # noqa: SIM115
+            file = open(Path(self.directory, f"worker-{number}"), "a+b")  # noqa: SIM115
             if _lock(file):
                 break
             file.close()
         self._file = file  # locked for as long as it is open: until this process ends
         self.number = number
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        file.truncate(_STATE.size)
+        self._state = mmap.mmap(file.fileno(), _STATE.size)
+        _STATE.pack_into(self._state, 0, os.getpid(), 0)
         mark_process_dead(number, self.directory)  # gauges of the worker before
         # Made here, because a reader takes one that is just being made for a broken one.
         for kind in ("counter", "gauge_livesum", "histogram", "summary"):
             MmapedDict(str(Path(self.directory, f"{kind}_{number}.db"))).close()
         values.ValueClass = values.MultiProcessValue(lambda: number)
 
-    def live(self) -> dict[int, int]:
-        """Return the process id of each live worker by its number."""
-        return {number: int(pid) for number, pid in self._workers() if pid}
+    def tell(self, active: int) -> None:
+        """Let the other workers know how many requests this one is answering."""
+        self._state[8:] = active.to_bytes(8, sys.byteorder)
+
+    def live(self) -> dict[int, tuple[int, int]]:
+        """Return process id and active requests of each live worker by its number."""
+        return {number: _STATE.unpack(state) for number, state in self._workers() if state}
 
     def dead(self) -> list[int]:
         """Return the numbers whose worker has ended."""
-        return [number for number, pid in self._workers() if not pid]
+        return [number for number, state in self._workers() if not state]
 
-    def _workers(self) -> list[tuple[int, str]]:
+    def _workers(self) -> list[tuple[int, bytes]]:
         found = []
         for path in Path(self.directory).glob("worker-*"):
             number = int(path.name.removeprefix("worker-"))
-            with path.open("r+") as file:
+            with path.open("r+b") as file:
                 free = number != self.number and _lock(file)
-                found.append((number, "" if free else file.read()))
+                found.append((number, b"" if free else file.read()))
         return sorted(found)
 
 
-def _lock(file: IO[str], wait: bool = False) -> bool:
+def _lock(file: IO[Any], wait: bool = False) -> bool:
     """Lock the file (flock(2)), or return False: a live process has it."""
     import fcntl  # only servers with several workers get here, and those are POSIX
 

@@ -31,15 +31,16 @@ class Forwarded:
         self._hops = hops
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        told = {name: environ.pop(name, "") for name in FORWARDED}
         # Servers believe a header here, so the answer is ours alone.
         environ["wsgi.url_scheme"] = "http"
         if self._hops:
-            addresses = told["HTTP_X_FORWARDED_FOR"].split(",")
+            addresses = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
             if len(addresses) >= self._hops and (address := _address(addresses[-self._hops])):
                 environ["REMOTE_ADDR"] = address
-            if told["HTTP_X_FORWARDED_PROTO"].rpartition(",")[2].strip() == "https":
+            if environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip() == "https":
                 environ["wsgi.url_scheme"] = "https"
+        for name in FORWARDED:
+            environ.pop(name, None)
         body: Iterable[bytes] = self._app(environ, start_response)
         return body
 

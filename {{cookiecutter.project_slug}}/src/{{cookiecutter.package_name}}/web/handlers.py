@@ -55,20 +55,21 @@ class HandlerPlugin:
         readers, opened, constants = self._plan(callback, route)
         reply = _reply(route)
 
-        def simple(**wildcards: Any) -> Any:
-            environ = request.environ
-            values = {name: read(environ) for name, read in readers}
-            return reply(callback(**wildcards, **values, **constants))
+        def simple(**arguments: Any) -> Any:
+            for name, read in readers:
+                arguments[name] = read(request.environ)
+            return reply(callback(**arguments, **constants))
 
-        def with_resources(**wildcards: Any) -> Any:
+        def with_resources(**arguments: Any) -> Any:
             environ = request.environ
             with ExitStack() as stack:
                 stack.callback(inputs.close_form, environ)
-                values = {name: read(environ) for name, read in readers}
-                method = environ["REQUEST_METHOD"]
+                for name, read in readers:
+                    arguments[name] = read(environ)
                 for name, resource in opened:
-                    values[name] = stack.enter_context(resource.open(method))
-                return reply(callback(**wildcards, **values, **constants))
+                    context = resource.open(environ["REQUEST_METHOD"])
+                    arguments[name] = stack.enter_context(context)
+                return reply(callback(**arguments, **constants))
 
         return with_resources if opened or "form" in dict(readers) else simple
 
@@ -126,7 +127,8 @@ def _reply(route: Route) -> Callable[[Any], Any]:
         if result is None:
             raise TypeError(f"{route.rule}: the handler returned nothing; status=204 allows that")
         body = encode(result)
-        response.status = status
+        if status != 200:
+            response.status = status
         response.content_type = "application/json"
         if location:
             response.set_header("Location", location.format_map(_Fields(result)))
