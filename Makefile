@@ -33,6 +33,7 @@ lock: .venv/ready ## resolve the dependencies anew, for every combination of ans
 
 bench: .venv/ready ## the figures of the README
 	@$(BIN)/python bench/figures.py
+	@$(BIN)/python bench/cost.py
 
 packages:
 	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(PACKAGES) 2>&1 \

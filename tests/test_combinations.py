@@ -89,14 +89,19 @@ ALWAYS = [
     "tests/__init__.py",
     "tests/conftest.py",
     "tests/service.py",
+    "tests/stack.py",
+    "tests/test_answers.py",
     "tests/test_architecture.py",
     "tests/test_commands.py",
+    "tests/test_concurrency.py",
     "tests/test_deploy.py",
     "tests/test_http.py",
+    "tests/test_lint.py",
     "tests/test_metrics.py",
+    "tests/test_requests.py",
+    "tests/test_routing.py",
     "tests/test_server.py",
     "tests/test_settings.py",
-    "tests/test_web.py",
 ]
 
 # Answers that change no line that runs: one combination stands for all that differ in these only.

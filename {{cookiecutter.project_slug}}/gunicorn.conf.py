@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 bind = os.environ.get("BIND", "127.0.0.1:8000")  # a socket inherited from systemd wins
 umask = 0o007  # a unix socket is for the service's own group
 
-worker_class = "gthread"
+worker_class = os.environ.get("WORKER_CLASS", "gthread")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("WEB_THREADS", "4"))
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,9 +17,14 @@ CONFIG = Path(__file__).parents[2] / "gunicorn.conf.py"
 
 def problems(settings: Settings) -> list[Problem]:
     """Say why Gunicorn could not run with these settings."""
-    if hasattr(os, "fork"):
-        return []
-    return [Problem("", "Gunicorn needs POSIX: develop in WSL, or choose Waitress", sys.platform)]
+    found = []
+    if not hasattr(os, "fork"):
+        reason = "Gunicorn needs POSIX: develop in WSL, or choose Waitress"
+        found.append(Problem("", reason, sys.platform))
+    if settings.worker_class == "gevent" and not find_spec("gevent"):
+        reason = "gevent is not installed; add it to pyproject.toml's dependencies and `make lock`"
+        found.append(Problem("WORKER_CLASS", reason))
+    return found
 
 
 def serve(settings: Settings, app: Bottle) -> NoReturn:
@@ -29,6 +35,7 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
         "BIND": str(settings.bind),
         "WEB_CONCURRENCY": str(settings.web_concurrency),
         "WEB_THREADS": str(settings.web_threads),
+        "WORKER_CLASS": settings.worker_class,
         "LOG_FORMAT": settings.log_format,
         "LOG_LEVEL": settings.log_level,
     }

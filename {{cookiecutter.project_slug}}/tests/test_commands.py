@@ -66,6 +66,17 @@ def test_a_wrong_setting_is_named_once(
     assert TOKEN not in problem
 
 
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
+def test_gevent_that_is_not_installed(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings["WORKER_CLASS"] = "gevent"
+    main(["check"])
+    monkeypatch.setitem(sys.modules, "gevent", None)
+    assert failed("check", capsys)[0].startswith("  WORKER_CLASS: gevent is not installed; add it")
+
+
+# <% endif %>
 @pytest.mark.usefixtures("settings")
 def test_static_files_that_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

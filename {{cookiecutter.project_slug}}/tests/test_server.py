@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def answer(service: Service, path: str, headers: dict[str, str]) -> tuple[int, A
     return response.status, json.loads(body)
 
 
+def half_a_request(service: Service) -> HTTPConnection:
+    connection = connect(service.address)
+    connection.putrequest("POST", PATH)
+    connection.putheader("Authorization", f"Bearer {TOKEN}")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(BODY)))
+    connection.endheaders(BODY[:5])
+    return connection
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
     assert service.stop(number) == 0
@@ -48,12 +59,7 @@ def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_in_flight_is_answered(service: Service, number: signal.Signals) -> None:
-    connection = connect(service.address)
-    connection.putrequest("POST", PATH)
-    connection.putheader("Authorization", f"Bearer {TOKEN}")
-    connection.putheader("Content-Type", "application/json")
-    connection.putheader("Content-Length", str(len(BODY)))
-    connection.endheaders(BODY[:5])
+    connection = half_a_request(service)
     time.sleep(0.3)
     stopped = threading.Thread(target=service.stop, args=[number])
     stopped.start()
@@ -123,3 +129,20 @@ def test_an_inherited_socket_wins(environ: dict[str, str], tmp_path: Path) -> No
             service.stop()
     assert not (tmp_path / "other.sock").exists()
     assert path.exists()
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
+
+
+def test_gevent_answers_more_than_it_has_threads(environ: dict[str, str], tmp_path: Path) -> None:
+    environ |= {"WORKER_CLASS": "gevent", "WEB_CONCURRENCY": "1", "WEB_THREADS": "2"}
+    with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
+        waiting = [half_a_request(service) for _ in range(50)]
+        assert answer(service, "/livez", {})[0] == 200
+        for connection in waiting:
+            connection.send(BODY[5:])
+        assert {connection.getresponse().status for connection in waiting} <= {200, 201}
+        for connection in waiting:
+            connection.close()
+        assert service.stop() == 0
+    lines = [json.loads(line) for line in service.log().splitlines()]
+    assert {line["log.level"] for line in lines} == {"info"}
+# <% endif %>

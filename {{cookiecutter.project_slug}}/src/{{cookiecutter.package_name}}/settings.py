@@ -153,6 +153,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     request_deadline: Annotated[float, Meta(gt=0, le=20)] = 20.0
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = {{ 2 if cookiecutter.wsgi_server != 'waitress' else 1 }}
     web_threads: Annotated[int, Meta(ge=1, le=256)] = 4
+    # <% if cookiecutter.wsgi_server == "gunicorn" %>
+    worker_class: Literal["gthread", "gevent"] = "gthread"
+    # <% endif %>
     # <% if cookiecutter.database == "sqlite" %>
     database_url: DatabaseUrl = DatabaseUrl(PRODUCTION_DATABASE)
     # <% endif %>

@@ -3,9 +3,10 @@
 A route asks for a bearer token unless `public=True`; with `admin=True` for ADMIN_TOKEN. More
 options:
 
-    status=201          the status of a success; 204 answers without a body
-    location="/x/{id}"  a Location header, from the fields of what the handler returns
-    raw=True            a plain Bottle handler, with `bottle.request` and all
+    status=201            the status of a success; 204 answers without a body
+    location="/x/{0.id}"  a Location header, of what the handler returns
+    redirect_slash=True   the address with a slash at its end leads to this one
+    raw=True              a plain Bottle handler, with `bottle.request` and all
 
 `<note_id:id>` is a positive integer that fits a database column. Bottle's own filters
 (`:int`, `:path`, `:re:…`) are there too.
@@ -31,7 +32,7 @@ def add_routes(app: Bottle) -> None:
 
     # <% if cookiecutter.database == "sqlite" %>
     app.route("/api/v1/notes", "GET", notes.index)
-    app.route("/api/v1/notes", "POST", notes.create, status=201, location="/api/v1/notes/{id}")
+    app.route("/api/v1/notes", "POST", notes.create, status=201, location="/api/v1/notes/{0.id}")
     app.route("/api/v1/notes/<note_id:id>", "GET", notes.show)
     app.route("/api/v1/notes/<note_id:id>", "PUT", notes.replace)
     app.route("/api/v1/notes/<note_id:id>", "DELETE", notes.delete, status=204)

@@ -33,16 +33,17 @@ class Confine:
         return body
 
 
+# What `bottle.request` is bound to, as gevent found or made it when Bottle was imported.
+_bound_to_threads = type(bottle.local).__module__ == "_thread"
+
+
 def greenlets_share_requests() -> bool:
     """Whether this runs in a greenlet, with Bottle's context bound to the thread."""
-    greenlet = sys.modules.get("greenlet")
-    if greenlet is None or greenlet.getcurrent().parent is None:
-        return False
-    return type(bottle._lctx).__module__ == "_thread"
+    greenlet = sys.modules.get("greenlet") if _bound_to_threads else None
+    return greenlet is not None and greenlet.getcurrent().parent is not None
 
 
 def patched_too_late() -> bool:
     """Whether gevent has patched `threading` after Bottle was imported."""
-    monkey = sys.modules.get("gevent.monkey")
-    patched = monkey is not None and monkey.is_module_patched("threading")
-    return patched and type(bottle._lctx).__module__ == "_thread"
+    monkey = sys.modules.get("gevent.monkey") if _bound_to_threads else None
+    return monkey is not None and monkey.is_module_patched("threading")

@@ -131,17 +131,7 @@ def _reply(route: Route) -> Callable[[Any], Any]:
             response.status = status
         response.content_type = "application/json"
         if location:
-            response.set_header("Location", location.format_map(_Fields(result)))
+            response.set_header("Location", location.format(result))
         return body
 
     return reply
-
-
-class _Fields(dict[str, Any]):
-    """The attributes of an object, for `str.format_map`."""
-
-    def __init__(self, thing: Any) -> None:
-        self._thing = thing
-
-    def __missing__(self, name: str) -> Any:
-        return getattr(self._thing, name)

@@ -1,7 +1,7 @@
 """What a client sends, read into the type that a handler asks for."""
 
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -10,6 +10,8 @@ import multipart
 from .problems import Environ, FieldError, Problem
 
 Reader = Callable[[Environ], Any]
+# A file of a form; it is closed when the handler has returned.
+Upload: TypeAlias = multipart.MultipartPart
 
 
 def json_body(kind: Any) -> Reader:
@@ -40,10 +42,12 @@ def json_body(kind: Any) -> Reader:
 
 
 def query(kind: Any) -> Reader:
-    """Return a reader of the query string into that type, whose fields are single values.
+    """Return a reader of the query string into that type, whose fields are values or lists.
 
-    It raises Problem: 400 for what is no query string, 422 for a wrong or repeated parameter.
+    It raises Problem: 400 for what is no query string, 422 for a wrong parameter, or a repeated
+    one that is no list.
     """
+    convert = _converter("query", kind)
 
     def read(environ: Environ) -> Any:
         try:
@@ -55,27 +59,18 @@ def query(kind: Any) -> Reader:
             )
         except ValueError:
             raise Problem(400, "The query string is not UTF-8 or has too many fields.") from None
-        return _convert_pairs("query", pairs, kind)
+        return convert(pairs)
 
     return read
 
 
-class Upload:
-    """A file of a form. It is closed when the handler has returned."""
-
-    def __init__(self, part: multipart.MultipartPart) -> None:
-        self.filename: str = part.filename or ""
-        self.content_type: str = part.content_type
-        self.size: int = part.size
-        self.file: BinaryIO = part.file
-
-
 def form(kind: Any) -> Reader:
-    """Return a reader of an HTML form into that type, whose fields are single values or Upload.
+    """Return a reader of an HTML form into that type, whose fields are values, Upload or lists.
 
     The parts of a form stay in the environ as `service.parts`, for `close_form`. It raises
     Problem: 415 for another content type, 400 for a malformed form, 422 for a wrong field.
     """
+    convert = _converter("form", kind)
 
     def read(environ: Environ) -> Any:
         media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
@@ -87,10 +82,8 @@ def form(kind: Any) -> Reader:
             )
         except (multipart.MultipartError, ValueError) as error:
             raise Problem(400, f"The form is malformed: {error}.") from None
-        parts = [part for _, part in files.iterallitems()]
-        environ["service.parts"] = parts
-        pairs = [*texts.iterallitems(), *((part.name, Upload(part)) for part in parts)]
-        return _convert_pairs("form", pairs, kind)
+        environ["service.parts"] = [part for _, part in files.iterallitems()]
+        return convert([*texts.iterallitems(), *files.iterallitems()])
 
     return read
 
@@ -100,14 +93,27 @@ def close_form(environ: Environ) -> None:
         part.close()
 
 
-def _convert_pairs(what: str, pairs: list[tuple[str, Any]], kind: Any) -> Any:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise Problem(422, f"A field of the {what} stands there twice.")
-    try:
-        return msgspec.convert(values, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise _invalid(what, error, kind, values, strict=False) from None
+def _converter(what: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
+    """Return what makes that type of names and values; a name may be repeated if it is a list."""
+    fields = getattr(msgspec.inspect.type_info(kind), "fields", ())
+    repeated = msgspec.inspect.CollectionType
+    lists = {field.encode_name for field in fields if isinstance(field.type, repeated)}
+
+    def convert(pairs: list[tuple[str, Any]]) -> Any:
+        values: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in lists:
+                values.setdefault(name, []).append(value)
+            elif name in values:
+                raise Problem(422, f"A field of the {what} stands there twice.")
+            else:
+                values[name] = value
+        try:
+            return msgspec.convert(values, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise _invalid(what, error, kind, values, strict=False) from None
+
+    return convert
 
 
 def _invalid(

@@ -41,19 +41,16 @@ def _missing(names: tuple[str, ...]) -> Headers:
 class Exchange:
     """One request and what became of it; `error` is what cut a streamed answer off."""
 
-    __slots__ = ("_started", "environ", "error", "request_id", "seconds", "sent", "status")
+    __slots__ = ("environ", "error", "request_id", "seconds", "sent", "started", "status")
 
     def __init__(self, environ: Environ, request_id: str) -> None:
         self.environ = environ
         self.request_id = request_id
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
         self.seconds = 0.0
         self.status = 0
         self.sent = 0
         self.error: BaseException | None = None
-
-    def end(self) -> None:
-        self.seconds = time.perf_counter() - self._started
 
 
 class Recorder(Protocol):
@@ -98,7 +95,7 @@ class Observe:
         return ObservedBody(body, exchange, self._end)
 
     def _end(self, exchange: Exchange) -> None:
-        exchange.end()
+        exchange.seconds = time.perf_counter() - exchange.started
         for end in self._ends:
             end(exchange)
         # What the server logs from here on belongs to no request.

@@ -39,14 +39,10 @@ class Views:
                 found.append((path, error))
         return found
 
-    def render(self, name: str, **values: Any) -> str:
-        text: str = self._template(name).render(**self._common, **values)
-        return text
-
     def page(self, name: str, **values: Any) -> HTTPResponse:
         """Return the view as an answer. Raises OSError when there is no such view."""
         return HTTPResponse(
-            self.render(name, **values).encode(),
+            self._template(name).render(**self._common, **values).encode(),
             headers={
                 "Content-Type": "text/html; charset=utf-8",
                 "Content-Security-Policy": PAGE_POLICY,

@@ -1,0 +1,233 @@
+"""Whatever a handler does, the answer, the log and the records tell the same truth."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bottle
+import pytest
+from bottle import Bottle, HTTPResponse
+from webtest import TestApp
+
+from {{ cookiecutter.package_name }}.settings import STATIC_DIRECTORY, VIEWS_DIRECTORY, Settings
+from {{ cookiecutter.package_name }}.telemetry.access import AccessLog
+from {{ cookiecutter.package_name }}.telemetry.metrics import Metrics
+from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS, Exchange
+from {{ cookiecutter.package_name }}.web.problems import Problem, ProblemPages
+from {{ cookiecutter.package_name }}.web.static import StaticFiles
+from {{ cookiecutter.package_name }}.web.views import Views
+
+from .stack import build, client, public
+
+ORIGIN = "https://app.example.com"
+
+
+def one_truth_routes(app: Bottle) -> None:
+    files = StaticFiles(STATIC_DIRECTORY)
+    public(app, "/json", lambda: [1], ["GET", "POST"])
+    public(app, "/stream", lambda: iter([b"a", b"b"]), raw=True)
+    public(app, "/static/<path:path>", lambda path: files.serve(path))
+    public(app, "/fails", lambda: 1 / 0)
+    app.route("/private", "GET", lambda: 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/json", 200),
+        ("HEAD", "/json", 200),
+        ("OPTIONS", "/json", 204),
+        ("DELETE", "/json", 405),
+        ("POST", "/json", 413),
+        ("GET", "/stream", 200),
+        ("HEAD", "/stream", 200),
+        ("GET", "/static/app.css", 304),
+        ("GET", "/static/nothing", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/%ff", 400),
+        ("GET", "/private", 401),
+        ("GET", "/fails", 500),
+    ],
+)
+def test_one_truth_for_every_answer(
+    capfd: pytest.CaptureFixture[str], method: str, path: str, status: int
+) -> None:
+    metrics = Metrics()
+    recorders = [AccessLog(Settings(), "one-truth"), metrics]
+    app = client(one_truth_routes, recorders=recorders, max_body_bytes=9, cors_origins=[ORIGIN])
+    headers = {"X-Request-ID": "one-truth", "Origin": ORIGIN}
+    if status == 304:
+        headers["If-None-Match"] = app.get(path).headers["ETag"]
+        capfd.readouterr()
+    body = b"0123456789" if status == 413 else b""
+    answer = app.request(path, method=method, headers=headers, body=body, status=status)
+    assert answer.headers.getall("X-Request-ID") == ["one-truth"]
+    assert answer.headers.getall("Access-Control-Allow-Origin") == [ORIGIN]
+    for name, _ in DEFAULT_HEADERS:
+        assert len(answer.headers.getall(name)) == 1, name
+    (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert line["http.request.id"] == "one-truth"
+    assert line["http.request.method"] == method
+    assert line["http.response.status_code"] == status
+    assert line["http.response.body.bytes"] == len(answer.body)
+    assert f'method="{method}"' in metrics.exposition().decode()
+    assert f'status_code="{status}"' in metrics.exposition().decode()
+
+
+# What handlers do wrong
+
+
+def raises(_error: type[BaseException] = ZeroDivisionError) -> str:
+    raise _error("the secret inside")
+
+
+def stream() -> Iterator[bytes]:
+    yield b"first"
+    raise ZeroDivisionError("the secret inside")
+
+
+WRONG: list[tuple[Any, dict[str, Any]]] = [
+    (lambda: 1 / 0, {}),
+    (lambda: sys.exit(3), {}),
+    (lambda: None, {}),
+    (lambda: object(), {}),
+    (lambda: {1, object()}, {}),
+    (lambda: {"x": float}, {"raw": True}),
+    (lambda: 5, {"raw": True}),
+    (lambda: [5], {"raw": True}),
+    (lambda: HTTPResponse("x", headers={"X": "a\r\nb"}), {"raw": True}),
+    (lambda: (_ for _ in [1 / 0]), {"raw": True}),
+    (lambda: bottle.abort(500, "the secret inside"), {"raw": True}),
+]
+
+
+@pytest.mark.parametrize(("handler", "options"), WRONG)
+def test_every_failure_is_a_logged_problem(
+    caplog: pytest.LogCaptureFixture, handler: Any, options: dict[str, Any]
+) -> None:
+    seen: list[Exchange] = []
+    app = client(lambda app: public(app, "/", handler, **options), seen=seen)
+    response = app.get("/", status=500)
+    assert response.content_type == "application/problem+json"
+    assert response.json["request_id"] == response.headers["X-Request-ID"]
+    assert "secret" not in response.text or handler is WRONG[-1][0]
+    for name, value in DEFAULT_HEADERS:
+        assert response.headers.getall(name) == [value]
+    assert [exchange.status for exchange in seen] == [500]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_stream_that_fails_half_way_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Exchange] = []
+    app = client(lambda app: public(app, "/", stream, raw=True), seen=seen)
+    with pytest.raises(ZeroDivisionError):
+        app.get("/")
+    assert [record.message for record in caplog.records] == ["answer failed half-way"]
+
+
+def test_a_download_that_is_abandoned_is_recorded() -> None:
+    seen: list[Exchange] = []
+    app = build(lambda app: public(app, "/", lambda: iter([b"a", b"b"]), raw=True), seen)
+    body = app(TestApp(app).RequestClass.blank("/").environ, lambda *_: None)
+    assert next(iter(body)) == b"a"
+    assert seen == []
+    body.close()
+    body.close()
+    assert [(exchange.status, exchange.sent) for exchange in seen] == [(200, 1)]
+
+
+def test_an_exchange_ends_whatever_happens() -> None:
+    seen: list[Exchange] = []
+    app = build(lambda app: public(app, "/", lambda: 1), seen)
+
+    def broken(*_: Any) -> None:
+        raise OSError("the server's own failure")
+
+    with pytest.raises(OSError, match="own failure"):
+        app(TestApp(app).RequestClass.blank("/").environ, broken)
+    assert [type(exchange.error) for exchange in seen] == [OSError]
+
+
+def test_a_problem_may_have_headers_and_no_default_twice() -> None:
+    def busy() -> str:
+        raise Problem(503, "Busy.", headers={"Retry-After": "7", "Cache-Control": "max-age=1"})
+
+    response = client(lambda app: public(app, "/", busy)).get("/", status=503)
+    assert response.headers["Retry-After"] == "7"
+    assert response.headers.getall("Cache-Control") == ["max-age=1"]
+
+
+def test_one_constant_answer_for_all_requests() -> None:
+    constant = HTTPResponse("x", headers={"Content-Type": "text/plain"})
+    app = client(lambda app: public(app, "/", lambda: constant, raw=True))
+    for _ in range(3):
+        assert len(app.get("/").headers.getall("X-Request-ID")) == 1
+
+
+# Error pages
+
+
+@pytest.fixture
+def own_views(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(VIEWS_DIRECTORY, tmp_path / "views"))
+
+
+def test_an_error_page_that_fails(own_views: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (own_views / "error.tpl").write_text("{{'{{'}}nothing_of_this_name{{'}}'}}")
+    app = client(lambda _: None, pages=ProblemPages(Views(own_views)))
+    response = app.get("/", headers={"Accept": "text/html"}, status=404)
+    assert response.content_type == "application/problem+json"
+    assert "the error page failed" in caplog.text
+
+
+def test_views_that_are_no_templates(own_views: Path) -> None:
+    assert Views(own_views).broken() == []
+    (own_views / "home.tpl").write_text("% if:\n")
+    assert [path.name for path, _ in Views(own_views).broken()] == ["home.tpl"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        ("text/html", True),
+        ("text/html,*/*;q=0.8", True),
+        ("application/json, text/html;q=0", False),
+        ("text/html; q=0.0, */*", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+def test_who_gets_a_page(accept: str, page: bool) -> None:
+    app = client(lambda _: None)
+    answer = app.get("/", headers={"Accept": accept}, status=404)
+    assert (answer.content_type == "text/html") == page
+    assert app.get("/api", headers={"Accept": accept}, status=404).content_type != "text/html"
+
+
+# Other origins
+
+
+def test_cors() -> None:
+    app = client(lambda app: public(app, "/", lambda: 1, "PUT"), cors_origins=[ORIGIN])
+    for response in (
+        app.put("/", headers={"Origin": ORIGIN}),
+        app.get("/nothing", headers={"Origin": ORIGIN}, status=404),
+    ):
+        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert response.headers["Vary"] == "Origin"
+        assert response.headers.getall("Cross-Origin-Resource-Policy") == ["cross-origin"]
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT"}
+    preflight = app.options("/", headers=asked, status=204)
+    assert "PUT" in preflight.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+
+
+@pytest.mark.parametrize("origin", ["", "null", "https://evil.example", f"{ORIGIN}.evil.example"])
+def test_other_origins_are_told_nothing(origin: str) -> None:
+    app = client(lambda app: public(app, "/", lambda: 1), cors_origins=[ORIGIN])
+    response = app.get("/", headers={"Origin": origin} if origin else {})
+    assert not [name for name in response.headers if name.startswith("Access-Control-")]
+    assert response.headers["Vary"] == "Origin"

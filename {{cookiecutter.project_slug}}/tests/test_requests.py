@@ -1,0 +1,224 @@
+"""What clients send: read, put right or refused before it can do harm."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from bottle import Bottle, request
+from msgspec import Struct
+from webtest import TestApp, Upload
+
+from {{ cookiecutter.package_name }}.web import inputs
+
+from .stack import client, public, status_of
+
+
+class Names(Struct):
+    name: str
+    count: int = 1
+
+
+class Form(Struct, forbid_unknown_fields=True):
+    name: str
+    count: int = 1
+    photo: inputs.Upload | None = None
+    tags: list[str] = []
+
+
+# What clients send
+
+
+@pytest.fixture
+def echo() -> TestApp:
+    def handler() -> dict[str, Any]:
+        cookies = {key: request.cookies[key] for key in request.cookies}
+        headers = {key: request.headers[key] for key in request.headers}
+        return {"cookies": cookies, "headers": headers, "length": request.content_length}
+
+    def body(body: Names) -> Names:
+        return body
+
+    def add_routes(app: Bottle) -> None:
+        public(app, "/", handler, ["GET", "POST"], raw=True)
+        public(app, "/names", body, "POST")
+
+    return client(add_routes)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("a=1", {"a": "1"}),
+        ("b/c=2; a=1", {"a": "1"}),
+        ("b@c=2", {}),
+        ("a=1; $x=2", {"a": "1"}),
+        ("a(b)=2;;; =; c", {}),
+        ('a="q"; b="open', {"a": "q"}),
+        ("a=caf\xe9; b=2", {"b": "2"}),
+        ("a=\x01; b=2", {"b": "2"}),
+    ],
+)
+def test_cookies(echo: TestApp, sent: str, read: dict[str, str]) -> None:
+    cookies = echo.get("/", headers={"Cookie": sent}).json["cookies"]
+    assert cookies == read
+
+
+def test_headers_that_are_not_utf8(echo: TestApp) -> None:
+    headers = echo.get("/", headers={"X-A": "caf\xe9", "X-B": "caf\xc3\xa9"}).json["headers"]
+    assert (headers["X-A"], headers["X-B"]) == ("caf\ufffd", "caf\xe9")
+
+
+@pytest.mark.parametrize("path", ["/%ff", "/%00", "/a%0a", "/%c2%85", "/%ed%a0%80"])
+def test_unclean_paths(echo: TestApp, path: str) -> None:
+    assert echo.get(path, status=400).json["status"] == 400
+
+
+@pytest.mark.parametrize("path", ["", "http://[", "*"])
+def test_paths_that_are_none(echo: TestApp, path: str) -> None:
+    assert status_of(echo, path) == 400
+
+
+@pytest.mark.parametrize("length", ["abc", "-1", "+1", "1_0", "٣", "9" * 30, "1, 1"])
+def test_lengths_that_are_none(echo: TestApp, length: str) -> None:
+    assert status_of(echo, CONTENT_LENGTH=length) == 400
+
+
+@pytest.mark.parametrize(
+    ("terminated", "size", "status"), [(True, 10, 200), (True, 200_001, 413), (False, 10, 411)]
+)
+def test_chunked_bodies(echo: TestApp, terminated: bool, size: int, status: int) -> None:
+    """As Gunicorn and Waitress hand them over: decoded, with the header still there."""
+    body = json.dumps({"name": "x" * size}).encode()
+    chunked = {
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": "",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.input_terminated": terminated,
+    }
+    assert status_of(echo, "/names", **chunked) == status
+
+
+def test_a_json_body_may_be_as_large_as_the_limit(echo: TestApp) -> None:
+    """Bottle's own limit for JSON is 100 KiB."""
+    assert echo.post_json("/names", {"name": "x" * 150_000}).json["count"] == 1
+
+
+def test_a_body_that_ends_early(echo: TestApp) -> None:
+    short = {
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": "100",
+        "wsgi.input": io.BytesIO(b'{"name": "x"}'),
+    }
+    assert status_of(echo, "/names", **short) == 400
+
+
+class Malformed(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise ValueError("a chunk without a length")
+
+
+def test_malformed_chunks(echo: TestApp) -> None:
+    malformed = {
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": Malformed(),
+        "wsgi.input_terminated": True,
+    }
+    assert status_of(echo, "/names", **malformed) == 400
+
+
+def test_a_wrong_body_that_is_not_utf8(echo: TestApp) -> None:
+    body = b'{"name": 3, "x": "\xff"}'
+    echo.post("/names", body, content_type="application/json", status=400)
+
+
+# Queries and forms
+
+
+class Search(Struct, forbid_unknown_fields=True):
+    q: str = ""
+    tags: list[str] = []
+    limit: int = 20
+
+
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ("", {"q": "", "tags": [], "limit": 20}),
+        ("q=caf%C3%A9+x&limit=3", {"q": "café x", "tags": [], "limit": 3}),
+        ("tags=a&tags=b", {"q": "", "tags": ["a", "b"], "limit": 20}),
+        ("tags=", {"q": "", "tags": [""], "limit": 20}),
+        ("q=a&q=b", 422),
+        ("limit=many", 422),
+        ("other=1", 422),
+        ("q=%ff", 400),
+        ("q=1&" * 200, 400),
+    ],
+)
+def test_queries(query: str, read: int | dict[str, Any]) -> None:
+    def handler(query: Search) -> Search:
+        return query
+
+    app = client(lambda app: public(app, "/", handler))
+    answer = app.get(f"/?{query}", expect_errors=True)
+    assert (answer.status_int if isinstance(read, int) else answer.json) == read
+
+
+@pytest.fixture
+def forms() -> TestApp:
+    closed = []
+
+    def handler(form: Form) -> dict[str, Any]:
+        photo = form.photo
+        closed.append(photo.file if photo else None)
+        content = photo.file.read().decode() if photo else None
+        return {"name": form.name, "count": form.count, "tags": form.tags, "photo": content}
+
+    app = client(lambda app: public(app, "/", handler, "POST"))
+    app.closed = closed
+    return app
+
+
+def test_forms(forms: TestApp) -> None:
+    sent = [("name", "Zoë"), ("count", "3"), ("tags", "a"), ("tags", "b")]
+    read = {"name": "Zoë", "count": 3, "tags": ["a", "b"], "photo": None}
+    assert forms.post("/", sent).json == read
+    upload = ("photo", Upload("a.txt", b"content", "text/plain"))
+    answer = forms.post("/", [*sent, upload], content_type="multipart/form-data")
+    assert answer.json["photo"] == "content"
+    assert forms.closed[-1].closed
+
+
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("text/plain", b"name=x", 415),
+        ("application/json", b"{}", 415),
+        ("application/x-www-form-urlencoded", b"count=3", 422),
+        ("application/x-www-form-urlencoded", b"name=a&name=b", 422),
+        ("application/x-www-form-urlencoded", b"name=\xff", 400),
+        ("application/x-www-form-urlencoded", b"a=1&" * 200, 400),
+        ("application/x-www-form-urlencoded; charset=nonsense", b"name=a", 400),
+        ("multipart/form-data", b"x", 400),
+        ("multipart/form-data; boundary=", b"x", 400),
+        (MULTIPART, b"junk", 400),
+        (MULTIPART, b"--b\r\nContent-Disposition: form-data; name=name\r\n\r\nx", 400),
+        (MULTIPART, b"--b\r\n\r\nx\r\n--b--\r\n", 400),
+        (
+            MULTIPART,
+            b"--b\r\nContent-Disposition: form-data; name=name\r\n\r\n\xff\r\n--b--\r\n",
+            400,
+        ),
+        (MULTIPART, b"--b\r\nContent-Length: abc\r\n\r\nx\r\n--b--\r\n", 400),
+        (MULTIPART, b"\r\n" * 50_000, 400),
+    ],
+)
+def test_malformed_forms(forms: TestApp, content_type: str, body: bytes, status: int) -> None:
+    headers = {"Content-Type": content_type}
+    answer = forms.request("/", method="POST", body=body, headers=headers, expect_errors=True)
+    assert answer.status_int == status
+    assert answer.content_type == "application/problem+json"

@@ -1,0 +1,126 @@
+"""The routes: their methods and addresses, and what is refused before they are served."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bottle
+import pytest
+from bottle import Bottle
+from webtest import TestApp
+
+from {{ cookiecutter.package_name }}.web.static import StaticFiles
+
+from .stack import build, client, public, refused
+
+
+@pytest.fixture
+def routed() -> TestApp:
+    def add_routes(app: Bottle) -> None:
+        public(app, "/things", lambda: [1], ["GET", "POST"])
+        public(app, "/moved/<name>", lambda name: [name], redirect_slash=True)
+
+    return client(add_routes)
+
+
+def test_methods(routed: TestApp) -> None:
+    assert routed.delete("/things", status=405).headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+    options = routed.options("/things", status=204)
+    assert (options.headers["Allow"], options.body) == ("GET, HEAD, OPTIONS, POST", b"")
+    routed.options("/nothing", status=404)
+
+
+def test_a_hint_in_development(routed: TestApp) -> None:
+    assert "Did you mean /things?" in routed.get("/things/", status=404).json["detail"]
+    assert "mean" not in routed.get("/zzz", status=404).json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [("/moved/a/", "/moved/a"), ("/moved/%C3%A9/?q=%2F", "/moved/%C3%A9?q=%2F")],
+)
+def test_a_trailing_slash_where_the_route_asks(routed: TestApp, path: str, location: str) -> None:
+    assert (
+        routed.get(path, status=308).headers["Location"].removeprefix("http://localhost")
+        == location
+    )
+
+
+def test_no_redirect_to_another_host(routed: TestApp) -> None:
+    for path in ("//evil.example/", "//moved/a/", "/moved//evil.example/"):
+        environ = {**routed.RequestClass.blank("/").environ, "PATH_INFO": path}
+        told: list[Any] = []
+        b"".join(routed.app(environ, lambda status, headers, *_, told=told: told.extend(headers)))
+        assert not dict(told).get("Location", "").startswith("//")
+
+
+# Boot
+
+
+async def coroutine() -> str:
+    return ""
+
+
+def generator() -> Iterator[bytes]:
+    yield b""
+
+
+def test_routes_that_could_never_work() -> None:
+    def add_routes(app: Bottle) -> None:
+        public(app, "/a", coroutine)
+        public(app, "/b", generator)
+        public(app, "/c/<x>", lambda: 1)
+        public(app, "/d", lambda y: 1)
+        public(app, "/e", lambda body: 1)
+        public(app, "/f/<x>", lambda x: 1)
+        public(app, "/f/<y>", lambda y: 1)
+        public(app, "/g", coroutine, raw=True)
+
+    problems = refused(add_routes)
+    for place, reason in {
+        "GET /a": "is async",
+        "GET /b": "is a generator",
+        "GET /c/<x>": "add a parameter for the wildcard x",
+        "GET /d": "nothing is called 'y'",
+        "GET /e": "give the parameter 'body' a type",
+        "GET /f/<y>": "is there already, as GET /f/<x>",
+        "GET /g": "is async",
+    }.items():
+        assert re.search(rf"{re.escape(place)}: [^;]*{re.escape(reason)}", problems), problems
+
+
+def test_routes_on_the_global_application() -> None:
+    with bottle.app.push() as other:
+        other.route("/global", "GET", lambda: "")
+        assert "GET /global: is on Bottle's global application" in refused(lambda _: None)
+    bottle.app.pop()
+
+
+def test_no_route_is_added_later() -> None:
+    app = build(lambda app: public(app, "/", lambda: 1))
+    with pytest.raises(RuntimeError, match="sealed"):
+        app.route("/late", "GET", lambda: "")
+
+
+def test_two_applications_share_nothing() -> None:
+    one = client(lambda app: public(app, "/0", lambda: 1))
+    two = client(lambda app: public(app, "/1", lambda: 1))
+    one.get("/0", status=200)
+    one.get("/1", status=404)
+    two.get("/1", status=200)
+
+
+# Static files
+
+
+def test_links_do_not_lead_outside(tmp_path: Path) -> None:
+    inside = tmp_path / "static"
+    inside.mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (inside / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (inside / "unknown").write_text("<script>")
+    files = StaticFiles(inside)
+    app = client(lambda app: public(app, "/<path:path>", lambda path: files.serve(path)))
+    app.get("/link.txt", status=404)
+    assert app.get("/unknown").content_type == "application/octet-stream"
