@@ -97,6 +97,7 @@ ALWAYS = [
     "tests/test_deploy.py",
     "tests/test_http.py",
     "tests/test_lint.py",
+    "tests/test_logs.py",
     "tests/test_metrics.py",
     "tests/test_requests.py",
     "tests/test_routing.py",

@@ -160,6 +160,34 @@ def test_a_problem_may_have_headers_and_no_default_twice() -> None:
     assert response.headers.getall("Cache-Control") == ["max-age=1"]
 
 
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("raised", [False, True])
+def test_an_answer_of_a_dict_is_json(raw: bool, raised: bool) -> None:
+    def handler() -> HTTPResponse:
+        answer = HTTPResponse({"a": 1, "b": 2}, 202)
+        if raised:
+            raise answer
+        return answer
+
+    answer = client(lambda app: public(app, "/", handler, raw=raw)).get("/", status=202)
+    assert (answer.content_type, answer.json) == ("application/json", {"a": 1, "b": 2})
+
+
+def test_json_is_not_what_bottle_found_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bottle, "json_dumps", lambda _: "another library's")
+    app = client(lambda app: public(app, "/", lambda: {"a": "/"}, raw=True))
+    assert app.get("/").body == b'{"a":"/"}'
+
+
+def test_durations_are_not_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Exchange] = []
+    app = client(lambda app: public(app, "/", lambda: 1), seen=seen)
+    times = iter(range(10_000, 0, -1))
+    monkeypatch.setattr("time.time", lambda: next(times))
+    app.get("/")
+    assert 0 <= seen[0].seconds < 5
+
+
 def test_one_constant_answer_for_all_requests() -> None:
     constant = HTTPResponse("x", headers={"Content-Type": "text/plain"})
     app = client(lambda app: public(app, "/", lambda: constant, raw=True))
@@ -173,6 +201,18 @@ def test_one_constant_answer_for_all_requests() -> None:
 @pytest.fixture
 def own_views(tmp_path: Path) -> Path:
     return Path(shutil.copytree(VIEWS_DIRECTORY, tmp_path / "views"))
+
+
+def test_an_error_page_quotes_nothing_and_debug_mode_adds_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bottle, "DEBUG", True)
+    app = client(lambda app: public(app, "/fails", lambda: 1 / 0))
+    for path, status in (("/<script>", 404), ("/fails", 500)):
+        for accept in ("text/html", "application/json"):
+            text = app.get(path, headers={"Accept": accept}, status=status).text
+            assert "script>" not in text
+            assert "ZeroDivisionError" not in text
 
 
 def test_an_error_page_that_fails(own_views: Path, caplog: pytest.LogCaptureFixture) -> None:

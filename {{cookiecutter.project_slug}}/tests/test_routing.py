@@ -1,5 +1,6 @@
 """The routes: their methods and addresses, and what is refused before they are served."""
 
+import mimetypes
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,8 @@ def test_routes_that_could_never_work() -> None:
         public(app, "/f/<x>", lambda x: 1)
         public(app, "/f/<y>", lambda y: 1)
         public(app, "/g", coroutine, raw=True)
+        public(app, "/h/<x>/i", lambda x: 1)
+        public(app, "/h/<x:int>/i", lambda x: 1)
 
     problems = refused(add_routes)
     for place, reason in {
@@ -84,8 +87,9 @@ def test_routes_that_could_never_work() -> None:
         "GET /c/<x>": "add a parameter for the wildcard x",
         "GET /d": "nothing is called 'y'",
         "GET /e": "give the parameter 'body' a type",
-        "GET /f/<y>": "is there already, as GET /f/<x>",
+        "GET /f/<y>": "is hidden by GET /f/<x>",
         "GET /g": "is async",
+        "GET /h/<x:int>/i": "is hidden by GET /h/<x>/i",
     }.items():
         assert re.search(rf"{re.escape(place)}: [^;]*{re.escape(reason)}", problems), problems
 
@@ -112,6 +116,18 @@ def test_two_applications_share_nothing() -> None:
 
 
 # Static files
+
+
+def test_types_of_files_are_not_the_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mimetypes, "_db", mimetypes.MimeTypes())
+    mimetypes.add_type("text/html", ".css")
+    (tmp_path / "app.css").write_text("")
+    (tmp_path / "app.css.gz").write_text("")
+    files = StaticFiles(tmp_path)
+    app = client(lambda app: public(app, "/<path:path>", lambda path: files.serve(path)))
+    assert app.get("/app.css").content_type == "text/css"
+    assert app.get("/app.css.gz").content_type == "application/octet-stream"
+    app.get("/app.css/", status=404)
 
 
 def test_links_do_not_lead_outside(tmp_path: Path) -> None:

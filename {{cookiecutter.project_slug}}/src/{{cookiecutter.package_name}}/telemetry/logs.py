@@ -19,9 +19,11 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            write_line(self.format(record).encode("utf-8", "backslashreplace"))
-        except Exception:
-            self.handleError(record)
+            line = self.format(record)
+        except Exception as error:  # arguments that do not fit the message
+            record.msg, record.args = f"{record.msg} cannot be logged: {error}", ()
+            line = self.format(record)
+        write_line(line.encode("utf-8", "backslashreplace"))
 
 
 def write_line(line: bytes) -> None:

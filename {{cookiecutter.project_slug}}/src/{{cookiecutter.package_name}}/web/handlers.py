@@ -46,12 +46,13 @@ class HandlerPlugin:
 
     def __init__(self, resources: Mapping[str, Any]) -> None:
         self._resources = resources
-        self._plain = JSONPlugin(json_dumps=msgspec.json.encode)
+        # It makes JSON of a dict, and of one in an HTTPResponse: of its keys, otherwise.
+        json = JSONPlugin(json_dumps=msgspec.json.encode)
+        self._of_dicts: Callable[..., Callable[..., Any]] = json.apply
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
-            plain: Callable[..., Any] = self._plain.apply(callback, route)
-            return plain
+            return self._of_dicts(callback, route)
         readers, opened, constants = self._plan(callback, route)
         reply = _reply(route)
 
@@ -71,7 +72,8 @@ class HandlerPlugin:
                     arguments[name] = stack.enter_context(context)
                 return reply(callback(**arguments, **constants))
 
-        return with_resources if opened or "form" in dict(readers) else simple
+        typed = with_resources if opened or "form" in dict(readers) else simple
+        return self._of_dicts(typed, route)
 
     def close(self) -> None:
         for resource in self._resources.values():

@@ -28,18 +28,19 @@ def _problems(app: Bottle) -> Iterator[Problem]:
     seen: dict[tuple[str, str], str] = {}
     for route in app.routes:
         place = f"{route.method} {route.rule}"
-        # Bottle would let the last of two routes win, without a word.
-        same = route.method, re.sub(r"<[^>:]*", "<", route.rule)
-        if same in seen:
-            yield Problem("", f"is there already, as {seen[same]}", place)
-        seen[same] = place
+        # Of two equal rules Bottle takes the last, of two that match the first, without a word.
+        shape = re.sub(r"<[^>:]*", "<", route.rule)
+        for other in {shape, re.sub(r"<[^>]*", "<", route.rule)}:
+            if hides := seen.get((route.method, other)):
+                yield Problem("", f"is hidden by {hides}", place)
+        seen[route.method, shape] = place
         try:
             # Left to itself Bottle prepares a route at its first request, once in each thread.
             route.prepare()
         except RouteError as error:
             yield Problem("", str(error), place)
-    for other in list(bottle.app):
-        for route in other.routes:
+    for application in list(bottle.app):
+        for route in application.routes:
             reason = "is on Bottle's global application; add it to the routing table"
             yield Problem("", reason, f"{route.method} {route.rule}")
     if patched_too_late():

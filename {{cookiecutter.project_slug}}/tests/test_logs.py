@@ -1,0 +1,45 @@
+"""Log lines: JSON whatever is logged, for every logger and for warnings."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.telemetry import logs
+
+HOSTILE = 'a\nb\x1b[31m\ud800\x00"é'
+
+
+@pytest.fixture
+def _configured() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    logs.configure(Settings(), "logs", lambda: "the-request")
+    yield
+    logging.captureWarnings(False)
+    root.handlers, root.level = handlers, level
+
+
+@pytest.mark.usefixtures("_configured")
+def test_whatever_is_logged_is_one_line_of_json(capfd: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger("of.a.library").warning("it says %s", HOSTILE)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        logging.getLogger("own").exception("failed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.warn(HOSTILE, stacklevel=1)
+    logging.getLogger("own").warning("%d", "no number")
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line["log.level"] for line in lines] == ["warning", "error", "warning", "warning"]
+    assert {line["http.request.id"] for line in lines} == {"the-request"}
+    assert lines[0]["message"] == 'it says a\nb\x1b[31m\\ud800\x00"é'
+    assert lines[1]["error.type"] == "ValueError"
+    assert "\\ud800" in lines[1]["error.message"]
+    assert "Traceback" in lines[1]["error.stack_trace"]
+    assert lines[2]["log.logger"] == "py.warnings"
+    assert lines[3]["message"].startswith("%d cannot be logged: ")
