@@ -95,6 +95,7 @@ ALWAYS = [
     "tests/test_commands.py",
     "tests/test_concurrency.py",
     "tests/test_deploy.py",
+    "tests/test_forwarded.py",
     "tests/test_http.py",
     "tests/test_lint.py",
     "tests/test_logs.py",

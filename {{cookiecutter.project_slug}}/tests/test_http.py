@@ -182,7 +182,13 @@ def test_static_file_is_not_sent_twice(client: TestApp) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/static/../settings.py", "/static/%2e%2e/settings.py", "/static/.hidden", "/static/%00"],
+    [
+        "/static/../settings.py",
+        "/static/%2e%2e/settings.py",
+        "/static//etc/passwd",
+        "/static/.hidden",
+        "/static/%00",
+    ],
 )
 def test_static_files_stay_in_their_directory(client: TestApp, path: str) -> None:
     assert client.get(path, expect_errors=True).status_int in (400, 404)

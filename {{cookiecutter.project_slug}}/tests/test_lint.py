@@ -11,6 +11,17 @@ from .service import COMMAND, ROOT
 
 LINT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
 BANS = LINT["flake8-tidy-imports"]["banned-api"]
+HAZARDOUS = {
+    *("default_app", "route", "get", "post", "put", "delete", "patch", "error", "hook"),
+    *("run", "debug", "template", "view", "redirect", "response.set_cookie"),
+    *("request.url", "request.urlparts", "request.remote_addr", "request.remote_route"),
+    *("request.forms", "request.files", "request.POST", "request.params", "request.query"),
+    *("request.json", "request.get_cookie"),
+}
+
+
+def test_what_is_hazardous_is_banned() -> None:
+    assert {f"bottle.{name}" for name in HAZARDOUS} <= set(BANS)
 
 
 @pytest.mark.parametrize("form", ["import bottle", "from bottle import request, response"])

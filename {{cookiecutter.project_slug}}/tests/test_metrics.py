@@ -106,6 +106,7 @@ def ask(service: Service, path: str) -> str:
 
 @pytest.mark.live
 def test_workers_count_together_and_when_replaced(environ: dict[str, str], tmp_path: Path) -> None:
+    environ["TMPDIR"] = str(tmp_path)
     with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
 
         def workers() -> list[int]:
@@ -144,4 +145,6 @@ def test_workers_count_together_and_when_replaced(environ: dict[str, str], tmp_p
         text = ask(service, "/metrics")
         assert list(read(text, "http_server_active_requests").values()) == [1]
         assert len(read(text, "process_threads")) == 2
+        # Four kinds of each of the two: not of the workers that have gone.
+        assert len(list(tmp_path.glob("*-metrics-*/*.db"))) == 8
 # <% endif %>

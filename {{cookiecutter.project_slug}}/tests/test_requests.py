@@ -193,6 +193,10 @@ def test_forms(forms: TestApp) -> None:
 MULTIPART = "multipart/form-data; boundary=b"
 
 
+def part(name: str) -> bytes:
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nx\r\n'.encode()
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "status"),
     [
@@ -215,6 +219,7 @@ MULTIPART = "multipart/form-data; boundary=b"
         ),
         (MULTIPART, b"--b\r\nContent-Length: abc\r\n\r\nx\r\n--b--\r\n", 400),
         (MULTIPART, b"\r\n" * 50_000, 400),
+        (MULTIPART, part("name") + b"".join(part(f"x{i}") for i in range(100)) + b"--b--\r\n", 400),
     ],
 )
 def test_malformed_forms(forms: TestApp, content_type: str, body: bytes, status: int) -> None:
