@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
-PACKAGES := debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
+PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
 .PHONY: demo new test lint format lock bench packages clean
 

@@ -160,7 +160,7 @@ def stack() -> list[tuple[str, Application]]:
     from my_service.telemetry.access import AccessLog  # type: ignore[import-not-found]
     from my_service.telemetry.metrics import Metrics  # type: ignore[import-not-found]
     from my_service.web.application import new_application  # type: ignore[import-not-found]
-    from my_service.web.observe import Observe  # type: ignore[import-not-found]
+    from my_service.web.observe import Observe
     from my_service.web.problems import ProblemPages  # type: ignore[import-not-found]
     from my_service.web.views import Views  # type: ignore[import-not-found]
 

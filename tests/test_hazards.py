@@ -43,6 +43,7 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
         "test_an_exchange_ends_whatever_happens",
         "test_cors",
         "test_queries",
+        "test_the_trace_of_a_caller_is_named",
         "test_two_applications_share_nothing",
         "test_unclean_paths",
         "test_who_gets_a_page",

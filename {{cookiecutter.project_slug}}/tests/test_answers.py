@@ -77,6 +77,28 @@ def test_one_truth_for_every_answer(
     assert f'status_code="{status}"' in metrics.exposition().decode()
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("sent", "trace_id"),
+    [
+        (f"00-{TRACE}-00f067aa0ba902b7-01", TRACE),
+        (f"cc-{TRACE}-00f067aa0ba902b7-01-what-comes-later", TRACE),
+        (f"ff-{TRACE}-00f067aa0ba902b7-01", None),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", None),
+        (f"00-{TRACE.upper()}-00f067aa0ba902b7-01", None),
+        ("nonsense", None),
+    ],
+)
+def test_the_trace_of_a_caller_is_named(
+    capfd: pytest.CaptureFixture[str], sent: str, trace_id: str | None
+) -> None:
+    app = client(one_truth_routes, recorders=[AccessLog(Settings(), "traced")])
+    app.get("/json", headers={"traceparent": sent})
+    assert json.loads(capfd.readouterr().err).get("trace.id") == trace_id
+
+
 # What handlers do wrong
 
 

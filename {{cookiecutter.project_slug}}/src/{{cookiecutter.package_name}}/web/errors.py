@@ -31,13 +31,15 @@ class Errors:
             return self._answer(environ, start_response, error)
         except (Exception, SystemExit):
             logger.exception("request failed")
-            return self._answer(environ, start_response, HTTPError(500))
+            return self._answer(environ, start_response, HTTPError(500), sys.exc_info())
 
-    def _answer(self, environ: Environ, start_response: Any, error: HTTPError) -> list[bytes]:
+    def _answer(
+        self, environ: Environ, start_response: Any, error: HTTPError, exc_info: Any = None
+    ) -> list[bytes]:
         headers, page = self._pages.render(environ, error)
         headers += [("Content-Length", str(len(page))), *error.headers.items()]
         status = f"{error.status_code} {title(error.status_code)}"
-        start_response(status, headers, sys.exc_info())
+        start_response(status, headers, exc_info)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [page]
 
 
