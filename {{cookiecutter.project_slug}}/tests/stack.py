@@ -30,7 +30,7 @@ def build(add_routes: Routes, seen: list[Exchange] | None = None, **options: Any
     settings: dict[str, Any] = {
         "resources": {"number": 7},
         "caller_name": lambda token: token if token == "good" else None,
-        "pages": ProblemPages(Views(VIEWS_DIRECTORY), hints=True),
+        "pages": ProblemPages(Views(VIEWS_DIRECTORY, asset=str), hints=True),
         "admin_name": None,
         "recorders": [Recorder(seen)] if seen is not None else [],
         "cors_origins": [],

@@ -16,6 +16,7 @@ FLOORS = [
     ["wsgi", "server"],
     ["app"],
     ["routes"],
+    ["assets"],
     # <% if cookiecutter.database == "sqlite" %>
     ["database"],
     ["web", "telemetry", "models", "migrations"],

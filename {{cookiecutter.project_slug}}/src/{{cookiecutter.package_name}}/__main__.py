@@ -1,4 +1,4 @@
-"""The command line: python -m {{ cookiecutter.package_name }} serve · check · routes{{ ' · migrate' if cookiecutter.database != 'none' }}"""
+"""The command line: python -m {{ cookiecutter.package_name }} serve · check · routes · assets{{ ' · migrate' if cookiecutter.database != 'none' }}"""
 
 import argparse
 import os
@@ -7,16 +7,18 @@ import re
 # <% endif %>
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bottle import Bottle
 
 from . import server
 from .app import SERVICE, create_app
+from .assets import Assets
 # <% if cookiecutter.database == "sqlite" %>
 from .database import Database
 # <% endif %>
 from .environment import BootError, Problem
-from .settings import Settings, load_settings, read_settings
+from .settings import STATIC_DIRECTORY, Settings, load_settings, read_settings
 from .telemetry import logs
 from .web.observe import request_id
 
@@ -27,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands.add_parser("serve", help="check, then run the server")
     commands.add_parser("check", help="say whether the service could start; exit 2 if not")
     commands.add_parser("routes", help="list what answers which URL")
+    assets = commands.add_parser("assets", help="write the static files for Nginx to serve")
+    assets.add_argument("destination", metavar="DESTINATION", type=Path)
     # <% if cookiecutter.database == "sqlite" %>
     migrate = commands.add_parser("migrate", help="bring the database's tables up to date")
     migrate.add_argument(
@@ -57,6 +61,9 @@ def run(arguments: argparse.Namespace) -> None:
                 handler = route.callback
                 name = f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
                 print(f"{route.method:7} {route.rule:32} {access:7} {name}")
+        case "assets":
+            os.umask(0o022)  # Nginx, which reads them, is another user
+            Assets(STATIC_DIRECTORY, fingerprints=True).write(arguments.destination)
         # <% if cookiecutter.database == "sqlite" %>
         case "migrate":
             database = Database(load_settings(os.environ))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from bottle import Bottle
 
+from .assets import Assets
 # <% if cookiecutter.database == "sqlite" %>
 from .database import Database
 # <% endif %>
@@ -17,7 +18,6 @@ from .web.application import new_application
 from .web.handlers import PerRequest
 # <% endif %>
 from .web.problems import ProblemPages
-from .web.static import StaticFiles
 from .web.views import Views
 
 SERVICE = "{{ cookiecutter.project_slug }}"
@@ -28,13 +28,14 @@ def create_app(settings: Settings) -> Bottle:
 
     Raises BootError when it could not do its work with them.
     """
+    assets = Assets(STATIC_DIRECTORY, fingerprints=settings.app_env == "production")
     views = Views(
         VIEWS_DIRECTORY,
+        asset=assets.url,
         service="{{ cookiecutter.project_name }}",
         description="{{ cookiecutter.description }}",
     )
     metrics = Metrics()
-    static_files = StaticFiles(STATIC_DIRECTORY)
     # <% if cookiecutter.database == "sqlite" %>
     database = Database(settings)
     # <% endif %>
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> Bottle:
         # What a handler gets when a parameter of it has this name.
         resources={
             "views": views,
-            "static_files": static_files,
+            "assets": assets,
             "metrics": metrics,
             "clock": lambda: datetime.now(UTC),
             # <% if cookiecutter.database == "sqlite" %>
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> Bottle:
     )
     problems = [
         Problem("", "cannot be read by this user; `chmod -R a+rX` gives it the right", str(path))
-        for path in static_files.unreadable()
+        for path in assets.files.unreadable()
     ]
     problems += [
         Problem("", f"is no template: {error}", str(path)) for path, error in views.broken()

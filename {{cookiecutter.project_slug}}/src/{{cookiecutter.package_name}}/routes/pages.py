@@ -2,7 +2,7 @@
 
 from bottle import HTTPResponse
 
-from ..web.static import StaticFiles
+from ..assets import Assets
 from ..web.views import Views
 
 
@@ -10,5 +10,5 @@ def home(views: Views) -> HTTPResponse:
     return views.page("home")
 
 
-def static(path: str, static_files: StaticFiles) -> HTTPResponse:
-    return static_files.serve(path)
+def static(path: str, assets: Assets) -> HTTPResponse:
+    return assets.serve(path)
