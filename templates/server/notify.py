@@ -5,11 +5,11 @@ def notify(socket_name: str, state: str) -> None:
         channel.sendall(state.encode())
 
 
-def answers(listener: socket.socket) -> bool:
-    """Whether a worker answers a request on this listening socket."""
+def answers(listener: socket.socket, seconds: float) -> bool:
+    """Whether a worker answers a request on this listening socket within that time."""
     try:
         with socket.socket(listener.family, socket.SOCK_STREAM) as client:
-            client.settimeout(5)
+            client.settimeout(seconds)
             client.connect(listener.getsockname())
             client.sendall(b"GET /livez HTTP/1.0\r\nUser-Agent: self-probe\r\n\r\n")
             return client.recv(12).endswith(b" 200")
@@ -18,7 +18,19 @@ def answers(listener: socket.socket) -> bool:
 
 
 def announce(socket_name: str, listener: socket.socket) -> None:
-    """Tell systemd that the service is ready once it answers, not when it merely started."""
-    while not answers(listener):
+    """Tell systemd that the service is ready once it answers, and its watchdog that it still does.
+
+    Questions do not wait for each other: a busy service answers late, only a hung one never.
+    """
+    watchdog = float(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+
+    def ask() -> None:
+        if answers(listener, watchdog):
+            notify(socket_name, "WATCHDOG=1")
+
+    while not answers(listener, 5):
         time.sleep(0.05)
     notify(socket_name, "READY=1")
+    while watchdog:
+        threading.Thread(target=ask, daemon=True).start()
+        time.sleep(watchdog / 4)

@@ -122,6 +122,14 @@ class Service:
             self.process.kill()
 
 
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
+def workers_of(service: Service) -> list[int]:
+    """Return the process ids of the server's workers (proc(5))."""
+    listed = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    return [int(pid) for pid in listed.read_text().split()]
+
+
+# <% endif %>
 @contextlib.contextmanager
 def started(environ: dict[str, str], address: str, log: Path) -> Iterator[Service]:
     service = Service(environ, address, log)

@@ -37,6 +37,7 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
         # <% else %>
         number(r"^GRACE = ([\d.]+)", SERVER),
         # <% endif %>
+        number(r"^WatchdogSec=(\d+)", UNIT),
         number(r"^TimeoutStopSec=(\d+)", UNIT),
     ]
     assert ladder == sorted(set(ladder))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from webtest import TestApp
 
-from .service import Service, application, connect, free_port, started
+from .service import Service, application, connect, free_port, started, workers_of
 # <% else %>
 import re
 from collections.abc import Iterator
@@ -109,10 +109,6 @@ def test_workers_count_together_and_when_replaced(environ: dict[str, str], tmp_p
     environ["TMPDIR"] = str(tmp_path)
     with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
 
-        def workers() -> list[int]:
-            listed = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
-            return [int(pid) for pid in listed.read_text().split()]
-
         def counted() -> float:
             return sum(read(ask(service, "/metrics"), COUNT, http_route="/livez").values())
 
@@ -128,14 +124,14 @@ def test_workers_count_together_and_when_replaced(environ: dict[str, str], tmp_p
 
         until_there_are(2)
         before = counted()
-        for worker in workers():
+        for worker in workers_of(service):
             # One worker would take every request of a light load, so the other is made to wait.
             os.kill(worker, signal.SIGSTOP)
             for _ in range(10):
                 ask(service, "/livez")
             os.kill(worker, signal.SIGCONT)
         assert counted() == before + 20
-        for worker in workers():
+        for worker in workers_of(service):
             os.kill(worker, signal.SIGKILL)
             time.sleep(0.2)
         until_there_are(2)

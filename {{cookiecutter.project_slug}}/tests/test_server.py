@@ -1,6 +1,12 @@
 """The started server: that it starts, tells the truth in its log, and ends without a loss."""
 
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
+import contextlib
+# <% endif %>
 import json
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
+import os
+# <% endif %>
 import signal
 import socket
 import threading
@@ -12,7 +18,11 @@ from typing import Any
 
 import pytest
 
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
+from .service import TOKEN, Service, connect, free_port, started, workers_of
+# <% else %>
 from .service import TOKEN, Service, connect, free_port, started
+# <% endif %>
 
 # <% if cookiecutter.database == "sqlite" %>
 PATH, BODY = "/api/v1/notes", b'{"title": "x"}'
@@ -106,14 +116,19 @@ def test_the_client_is_whom_our_proxy_names(service: Service) -> None:
     assert line["client.ip"] == "203.0.113.9"
 
 
-def test_systemd_is_told_when_it_answers(environ: dict[str, str], tmp_path: Path) -> None:
-    path = str(tmp_path / "notify")
+@pytest.fixture
+def systemd(environ: dict[str, str], tmp_path: Path) -> Iterator[socket.socket]:
+    """What systemd listens on for sd_notify(3), with a watchdog of 0.8 s."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(path)
+        channel.bind(str(tmp_path / "notify"))
         channel.settimeout(20)
-        environ["NOTIFY_SOCKET"] = path
-        with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log"):
-            assert channel.recv(100) == b"READY=1"
+        environ |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "800000"}
+        yield channel
+
+
+def test_systemd_is_told_that_it_answers(systemd: socket.socket, service: Service) -> None:
+    assert systemd.recv(100) == b"READY=1"
+    assert {systemd.recv(100) for _ in range(5)} == {b"WATCHDOG=1"}
 
 
 def test_an_inherited_socket_wins(environ: dict[str, str], tmp_path: Path) -> None:
@@ -130,6 +145,23 @@ def test_an_inherited_socket_wins(environ: dict[str, str], tmp_path: Path) -> No
     assert not (tmp_path / "other.sock").exists()
     assert path.exists()
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
+
+
+def test_systemd_is_not_told_while_it_hangs(systemd: socket.socket, service: Service) -> None:
+    for worker in workers_of(service):
+        os.kill(worker, signal.SIGSTOP)
+    time.sleep(0.5)
+    systemd.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while systemd.recv(100):
+            pass
+    systemd.settimeout(1)
+    with pytest.raises(TimeoutError):
+        systemd.recv(100)
+    systemd.settimeout(20)
+    for worker in workers_of(service):
+        os.kill(worker, signal.SIGCONT)
+    assert systemd.recv(100) == b"WATCHDOG=1"
 
 
 def test_gevent_answers_more_than_it_has_threads(environ: dict[str, str], tmp_path: Path) -> None:
