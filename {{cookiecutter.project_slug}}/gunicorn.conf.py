@@ -1,7 +1,8 @@
 """Gunicorn's settings (https://gunicorn.org/reference/settings/).
 
 Gunicorn's master reads this file. It imports nothing of the service, so that a reload finds
-the workers' code fresh. `serve` puts the settings used here into the environment.
+the workers' code fresh. `serve` puts the settings used here into the environment, under names of
+their own: after a reload the workers read theirs anew.
 """
 
 import json
@@ -14,12 +15,12 @@ import threading
 import time
 from datetime import UTC, datetime
 
-bind = os.environ.get("BIND", "127.0.0.1:8000")  # a socket inherited from systemd wins
+bind = os.environ.get("SERVE_BIND", "127.0.0.1:8000")  # a socket inherited from systemd wins
 umask = 0o007  # a unix socket is for the service's own group
 
-worker_class = os.environ.get("WORKER_CLASS", "gthread")
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = int(os.environ.get("WEB_THREADS", "4"))
+worker_class = os.environ.get("SERVE_WORKER_CLASS", "gthread")
+workers = int(os.environ.get("SERVE_WEB_CONCURRENCY", "2"))
+threads = int(os.environ.get("SERVE_WEB_THREADS", "4"))
 
 # How the timeouts depend on each other: deploy/README.md.
 graceful_timeout = 40
@@ -65,7 +66,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
 
-_formatter = TextFormatter if os.environ.get("LOG_FORMAT") == "text" else JsonFormatter
+_formatter = TextFormatter if os.environ.get("SERVE_LOG_FORMAT") == "text" else JsonFormatter
 logconfig_dict = {
     "formatters": {"line": {"()": _formatter}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
@@ -73,7 +74,7 @@ logconfig_dict = {
     "loggers": {
         "gunicorn.error": {
             "handlers": ["stderr"],
-            "level": os.environ.get("LOG_LEVEL", "INFO"),
+            "level": os.environ.get("SERVE_LOG_LEVEL", "INFO"),
             "propagate": False,
         }
     },

@@ -32,12 +32,12 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
     os.environ |= {
         # Where the workers count together; its end is in gunicorn.conf.py.
         "PROMETHEUS_MULTIPROC_DIR": tempfile.mkdtemp(prefix=f"{__package__}-metrics-"),
-        "BIND": str(settings.bind),
-        "WEB_CONCURRENCY": str(settings.web_concurrency),
-        "WEB_THREADS": str(settings.web_threads),
-        "WORKER_CLASS": settings.worker_class,
-        "LOG_FORMAT": settings.log_format,
-        "LOG_LEVEL": settings.log_level,
+        "SERVE_BIND": str(settings.bind),
+        "SERVE_WEB_CONCURRENCY": str(settings.web_concurrency),
+        "SERVE_WEB_THREADS": str(settings.web_threads),
+        "SERVE_WORKER_CLASS": settings.worker_class,
+        "SERVE_LOG_FORMAT": settings.log_format,
+        "SERVE_LOG_LEVEL": settings.log_level,
     }
     # It would win over everything else, unseen.
     os.environ.pop("GUNICORN_CMD_ARGS", None)

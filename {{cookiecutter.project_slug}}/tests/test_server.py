@@ -164,6 +164,32 @@ def test_systemd_is_not_told_while_it_hangs(systemd: socket.socket, service: Ser
     assert systemd.recv(100) == b"WATCHDOG=1"
 
 
+def test_a_reload_reads_the_settings_anew(environ: dict[str, str], tmp_path: Path) -> None:
+    def allowed(service: Service) -> str:
+        connection = connect(service.address)
+        connection.request("GET", "/livez", headers={"Origin": "https://b.example"})
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        assert response.status == 200
+        return response.headers.get("Access-Control-Allow-Origin", "")
+
+    file = tmp_path / ".env"
+    file.write_text("CORS_ORIGINS=https://a.example\nLOG_LEVEL=INFO\n")
+    with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
+        assert allowed(service) == ""
+        file.write_text("CORS_ORIGINS=https://b.example\nLOG_LEVEL=ERROR\n")
+        before = set(workers_of(service))
+        service.process.send_signal(signal.SIGHUP)
+        ends = time.monotonic() + 20
+        while before & set(workers_of(service)):
+            assert allowed(service) in ("", "https://b.example")
+            assert time.monotonic() < ends
+        read = len(service.log())
+        assert allowed(service) == "https://b.example"
+        assert "/livez" not in service.log()[read:]
+
+
 def test_gevent_answers_more_than_it_has_threads(environ: dict[str, str], tmp_path: Path) -> None:
     environ |= {"WORKER_CLASS": "gevent", "WEB_CONCURRENCY": "1", "WEB_THREADS": "2"}
     with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
