@@ -6,7 +6,7 @@ BIN := .venv/bin
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
-.PHONY: demo new test lint format lock bench packages clean
+.PHONY: demo new test fuzz lint format lock bench packages clean
 
 demo: .venv/ready ## generate the default service under build/ and serve it
 	@rm -rf build/my-service
@@ -18,6 +18,9 @@ new: .venv/ready ## answer questions and generate a service: make new TO=directo
 
 test: .venv/ready packages ## all tests; with REQUIRE_ALL=1 none may be left out
 	@$(BIN)/pytest
+
+fuzz: .venv/ready ## 100 000 hostile requests of a new seed
+	@FUZZ=$${FUZZ:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/pytest -s tests/test_fuzz.py
 
 lint: .venv/ready
 	@$(BIN)/ruff check

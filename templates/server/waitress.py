@@ -12,6 +12,8 @@ from typing import Any
 
 from bottle import Bottle
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 
 from .environment import BootError, Problem
@@ -23,6 +25,28 @@ logger = logging.getLogger(__name__)
 # request on one still gets its answer. And how long requests may take to finish.
 LINGER = 1.0
 GRACE = 40.0
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Refuses what Waitress' own stumbles over, or takes for another request than a proxy does."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # `GET http://[`, or a length of more digits than Python reads
+            raise ParsingError("The request is malformed") from None
+        lines = header_plus.split(b"\r\n")[1:]
+        names = [line.partition(b":")[0].lower() for line in lines]
+        # RFC 9112, section 6.3: how long is the body? 3.2: which host? 5.2: which header?
+        coded = b"transfer-encoding" in names
+        if coded and (b"content-length" in names or not self.chunked):
+            raise ParsingError("The length of the body is ambiguous")
+        if names.count(b"host") > 1 or any(line[:1] in (b" ", b"\t") for line in lines):
+            raise ParsingError("The headers are ambiguous")
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    parser_class = Parser
 
 
 def problems(settings: Settings) -> list[Problem]:
@@ -58,6 +82,7 @@ def serve(settings: Settings, app: Bottle) -> None:
         max_request_body_size=2 * settings.max_body_bytes,
         ident=None,
     )
+    server.channel_class = Channel
 
     def stop(_signal: int, _frame: Any) -> None:
         stopping.set()

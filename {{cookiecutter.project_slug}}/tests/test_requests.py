@@ -39,9 +39,14 @@ def echo() -> TestApp:
     def body(body: Names) -> Names:
         return body
 
+    def form(form: Names) -> Names:
+        return form
+
     def add_routes(app: Bottle) -> None:
         public(app, "/", handler, ["GET", "POST"], raw=True)
         public(app, "/names", body, "POST")
+        public(app, "/form", form, "POST")
+        public(app, "/raw", lambda: request.body.read(), "POST", raw=True)
 
     return client(add_routes)
 
@@ -65,8 +70,10 @@ def test_cookies(echo: TestApp, sent: str, read: dict[str, str]) -> None:
 
 
 def test_headers_that_are_not_utf8(echo: TestApp) -> None:
-    headers = echo.get("/", headers={"X-A": "caf\xe9", "X-B": "caf\xc3\xa9"}).json["headers"]
+    sent = {"X-A": "caf\xe9", "X-B": "caf\xc3\xa9", "Content-Type": "caf\xe9"}
+    headers = echo.get("/", headers=sent).json["headers"]
     assert (headers["X-A"], headers["X-B"]) == ("caf\ufffd", "caf\xe9")
+    assert headers["Content-Type"] == "caf\ufffd"
 
 
 @pytest.mark.parametrize("path", ["/%ff", "/%00", "/a%0a", "/%c2%85", "/%ed%a0%80"])
@@ -112,6 +119,20 @@ def test_a_body_that_ends_early(echo: TestApp) -> None:
         "wsgi.input": io.BytesIO(b'{"name": "x"}'),
     }
     assert status_of(echo, "/names", **short) == 400
+
+
+class Gone(io.BytesIO):
+    """The body of a client that has reset its connection."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise ConnectionResetError
+
+
+@pytest.mark.parametrize("path", ["/names", "/form", "/raw"])
+def test_a_body_that_is_broken_off(echo: TestApp, path: str) -> None:
+    kind = "application/x-www-form-urlencoded" if path == "/form" else "application/json"
+    sent = {"CONTENT_TYPE": kind, "CONTENT_LENGTH": "100", "wsgi.input": Gone()}
+    assert status_of(echo, path, **sent) == 400
 
 
 class Malformed(io.BytesIO):
@@ -220,6 +241,14 @@ def part(name: str) -> bytes:
         (MULTIPART, b"--b\r\nContent-Length: abc\r\n\r\nx\r\n--b--\r\n", 400),
         (MULTIPART, b"\r\n" * 50_000, 400),
         (MULTIPART, part("name") + b"".join(part(f"x{i}") for i in range(100)) + b"--b--\r\n", 400),
+        ("application/x-www-form-urlencoded; charset=hex", b"name=x", 400),
+        ("application/x-www-form-urlencoded; charset=utf-7", b"name=+2AA-", 400),
+        (
+            MULTIPART,
+            b"--b\r\nContent-Disposition: form-data; name=name\r\n"
+            b"Content-Type: text/plain; charset=nonsense\r\n\r\nx\r\n--b--\r\n",
+            400,
+        ),
     ],
 )
 def test_malformed_forms(forms: TestApp, content_type: str, body: bytes, status: int) -> None:

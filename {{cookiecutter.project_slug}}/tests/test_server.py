@@ -7,6 +7,7 @@ import json
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 import os
 # <% endif %>
+import re
 import signal
 import socket
 import threading
@@ -89,10 +90,17 @@ def test_every_log_line_is_json(service: Service) -> None:
     assert status == 200
     answer(service, "/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
     answer(service, "/caf%C3%A9%20%F0%9F%99%82", {})
-    malformed = connect(service.address)
-    malformed.sock.sendall(b"GET /?token=secret\xff HTTP/1.1\r\nHost: a\r\n\r\n")
-    malformed.sock.recv(100)
-    malformed.close()
+    for line in (
+        b"GET /?token=secret\xff HTTP/1.1",
+        b"GET /?token=a secret HTTP/1.1",
+        b"GET / HTTP/1.1\r\nAuthorization Bearer secret",
+        b'{"password":"secret"} HTTP/1.1',
+        b"GET http://[secret]/ HTTP/1.1",
+    ):
+        malformed = connect(service.address)
+        malformed.sock.sendall(line + b"\r\nHost: a\r\n\r\n")
+        assert b" 400 " in malformed.sock.recv(100)
+        malformed.close()
     service.stop()
     lines = [json.loads(line) for line in service.log().splitlines()]
     assert any("listening" in line["message"].lower() for line in lines)
@@ -105,6 +113,26 @@ def test_every_log_line_is_json(service: Service) -> None:
     assert line["client.ip"] == "127.0.0.1"
     assert "secret" not in service.log()
     assert TOKEN not in service.log()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Transfer-Encoding:",
+        b"Host: b",
+        b"X: a\r\n b",
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused(service: Service, head: bytes) -> None:
+    channel = connect(service.address).sock
+    channel.sendall(b"POST / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n0\r\n\r\n")
+    received = b""
+    while chunk := channel.recv(1000):
+        received += chunk
+    channel.close()
+    assert re.findall(rb"^HTTP/1.1 (\d+)", received, re.MULTILINE) in ([b"400"], [b"501"])
 
 
 def test_the_client_is_whom_our_proxy_names(service: Service) -> None:

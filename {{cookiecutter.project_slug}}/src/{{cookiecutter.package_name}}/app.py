@@ -64,7 +64,7 @@ def create_app(settings: Settings) -> Bottle:
     )
     problems = [
         Problem("", "cannot be read by this user; `chmod -R a+rX` gives it the right", str(path))
-        for path in assets.files.unreadable()
+        for path in assets.unreadable()
     ]
     problems += [
         Problem("", f"is no template: {error}", str(path)) for path, error in views.broken()

@@ -25,12 +25,18 @@ class Assets:
     """The files of one directory. `fingerprints` is off where files change while it runs."""
 
     def __init__(self, directory: Path, *, fingerprints: bool) -> None:
-        self.files = StaticFiles(directory)
+        self._files = StaticFiles(directory)
         self._directory = directory
         self._fingerprints = fingerprints
         # Each file's name, and the one that has a hash of its content in it.
         self.names = _fingerprinted(directory)
         self._plain = {name: plain for plain, name in self.names.items()}
+
+    def unreadable(self) -> list[Path]:
+        """Return the directories and files that this process may not read."""
+        if not os.access(self._directory, os.R_OK | os.X_OK):
+            return [self._directory]
+        return [path for path in self._directory.rglob("*") if not os.access(path, os.R_OK)]
 
     def url(self, name: str) -> str:
         """Return the address of a file, for views. Raises KeyError when there is no such file."""
@@ -39,7 +45,7 @@ class Assets:
     def serve(self, path: str) -> HTTPResponse:
         """Return the file as an answer. Raises Problem 404 for all that is no file in here."""
         plain = self._plain.get(path)
-        answer = self.files.serve(plain or path)
+        answer = self._files.serve(plain or path)
         if plain:
             answer.set_header("Cache-Control", FOREVER)
         return answer

@@ -5,6 +5,7 @@ https://www.elastic.co/docs/reference/ecs/ecs-field-reference
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -75,17 +76,18 @@ def configure(settings: Settings, service: str, request_id: Callable[[], str]) -
         handler.setFormatter(TextFormatter(request_id))
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     logging.captureWarnings(True)
-    handler.addFilter(_without_request_line)
+    handler.addFilter(_without_request)
     # A server's own handlers would write its lines in another form.
     for name in ("gunicorn.error", "waitress"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
 
 
-def _without_request_line(record: logging.LogRecord) -> bool:
-    """Take a malformed request line out of Gunicorn's warning: its query may hold a secret."""
-    if record.name == "gunicorn.error" and "Invalid HTTP request line" in record.getMessage():
-        record.msg, record.args = "Invalid HTTP request line", ()
+def _without_request(record: logging.LogRecord) -> bool:
+    """Take what was sent out of Gunicorn's warning of a malformed request: it may be a secret."""
+    if record.name == "gunicorn.error":
+        text = re.sub(r"(Invalid request from ip=\S*: [^:]*).*", r"\1", record.getMessage())
+        record.msg, record.args = text, ()
     return True
 
 

@@ -37,9 +37,8 @@ class Cors:
                 own.append(("Access-Control-Allow-Headers", ALLOWED_HEADERS))
                 own.append(("Access-Control-Max-Age", MAX_AGE))
             # The default, of the application's own origin, would stop the script.
-            own.append(
-                ("Cross-Origin-Resource-Policy", "cross-origin" if allowed else "same-origin")
-            )
+            policy = "cross-origin" if allowed else "same-origin"
+            own.append(("Cross-Origin-Resource-Policy", policy))
             return start_response(status, [*headers, *own], exc_info)
 
         body: Iterable[bytes] = self._app(environ, start)

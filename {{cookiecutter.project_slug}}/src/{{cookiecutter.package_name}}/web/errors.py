@@ -31,15 +31,14 @@ class Errors:
             return self._answer(environ, start_response, error)
         except (Exception, SystemExit):
             logger.exception("request failed")
-            return self._answer(environ, start_response, HTTPError(500), sys.exc_info())
+            return self._answer(environ, start_response, HTTPError(500))
 
-    def _answer(
-        self, environ: Environ, start_response: Any, error: HTTPError, exc_info: Any = None
-    ) -> list[bytes]:
+    def _answer(self, environ: Environ, start_response: Any, error: HTTPError) -> list[bytes]:
         headers, page = self._pages.render(environ, error)
         headers += [("Content-Length", str(len(page))), *error.headers.items()]
         status = f"{error.status_code} {title(error.status_code)}"
-        start_response(status, headers, exc_info)
+        # Headers may have been set already, if what failed was no refusal of ours (PEP 3333).
+        start_response(status, headers, None if isinstance(error, Problem) else sys.exc_info())
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [page]
 
 

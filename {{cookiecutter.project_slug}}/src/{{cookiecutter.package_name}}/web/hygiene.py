@@ -15,9 +15,22 @@ _cookie_pair = re.compile(r'(?!\$)[!#$%&\'*+.^_`|~0-9A-Za-z-]+="?[!#-+\--:<-\[\]
 def _mend_headers(environ: Environ) -> None:
     """A server hands bytes over as Latin-1 (PEP 3333), and Bottle takes them for UTF-8."""
     for name, value in environ.items():
-        if name.startswith("HTTP_"):
+        if name.startswith("HTTP_") or name == "CONTENT_TYPE":
             text = value.encode("latin-1", "replace").decode("utf-8", "replace")
             environ[name] = text.encode().decode("latin-1")
+
+
+class Body:
+    """A request's body: what breaks it off is the client's fault, whoever reads it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> Any:
+        try:
+            return self._stream.read(size)
+        except Exception:  # each server has its own, for malformed chunks too
+            raise Problem(400, "The body broke off, or its chunks are malformed.") from None
 
 
 class Hygiene:
@@ -41,6 +54,7 @@ class Hygiene:
         if cookies := environ.get("HTTP_COOKIE"):
             pairs = (pair.strip() for pair in cookies.split(";"))
             environ["HTTP_COOKIE"] = "; ".join(filter(_cookie_pair, pairs))
+        environ["wsgi.input"] = Body(environ["wsgi.input"])
         if "HTTP_TRANSFER_ENCODING" in environ:
             self._unchunk(environ)
         elif length := environ.get("CONTENT_LENGTH"):
@@ -68,10 +82,7 @@ class Hygiene:
         """
         if not environ.get("wsgi.input_terminated"):
             raise Problem(411, "A body needs a Content-Length here.")
-        try:
-            body = environ["wsgi.input"].read(self._limit + 1)
-        except Exception:  # each server has its own
-            raise Problem(400, "The body's chunks are malformed.") from None
+        body = environ["wsgi.input"].read(self._limit + 1)
         if len(body) > self._limit:
             raise self._too_large()
         del environ["HTTP_TRANSFER_ENCODING"]

@@ -80,10 +80,12 @@ def form(kind: Any) -> Reader:
             texts, files = multipart.parse_form_data(
                 environ, strict=True, part_limit=100, headersize_limit=4096
             )
-        except (multipart.MultipartError, ValueError) as error:
+            pairs = [*texts.iterallitems(), *files.iterallitems()]
+            environ["service.parts"] = [part for _, part in files.iterallitems()]
+            "".join(f"{name}{getattr(value, 'filename', value)}" for name, value in pairs).encode()
+        except (ValueError, LookupError) as error:  # utf-7 can spell lone surrogates
             raise Problem(400, f"The form is malformed: {error}.") from None
-        environ["service.parts"] = [part for _, part in files.iterallitems()]
-        return convert([*texts.iterallitems(), *files.iterallitems()])
+        return convert(pairs)
 
     return read
 

@@ -120,6 +120,5 @@ def title(status: int) -> str:
 
 def wants_page(environ: Environ) -> bool:
     """Whether a person looks at the answer: a browser's Accept header, outside the API."""
-    accept = environ.get("HTTP_ACCEPT", "")
-    path = environ.get("PATH_INFO", "")
-    return bool(_asks_for_html(accept)) and not re.match("/api(/|$)", path)
+    of_api = re.match("/api(/|$)", environ.get("PATH_INFO", ""))
+    return not of_api and bool(_asks_for_html(environ.get("HTTP_ACCEPT", "")))

@@ -1,7 +1,6 @@
 """Static files, for where no Nginx serves them: correct, and safe to expose."""
 
 import mimetypes
-import os
 from pathlib import Path
 
 from bottle import HTTPResponse, request, static_file
@@ -21,12 +20,6 @@ class StaticFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
-
-    def unreadable(self) -> list[Path]:
-        """Return the directories and files that this process may not read."""
-        if not os.access(self._directory, os.R_OK | os.X_OK):
-            return [self._directory]
-        return [path for path in self._directory.rglob("*") if not os.access(path, os.R_OK)]
 
     def serve(self, path: str) -> HTTPResponse:
         """Return the file as an answer. Raises Problem 404 for all that is no file in here."""

@@ -1,0 +1,1 @@
+"""Hostile requests from a seed, and what must be true of every answer."""
