@@ -6,7 +6,7 @@ BIN := .venv/bin
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
-.PHONY: demo new test fuzz lint format lock bench packages clean
+.PHONY: demo new test fuzz soak lint format lock bench packages clean
 
 demo: .venv/ready ## generate the default service under build/ and serve it
 	@rm -rf build/my-service
@@ -21,6 +21,9 @@ test: .venv/ready packages ## all tests; with REQUIRE_ALL=1 none may be left out
 
 fuzz: .venv/ready ## 100 000 hostile requests of a new seed
 	@FUZZ=$${FUZZ:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/pytest -s tests/test_fuzz.py
+
+soak: .venv/ready ## 200 000 requests in one process, 32 threads, 1 000 workers
+	@SOAK=$${SOAK:-200000} $(BIN)/pytest -s tests/test_endurance.py
 
 lint: .venv/ready
 	@$(BIN)/ruff check

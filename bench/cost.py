@@ -108,7 +108,7 @@ def plain() -> bottle.Bottle:
 
 def tutorial() -> bottle.Bottle:
     """Do what the service does with hooks and the libraries that tutorials name."""
-    from my_service.web.observe import DEFAULT_HEADERS  # type: ignore[import-not-found]
+    from my_service.web.observe import DEFAULT_HEADERS
 
     app = plain()
     logger = logging.getLogger("tutorial")
@@ -156,13 +156,13 @@ def tutorial() -> bottle.Bottle:
 
 def stack() -> list[tuple[str, Application]]:
     """Return the service's layers, each together with all that is inside it."""
-    from my_service.settings import VIEWS_DIRECTORY, Settings  # type: ignore[import-not-found]
-    from my_service.telemetry.access import AccessLog  # type: ignore[import-not-found]
-    from my_service.telemetry.metrics import Metrics  # type: ignore[import-not-found]
-    from my_service.web.application import new_application  # type: ignore[import-not-found]
+    from my_service.settings import VIEWS_DIRECTORY, Settings
+    from my_service.telemetry.access import AccessLog
+    from my_service.telemetry.metrics import Metrics
+    from my_service.web.application import new_application
     from my_service.web.observe import Observe
-    from my_service.web.problems import ProblemPages  # type: ignore[import-not-found]
-    from my_service.web.views import Views  # type: ignore[import-not-found]
+    from my_service.web.problems import ProblemPages
+    from my_service.web.views import Views
 
     def add_routes(app: bottle.Bottle) -> None:
         app.route("/thing", "GET", show, public=True)

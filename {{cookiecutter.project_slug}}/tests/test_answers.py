@@ -182,6 +182,22 @@ def test_a_problem_may_have_headers_and_no_default_twice() -> None:
     assert response.headers.getall("Cache-Control") == ["max-age=1"]
 
 
+def test_one_constant_problem_for_all_requests() -> None:
+    constant = Problem(503, "Busy.", headers={"Retry-After": "1"})
+
+    def busy() -> None:
+        raise constant
+
+    app = client(lambda app: public(app, "/", busy))
+    for accept in ("text/html", "application/json", "text/html", "application/json"):
+        answer = app.get("/", headers={"Accept": accept}, status=503)
+        assert answer.content_length == len(answer.body)
+        assert len(answer.headers.getall("Content-Security-Policy")) == 1
+        assert answer.headers["Retry-After"] == "1"
+    assert constant.__traceback__ is None
+    assert set(constant.headers) == {"Retry-After"}
+
+
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("raised", [False, True])
 def test_an_answer_of_a_dict_is_json(raw: bool, raised: bool) -> None:

@@ -4,6 +4,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from webtest import TestApp
 
-from .service import Service, application, connect, free_port, started, workers_of
+from .service import ROOT, Service, application, connect, free_port, started, workers_of
 # <% else %>
 import re
 from collections.abc import Iterator
@@ -92,6 +94,34 @@ def test_paths_make_no_series(here: TestApp) -> None:
         here.request(f"/nothing/{i}", method=f"M{i}", status=404)
     assert len(metrics(here).splitlines()) <= grown + (grown - before)
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
+
+
+# One worker counts; another is killed when it has just opened its first file.
+KILLED = """
+import pathlib
+import sys
+from {{ cookiecutter.package_name }}.telemetry import metrics, workers
+
+def killed(path):
+    pathlib.Path(path).touch()
+    raise SystemExit
+
+counting = metrics.Metrics()
+workers.MmapedDict = killed
+try:
+    workers.Worker(sys.argv[1])
+except SystemExit:
+    print(counting.exposition().decode())
+"""
+
+
+def test_a_worker_killed_at_its_start_breaks_no_reader(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path],
+        cwd=ROOT / "src", env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "http_server_active_requests 0.0" in done.stdout, done.stderr
 
 
 def ask(service: Service, path: str) -> str:

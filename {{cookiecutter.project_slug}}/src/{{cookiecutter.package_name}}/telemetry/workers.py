@@ -48,9 +48,13 @@ class Worker:
         self._state = mmap.mmap(file.fileno(), _STATE.size)
         _STATE.pack_into(self._state, 0, os.getpid(), 0)
         mark_process_dead(number, self.directory)  # gauges of the worker before
-        # Made here, because a reader takes one that is just being made for a broken one.
+        # Made here and put in place whole: a reader takes one that is just being made, or whose
+        # worker was killed while it made it, for a broken one.
         for kind in ("counter", "gauge_livesum", "histogram", "summary"):
-            MmapedDict(str(Path(self.directory, f"{kind}_{number}.db"))).close()
+            made, place = (Path(self.directory, name) for name in ("new", f"{kind}_{number}.db"))
+            if not place.exists():
+                MmapedDict(str(made)).close()
+                made.rename(place)
         values.ValueClass = values.MultiProcessValue(lambda: number)
 
     def tell(self, active: int) -> None:

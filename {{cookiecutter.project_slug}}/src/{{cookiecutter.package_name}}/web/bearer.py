@@ -44,11 +44,7 @@ class BearerPlugin:
             match = _credentials(environ.get("HTTP_AUTHORIZATION", ""))
             caller = name_of(match[1]) if match else None
             if caller is None:
-                raise Problem(
-                    401,
-                    "This needs a valid bearer token in the Authorization header.",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
+                raise Problem(401, DETAILS[401], headers={"WWW-Authenticate": "Bearer"})
             environ["service.caller"] = caller
             return callback(**wildcards)
 

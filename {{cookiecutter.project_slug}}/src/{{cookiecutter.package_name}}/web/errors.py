@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bottle import HTTPError, request, response
+from bottle import HTTPError, HTTPResponse, request, response
 
 from .problems import Environ, Problem, ProblemPages, title
 
@@ -46,6 +46,9 @@ def error_handler(pages: ProblemPages) -> Callable[[HTTPError], bytes]:
     """Return what Bottle calls for its own errors and for those that a handler raised."""
 
     def handle(error: HTTPError) -> bytes:
+        # One may be raised again and again: nothing of this request must stay with it.
+        error.copy(HTTPResponse).apply(response)
+        error.with_traceback(None)
         if error.status_code == 405:
             # Bottle leaves out what it does by itself, and OPTIONS.
             allowed = set(filter(None, error.headers.get("Allow", "").split(",")))

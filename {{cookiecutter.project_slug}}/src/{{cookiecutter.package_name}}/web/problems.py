@@ -29,6 +29,7 @@ TITLES = {
 
 # What Bottle says in a 404 quotes the path, and its other texts are for developers.
 DETAILS = {
+    401: "This needs a valid bearer token in the Authorization header.",
     404: "There is nothing at this address.",
     405: "This address does not take that method; the Allow header says which it takes.",
     500: "The service failed. The request id finds the reason in its log.",

@@ -17,6 +17,5 @@ def _redirect(**_wildcards: Any) -> HTTPResponse:
     # Of the path alone, with a single slash: `//evil.example/` must not become another host.
     path = "/" + request.path.strip("/")
     query = request.environ.get("QUERY_STRING")
-    return HTTPResponse(
-        status=308, headers={"Location": quote(path) + (f"?{query}" if query else "")}
-    )
+    location = quote(path) + (f"?{query}" if query else "")
+    return HTTPResponse(status=308, headers={"Location": location})

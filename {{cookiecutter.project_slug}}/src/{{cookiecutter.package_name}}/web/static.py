@@ -1,6 +1,7 @@
 """Static files, for where no Nginx serves them: correct, and safe to expose."""
 
 import mimetypes
+import os
 from pathlib import Path
 
 from bottle import HTTPResponse, request, static_file
@@ -19,26 +20,24 @@ class StaticFiles:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory.resolve()
+        self._root = str(directory.resolve())
 
     def serve(self, path: str) -> HTTPResponse:
         """Return the file as an answer. Raises Problem 404 for all that is no file in here."""
-        try:
-            file = (self._directory / path).resolve()
-            inside = file.is_relative_to(self._directory) and file.is_file()
-        except OSError:  # a name that no file can have
-            inside = False
-        if not inside or path.endswith("/") or any(p.startswith(".") for p in Path(path).parts):
+        # Not with pathlib: Python 3.12's keeps every name for ever (python/cpython#113993).
+        file = os.path.realpath(os.path.join(self._root, path))
+        inside = file.startswith(self._root + os.sep) and os.path.isfile(file)
+        if not inside or path.endswith("/") or any(p.startswith(".") for p in path.split("/")):
             raise Problem(404, "There is no such file.")
-        status = file.stat()
+        status = os.stat(file)
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
         if request.environ.get("HTTP_IF_RANGE", etag) != etag:
             # The client has a part of another version, so the rest of this one would not fit.
             request.environ.pop("HTTP_RANGE", None)
-        kind, encoding = _TYPES.guess_type(file.name)
+        kind, encoding = _TYPES.guess_type(file)
         return static_file(
-            str(file.relative_to(self._directory)),
-            root=str(self._directory),
+            os.path.relpath(file, self._root),
+            root=self._root,
             mimetype="application/octet-stream" if encoding or not kind else kind,
             etag=etag,
             headers={"Cache-Control": "no-cache"},

@@ -1,0 +1,188 @@
+"""What the endurance tests ask and whom: a WSGI client, and an application that can do worse.
+
+Imported where a generated project is importable too.
+"""
+
+import contextlib
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple
+
+from bottle import Bottle, HTTPResponse, request, response
+from msgspec import Struct
+from my_service.database import Database
+from my_service.settings import VIEWS_DIRECTORY
+from my_service.telemetry.access import AccessLog
+from my_service.telemetry.metrics import Metrics
+from my_service.web.application import new_application
+from my_service.web.problems import FieldError, Problem, ProblemPages
+from my_service.web.views import Views
+from my_service.wsgi import app, settings
+
+service = app
+database = Database(settings)
+database.migrate()
+database.close()
+
+ORIGIN = "https://app.example.com"
+# Callers by name, and the token of each.
+CALLERS = dict(pair.split(":") for pair in os.environ["API_TOKENS"].split(","))
+ADMIN = {"HTTP_AUTHORIZATION": f"Bearer {os.environ['ADMIN_TOKEN']}"}
+
+
+@contextlib.contextmanager
+def standard_error(file: IO[bytes]) -> Iterator[None]:
+    """Send to the file what the service logs."""
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+class Answer(NamedTuple):
+    """What came back; `cut` is what ended a stream before its time."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    cut: Exception | None
+
+    def text(self) -> str:
+        return f"{self.status} {self.headers} {self.body.decode()} {self.cut}"
+
+    def header(self, name: str) -> str:
+        return dict(self.headers)[name]
+
+
+class Ask(NamedTuple):
+    """One request; `headers` has the names of the environ, `chunks` is how many are read."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes = b""
+    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
+    chunks: int | None = None
+
+    def of(self, app: Any) -> Answer:
+        """Call the application as a server does: the body is read and closed."""
+        begun: list[tuple[str, list[tuple[str, str]]]] = []
+        environ = {
+            "REQUEST_METHOD": self.method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": self.path,
+            "QUERY_STRING": self.query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "CONTENT_LENGTH": str(len(self.body)),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(self.body),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            **self.headers,
+        }
+        read, cut = [], None
+        body = app(environ, lambda status, headers, _=None: begun.append((status, headers)))
+        try:
+            for number, chunk in enumerate(body):
+                if number == self.chunks:
+                    break
+                read.append(chunk)
+        except ArithmeticError as error:
+            cut = error
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+        status, headers = begun[-1]
+        return Answer(int(status[:3]), headers, b"".join(read), cut)
+
+
+class Word(Struct):
+    """The body and the query that `echo` takes."""
+
+    word: str
+
+
+KEPT = HTTPResponse("one for all", headers={"Content-Type": "text/plain"})
+BUSY = Problem(503, "Busy.", headers={"Retry-After": "1"})
+
+
+def told() -> Iterator[str]:
+    """Tell what Bottle says of the request, and let other threads run in between."""
+    for name in ("bottle.raw_path", "QUERY_STRING", "HTTP_USER_AGENT", "service.caller"):
+        time.sleep(0)
+        yield str(request.environ[name])
+    time.sleep(0)
+    yield str(request.path)
+
+
+def echo(mark: str, query: Word, body: Word) -> list[str]:
+    response.set_header("X-Mark", mark)
+    return [mark, query.word, body.word, *told()]
+
+
+def stream(mark: str) -> Iterator[str]:
+    response.set_header("X-Mark", mark)
+    yield mark
+    yield from told()
+
+
+def cut(mark: str) -> Iterator[str]:
+    yield mark
+    time.sleep(0)
+    raise ArithmeticError(mark)
+
+
+def problem(mark: str) -> None:
+    time.sleep(0)
+    raise Problem(409, mark, headers={"X-Mark": mark}, errors=[FieldError(mark, "wrong")])
+
+
+def fail(mark: str) -> None:
+    time.sleep(0)
+    raise ArithmeticError(mark)
+
+
+def kept(mark: str) -> HTTPResponse:
+    response.set_header("X-Mark", mark)
+    return KEPT
+
+
+def busy(mark: str) -> None:
+    raise BUSY
+
+
+def own_application(caller_name: Callable[[str], str | None]) -> Bottle:
+    """Return the layers of the service round the handlers above, with metrics at /metrics."""
+    metrics = Metrics()
+
+    def add_routes(app: Bottle) -> None:
+        app.route("/echo/<mark>", "POST", echo)
+        for raw in (stream, cut):
+            app.route(f"/{raw.__name__}/<mark>", "GET", raw, raw=True)
+        for handler in (problem, fail, kept, busy):
+            app.route(f"/{handler.__name__}/<mark>", "GET", handler)
+        app.route("/metrics", "GET", lambda: HTTPResponse(metrics.exposition()), admin=True)
+
+    return new_application(
+        add_routes,
+        resources={},
+        caller_name=caller_name,
+        admin_name=settings.admin_token.name_of,
+        pages=ProblemPages(Views(VIEWS_DIRECTORY, asset=str, service="own", description="")),
+        recorders=[AccessLog(settings, "own"), metrics],
+        cors_origins=[ORIGIN],
+        trusted_proxies=1,
+        max_body_bytes=2**20,
+    )

@@ -1,0 +1,167 @@
+"""Workers that come and go, all counting in one directory: prints a line of JSON.
+
+python -m tests.endurance.recycling WORKERS [files|gauges]
+
+A worker counts, is left with one request open, and exits or is killed. With `files` or `gauges`
+a mistake of that kind is planted, to show that it would be found.
+"""
+
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+from my_service.telemetry import metrics, workers
+
+TOGETHER = 4
+COUNT = (
+    r'^http_server_request_duration_seconds_count{http_request_method="GET",'
+    r'http_response_status_code="(\d+)",http_route="([^"]*)"} (\S+)$'
+)
+
+
+class Worker(NamedTuple):
+    """A forked process, and our end of the pipe to it."""
+
+    pid: int
+    ours: Connection
+
+    def ask(self, what: str) -> str:
+        """Return what it answers once it has counted."""
+        self.ours.send(what)
+        return str(self.ours.recv())
+
+    def end(self, kill: bool) -> None:
+        if kill:
+            os.kill(self.pid, signal.SIGKILL)
+        else:
+            self.ours.send("")
+        os.waitpid(self.pid, 0)
+        self.ours.close()
+
+
+def exchanges(number: int) -> list[tuple[str, int]]:
+    """Return route and status of each exchange that this worker counts."""
+    return [(f"/{i % 3}", 200 + number % 2) for i in range(number % 7 + 1)]
+
+
+def work(number: int, parent: Connection) -> None:
+    own = metrics.Metrics()
+    for rule, status in exchanges(number):
+        environ = {"REQUEST_METHOD": "GET", "bottle.route": SimpleNamespace(rule=rule)}
+        own.begin()
+        own.end(SimpleNamespace(environ=environ, status=status, seconds=0.02))
+    own.begin()
+    while what := parent.recv():
+        try:
+            parent.send(own.exposition().decode() if what == "metrics" else what)
+        except Exception:
+            parent.send(traceback.format_exc())
+
+
+def start(number: int) -> Worker:
+    ours, its = Pipe()
+    if pid := os.fork():
+        its.close()
+        return Worker(pid, ours)
+    try:
+        work(number, its)
+    finally:
+        os._exit(0)
+
+
+def start_and_kill(seconds: float) -> None:
+    """Start a worker and kill it wherever it is by then."""
+    pid = os.fork()
+    if not pid:
+        metrics.Metrics()
+        time.sleep(60)
+        os._exit(0)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def files(directory: str) -> dict[str, int]:
+    """Return the sizes of the files; that of a worker's own has as many digits as its pid."""
+    sizes = {path.name: path.stat().st_size for path in Path(directory).iterdir()}
+    return {name: size if name.endswith(".db") else 0 for name, size in sizes.items()}
+
+
+def wrong_metrics(alive: list[Worker], started: int) -> Iterator[str]:
+    """Yield what one of the workers tells wrongly of so many."""
+    for worker in alive:
+        worker.ask("counted?")
+    text = alive[started % len(alive)].ask("metrics")
+    expected = Counter(itertools.chain.from_iterable(map(exchanges, range(started))))
+    found = re.findall(COUNT, text, re.MULTILINE)
+    counted = {(rule, int(status)): float(count) for status, rule, count in found}
+    # Each worker leaves one open request behind, which ends with it.
+    active = re.findall(r"^http_server_active_requests (\S+)$", text, re.MULTILINE)
+    live = re.findall("^process_threads{", text, re.MULTILINE)
+    if counted != expected or active != [f"{len(alive)}.0"] or len(live) != len(alive):
+        yield f"{started} workers, {len(alive)} alive: {text[-2000:]}"
+
+
+def recycle(total: int, directory: str) -> Iterator[str]:
+    """Yield what is wrong while so many workers come and go, four at a time."""
+    chance = random.Random(1)  # noqa: S311
+    alive: list[Worker] = []
+    first: dict[str, int] = {}
+    try:
+        for number in range(total):
+            if len(alive) == TOGETHER:
+                worker = alive.pop(chance.randrange(TOGETHER))
+                worker.ask("counted?")
+                worker.end(kill=number % 2 == 0)
+                if number % 5 == 0:
+                    start_and_kill(chance.random() / 200)
+                    yield from wrong_metrics(alive, number)
+            alive.append(start(number))
+            if len(alive) == TOGETHER and (not first or number % 50 == 49):
+                yield from wrong_metrics(alive, number + 1)
+                first = first or files(directory)
+                if files(directory) != first:
+                    yield f"{number + 1} workers: {len(files(directory))} files, {len(first)} at first"
+    finally:
+        for worker in alive:
+            worker.end(kill=True)
+
+
+def main() -> None:
+    match sys.argv[2:]:
+        case ["files"]:  # as prometheus_client has it: by process id
+            workers.itertools = SimpleNamespace(count=lambda: itertools.count(os.getpid()))
+        case ["gauges"]:  # as if the dead still worked
+            workers.Worker._workers = lambda own: [
+                (int(path.name[7:]), path.read_bytes())
+                for path in Path(own.directory).glob("worker-*")
+            ]
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        wrong = [*recycle(int(sys.argv[1]), directory)]
+        left = files(directory)
+    figures = {
+        "files": len(left),
+        "bytes": sum(left.values()),
+        "seconds": round(time.monotonic() - begun, 1),
+    }
+    print(json.dumps({"wrong": len(wrong), "first": wrong[:3], **figures}))
+
+
+if __name__ == "__main__":
+    main()
