@@ -61,7 +61,7 @@ def test_memory_does_not_grow(script: Script) -> None:
 
 
 def test_a_leak_is_found(script: Script) -> None:
-    found = script("soak", SOAK // 4, LEAK)
+    found = script("soak", SOAK // 2, LEAK)
     assert grows(found) == ["bytes a request", "blocks a request"]
 
 

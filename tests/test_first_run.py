@@ -87,6 +87,22 @@ def test_a_change_restarts_the_service(clone: Path) -> None:
     assert (project / ".env").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_first_start_that_failed_is_mended(clone: Path) -> None:
+    project = clone / "build" / "my-service"
+    settings = project / ".env"
+    right = settings.read_text()
+    settings.write_text(f"{right}WEB_TREADS=4\n")
+    run = Terminal("make", "run", cwd=project, BIND=f"127.0.0.1:{free_port()}")
+    try:
+        run.read_until("did you mean WEB_THREADS?", 60)
+        run.drain(2)
+        settings.write_text(right)
+        run.read_until("Ctrl-C ends it.", 60)
+    finally:
+        run.interrupt()
+    assert run.text.count("WEB_TREADS") == 1
+
+
 def test_make_new(clone: Path, tmp_path: Path) -> None:
     new = Terminal("make", "new", f"TO={tmp_path}", cwd=clone)
     new.read_until("What is the service called?", 60)

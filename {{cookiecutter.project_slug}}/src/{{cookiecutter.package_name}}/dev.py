@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -32,15 +31,15 @@ def main() -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: stopping.set())
     make_token()
-    server = start()
+    server = Server()
     try:
         # Beside the watching: a change may come before the first answer.
         threading.Thread(target=greet, args=(server, stopping), daemon=True).start()
         for _ in watch(".", watch_filter=is_source, stop_event=stopping):
-            stop(server)
-            server = start()
+            server.stop()
+            server.start()
     finally:
-        stop(server)
+        server.stop()
 
 
 def is_source(_change: Change, path: str) -> bool:
@@ -62,37 +61,51 @@ def make_token() -> None:
         env.write(f"\nAPI_TOKENS=dev:{secrets.token_urlsafe(32)}\n")
 
 
-def start() -> subprocess.Popen[bytes]:
-    # <% if cookiecutter.database == "sqlite" %>
-    subprocess.run([*PYTHON, "migrate"], check=False)  # `serve` tells what is wrong
-    # <% endif %>
-    # In a session of its own, so that Ctrl-C reaches it through us alone and it can finish.
-    return subprocess.Popen([*PYTHON, "serve"], start_new_session=True)
+class Server:
+    """`serve` as a process of its own, started anew as often as needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        # <% if cookiecutter.database == "sqlite" %>
+        if subprocess.run([*PYTHON, "migrate"], check=False).returncode:
+            return  # it has said why
+        # <% endif %>
+        # In a session of its own, so that Ctrl-C reaches it through us alone and it can finish.
+        self._process = subprocess.Popen([*PYTHON, "serve"], start_new_session=True)
+
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
 
 
-def stop(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        server.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-
-
-def greet(server: subprocess.Popen[bytes], stopping: threading.Event) -> None:
-    """Wait until the service answers, and show how to call it."""
-    settings, _ = read_settings(os.environ)
-    url = f"http://{settings.bind}"
+def greet(server: Server, stopping: threading.Event) -> None:
+    """Wait until the service answers for the first time, and show how to call it."""
     # A proxy that the environment names does not reach this host.
     here = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while server.poll() is None and not settings.bind.path and not stopping.is_set():
+    while not stopping.wait(0.05):
+        settings, problems = read_settings(os.environ)
+        url = f"http://{settings.bind}"
+        if problems or settings.bind.path or not server.runs():
+            continue
         try:
             here.open(f"{url}/livez", timeout=1)
         except OSError:
-            time.sleep(0.05)
-        else:
-            print(hint(settings, url), flush=True)
-            break
+            continue
+        print(hint(settings, url), flush=True)
+        break
 
 
 def hint(settings: Settings, url: str) -> str:
