@@ -58,6 +58,14 @@ def test_everything_wrong_is_named(
     ]
 
 
+def test_a_socket_in_no_directory(
+    settings: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings["BIND"] = f"unix:{tmp_path}/none/service.sock"
+    (problem,) = failed("check", capsys)
+    assert problem == f"  BIND: there is no directory for unix:{tmp_path}/none/service.sock"
+
+
 def test_a_wrong_setting_is_named_once(
     settings: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -133,6 +133,9 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         ({"API_TOKENS": "a:b,me:sec ret"}, "API_TOKENS (environment): the token of entry 2 is"),
         ({"ADMIN_TOKEN": "short"}, "ADMIN_TOKEN (environment): a token has fewer than 32"),
         ({"API_TOKENS": f"a:{STRONG},a:{STRONG}"}, "API_TOKENS (environment): a name stands there"),
+        ({"PORT": "80a"}, "PORT (environment): '80a' is no port"),
+        ({"PORT": "80a", "BIND": "[::1]:1"}, "PORT (environment): '80a' is no port"),
+        ({"PORT": "0"}, "BIND (PORT, environment): port 0 is not between 1 and 65535"),
         ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES (environment): '-1' is wrong: expected int"),
         ({"REQUEST_DEADLINE": "60"}, "REQUEST_DEADLINE (environment): '60' is wrong: expected"),
         # <% if cookiecutter.database == "sqlite" %>

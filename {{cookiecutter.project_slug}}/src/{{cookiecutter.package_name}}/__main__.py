@@ -91,6 +91,8 @@ def checked() -> tuple[Settings, Bottle]:
     settings, problems = read_settings(os.environ)
     wrong = {problem.setting for problem in problems} - {""}
     more: list[Problem] = server.problems(settings)
+    if settings.bind.path and not os.path.isdir(os.path.dirname(settings.bind.path)):
+        more.append(Problem("BIND", f"there is no directory for {settings.bind}"))
     # <% if cookiecutter.database == "sqlite" %>
     more += Database(settings).problems()
     # <% endif %>

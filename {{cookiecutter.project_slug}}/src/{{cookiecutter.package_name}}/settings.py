@@ -176,9 +176,12 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Problem]]:
     """Return the settings and all that is wrong with them; what is wrong has its default."""
     names = {field.name.upper() for field in fields(Settings)} - {"APP_ENV"}
     sources = Sources(environ, {*names, "PORT"}, SECRETS, DEFAULTS)
-    if "PORT" in sources and "BIND" not in sources:
+    if "PORT" in sources:
         port, where = sources["PORT"]
-        sources["BIND"] = Found(f"0.0.0.0:{port}", f"PORT, {where}")
+        if not re.fullmatch("[0-9]{1,5}", port):
+            sources.problems.append(Problem("PORT", f"{port!r} is no port", where))
+        elif "BIND" not in sources:
+            sources["BIND"] = Found(f"0.0.0.0:{port}", f"PORT, {where}")
     settings, problems = read(Settings, sources, app_env=sources.environment)
     if settings.app_env == "production":
         for setting, tokens in (
