@@ -1,8 +1,16 @@
 """The deploy files agree with the service and with each other."""
 
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
+import ast
 import re
 
 import pytest
+from gunicorn.config import Config
+# <% else %>
+import re
+
+import pytest
+# <% endif %>
 
 from {{ cookiecutter.package_name }}.settings import SECRETS, Settings, load_settings
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS
@@ -44,6 +52,16 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
 
 
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
+def test_gunicorn_knows_every_setting() -> None:
+    """It passes over a misspelt one without a word."""
+    nodes = ast.parse(SERVER).body
+    assigned = {ast.unparse(node.targets[0]) for node in nodes if isinstance(node, ast.Assign)}
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    known = set(Config().settings)
+    assert {name for name in assigned if not name.startswith("_")} <= known
+    assert defined - known == {"announce", "answers", "notify"}
+
+
 def test_connections_are_kept_longer_than_nginx_uses_them() -> None:
     assert number(r"keepalive_timeout (\d+)s;", NGINX) < number(r"^keepalive = (\d+)", SERVER)
 
