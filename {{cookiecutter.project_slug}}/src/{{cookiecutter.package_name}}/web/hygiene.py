@@ -54,7 +54,6 @@ class Hygiene:
         if cookies := environ.get("HTTP_COOKIE"):
             pairs = (pair.strip() for pair in cookies.split(";"))
             environ["HTTP_COOKIE"] = "; ".join(filter(_cookie_pair, pairs))
-        environ["wsgi.input"] = Body(environ["wsgi.input"])
         if "HTTP_TRANSFER_ENCODING" in environ:
             self._unchunk(environ)
         elif length := environ.get("CONTENT_LENGTH"):
@@ -62,6 +61,7 @@ class Hygiene:
                 raise Problem(400, "Content-Length is not a number.")
             if int(length) > self._limit:
                 raise self._too_large()
+            environ["wsgi.input"] = Body(environ["wsgi.input"])
         body: Iterable[bytes] = self._app(environ, start_response)
         return body
 
@@ -82,7 +82,7 @@ class Hygiene:
         """
         if not environ.get("wsgi.input_terminated"):
             raise Problem(411, "A body needs a Content-Length here.")
-        body = environ["wsgi.input"].read(self._limit + 1)
+        body = Body(environ["wsgi.input"]).read(self._limit + 1)
         if len(body) > self._limit:
             raise self._too_large()
         del environ["HTTP_TRANSFER_ENCODING"]
