@@ -22,6 +22,7 @@ def source(tmp_path: Path) -> Path:
     (directory / "img").mkdir(parents=True)
     (directory / "app.css").write_text("body {}" * 100)
     (directory / "img" / "dot.png").write_bytes(b"png")
+    (directory / "data.csv.gz").write_bytes(b"gz")
     (directory / ".hidden").write_text("")
     (tmp_path / "secret").write_text("secret")
     (directory / "link").symlink_to(tmp_path / "secret")
@@ -66,8 +67,9 @@ def test_copies_for_nginx(source: Path, tmp_path: Path, monkeypatch: pytest.Monk
         main(["assets", str(destination)])
     finally:
         os.umask(mask)
-    css, png = assets.names["app.css"], assets.names["img/dot.png"]
-    files = {"app.css", "app.css.gz", css, f"{css}.gz", "img/dot.png", png, MANIFEST}
+    css, png, data = (assets.names[name] for name in ("app.css", "img/dot.png", "data.csv.gz"))
+    files = {"app.css", "app.css.gz", css, f"{css}.gz", "img/dot.png", png, "data.csv.gz", data}
+    files.add(MANIFEST)
     assert written(destination) == files
     assert json.loads((destination / MANIFEST).read_text()) == assets.names
     assert gzip.decompress((destination / f"{css}.gz").read_bytes()) == b"body {}" * 100
@@ -97,6 +99,12 @@ def test_writing_again_changes_nothing(source: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in destination.rglob("*")}
     Assets(source, fingerprints=True).write(destination)
     assert {path: path.stat().st_mtime_ns for path in destination.rglob("*")} == before
+
+
+def test_without_files_there_is_nothing_but_the_manifest(tmp_path: Path) -> None:
+    for _ in range(2):
+        Assets(tmp_path / "none", fingerprints=True).write(tmp_path / "out")
+    assert written(tmp_path / "out") == {MANIFEST}
 
 
 def test_a_directory_of_something_else_is_left_alone(source: Path, tmp_path: Path) -> None:

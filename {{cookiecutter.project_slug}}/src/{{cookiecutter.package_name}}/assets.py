@@ -59,7 +59,7 @@ class Assets:
         try:
             manifest = destination / MANIFEST
             before = json.loads(manifest.read_text()) if manifest.exists() else {}
-            if not before and destination.exists() and any(destination.iterdir()):
+            if not manifest.exists() and destination.exists() and any(destination.iterdir()):
                 raise FileExistsError(
                     0, f"is not empty and has no {MANIFEST}; name an own directory"
                 )
@@ -72,10 +72,10 @@ class Assets:
             _write(manifest, json.dumps(self.names, indent=2).encode())
         except OSError as error:
             raise BootError([Problem("", str(error.strerror), str(destination))]) from None
-        kept = {name for names in (before, self.names) for pair in names.items() for name in pair}
+        kept = {MANIFEST, *before, *before.values(), *self.names, *self.names.values()}
         for path in destination.rglob("*"):
-            name = path.relative_to(destination).as_posix().removesuffix(".gz")
-            if path.is_file() and name not in {*kept, MANIFEST}:
+            name = path.relative_to(destination).as_posix()
+            if path.is_file() and not {name, name.removesuffix(".gz")} & kept:
                 path.unlink()
 
 
