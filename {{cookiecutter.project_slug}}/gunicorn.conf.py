@@ -15,6 +15,8 @@ import threading
 import time
 from datetime import UTC, datetime
 
+from gunicorn import util
+
 bind = os.environ.get("SERVE_BIND", "127.0.0.1:8000")  # a socket inherited from systemd wins
 umask = 0o007  # a unix socket is for the service's own group
 
@@ -79,6 +81,23 @@ logconfig_dict = {
         }
     },
 }
+
+
+def _write_error(client: socket.socket, status: int, reason: str, _message: str) -> None:
+    """Answer what never reaches the application as it would: as a problem (RFC 9457)."""
+    problem = {"type": "about:blank", "title": reason, "status": status}
+    body = json.dumps(problem | {"detail": "The server cannot take this request."})
+    head = (
+        f"HTTP/1.1 {status} {reason}",
+        "Connection: close",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body)}",
+    )
+    util.write_nonblock(client, "\r\n".join([*head, "", body]).encode())
+
+
+# Gunicorn's own is HTML, and no setting changes that.
+util.write_error = _write_error
 
 
 # <% include "server/notify.py" %>
