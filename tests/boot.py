@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 CACHE = Path(os.environ.get("BOOT_CACHE") or Path.home() / ".cache/cookiecutter-bottle-service")
-PROGRAMS = ("ip", "mmdebstrap", "nsenter", "setpriv", "systemd-nspawn", "unshare")
+PROGRAMS = ("curl", "ip", "mmdebstrap", "nsenter", "setpriv", "systemd-nspawn", "unshare")
 # What a host of the service has, and the little that a Debian without its extras lacks.
 PACKAGES = "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates"
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
@@ -193,6 +193,14 @@ class Machine:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def http_version(self, name: str, certificate: Path) -> str:
+        """Return the version that curl and the site of this name agree on."""
+        site = ["--connect-to", f"{name}:443:{ADDRESS}:443", "--cacert", str(certificate)]
+        command = ["curl", "--silent", "--http2", *site, "--output", "/dev/null"]
+        return self.client(
+            *command, "--write-out", "%{http_version}", f"https://{name}/"
+        ).communicate()[0]
 
 
 def child(process: int) -> int:

@@ -17,7 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .answer import Answer
+
 DOMAIN = "my-service.example.com"
+COMMAND = [sys.executable, "-m", "my_service"]
 MAIN = """
 daemon off;
 {user}
@@ -33,6 +36,8 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
+    lingering_timeout 1s;
+    include {directory}/{slug}-default.conf;
     include {directory}/{slug}.conf;
 }}
 """
@@ -47,12 +52,19 @@ def free_port() -> int:
 class Chain:
     """Nginx and the service of one project, both started."""
 
-    def __init__(self, project: Path, directory: Path, slug: str = "my-service") -> None:
+    def __init__(
+        self,
+        project: Path,
+        directory: Path,
+        slug: str = "my-service",
+        changed: dict[str, str] | None = None,
+    ) -> None:
         self.slug = slug
+        self.changed = changed or {}
         self.project = project
         self.directory = directory
         self.http, self.https, self.internal = free_port(), free_port(), free_port()
-        self.token = secrets.token_urlsafe(32)
+        self.token = secrets.token_hex(32)
         self.certificate = directory / "tls" / "fullchain.pem"
         self.environ = {
             "PATH": os.environ["PATH"],
@@ -69,21 +81,26 @@ class Chain:
     def write_files(self) -> None:
         """Put the Nginx files where the test's paths are, and make a certificate."""
         here = str(self.directory)
-        moved = {
+        moved = self.changed | {
             "/etc/nginx/snippets/": f"{here}/",
             f"/etc/{self.slug}/tls/": f"{here}/tls/",
-            f"/opt/{self.slug}/current/": f"{self.project}/",
+            f"/var/lib/{self.slug}-static/": f"{here}/static/",
             f"/run/{self.slug}.sock": f"{here}/service.sock",
             f"/var/lib/{self.slug}-acme": f"{here}/acme",
             "/var/log/nginx/": f"{here}/",
             "listen 80;": f"listen 127.0.0.1:{self.http};",
             "listen [::]:80;": "",
-            "listen 443 ssl;": f"listen 127.0.0.1:{self.https} ssl;",
-            "listen [::]:443 ssl;": "",
+            "listen 80 default": f"listen 127.0.0.1:{self.http} default",
+            "listen [::]:80 default_server;": "",
+            "listen 443 ssl": f"listen 127.0.0.1:{self.https} ssl",
+            "listen [::]:443 ssl": "# listen",
+            "listen 443 default": f"listen 127.0.0.1:{self.https} default",
+            "listen [::]:443 default_server;": "",
             "listen 127.0.0.1:9180;": f"listen 127.0.0.1:{self.internal};",
         }
         used: set[str] = set()
-        for source in (self.project / "deploy" / "nginx").iterdir():
+        sources = self.project / "deploy" / "nginx"
+        for source in [*sources.glob("*.conf"), *sources.glob(self.newer())]:
             text = source.read_text()
             for theirs, ours in moved.items():
                 used.update([theirs] if theirs in text else [])
@@ -101,6 +118,13 @@ class Chain:
         files = ["-keyout", f"{here}/tls/privkey.pem", "-out", str(self.certificate)]
         subprocess.run([*request, *subject, *files], check=True, capture_output=True)
 
+    def newer(self) -> str:
+        """Return which files replace others where Nginx knows HTTP/2 as a directive of its own."""
+        told = subprocess.run(
+            ["nginx", "-tg", "http2 on;"], check=False, capture_output=True, text=True
+        )
+        return "none" if "unknown directive" in told.stderr else "from-*/*.conf"
+
     def nginx(self, *arguments: str) -> list[str]:
         return [
             "nginx",
@@ -112,12 +136,15 @@ class Chain:
         ]
 
     def start_service(self) -> None:
-        command = [sys.executable, "-m", "my_service"]
         if "DATABASE_URL" in self.environ:
-            subprocess.run([*command, "migrate"], env=self.environ, check=True, capture_output=True)
+            self.command("migrate")
         with (self.directory / "service.log").open("ab") as log:
-            self.service = subprocess.Popen([*command, "serve"], env=self.environ, stderr=log)
+            self.service = subprocess.Popen([*COMMAND, "serve"], env=self.environ, stderr=log)
         self._wait(lambda: self.get("/livez").status == 200)
+
+    def command(self, *arguments: str) -> None:
+        """Run a command of the service."""
+        subprocess.run([*COMMAND, *arguments], env=self.environ, check=True, capture_output=True)
 
     def stop_service(self) -> None:
         if self.service:
@@ -130,11 +157,20 @@ class Chain:
         nginx = subprocess.Popen(self.nginx(), stderr=subprocess.DEVNULL)
         try:
             self._wait(lambda: self.get("/livez").status == 502)
+            self.command("assets", str(self.directory / "static"))
             self.start_service()
             yield self
         finally:
             self.stop_service()
             end(nginx)
+
+    @contextlib.contextmanager
+    def without_service(self) -> Iterator[None]:
+        self.stop_service()
+        try:
+            yield
+        finally:
+            self.start_service()
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         ends = time.monotonic() + 20
@@ -150,52 +186,56 @@ class Chain:
         """Nginx writes its line after the answer was sent."""
         self._wait(lambda: text in (self.directory / log).read_text())
 
-    def connect(self, newest: str = "TLSv1_3") -> ssl.SSLSocket:
-        """Return a connection to the site over TLS, of this version at most."""
-        tls = ssl.create_default_context(cafile=str(self.certificate))
-        tls.maximum_version = ssl.TLSVersion[newest]
-        channel = socket.create_connection(("127.0.0.1", self.https), timeout=20)
+    def plain(self, port: int, source: str = "127.0.0.1") -> socket.socket:
+        """Return a connection from this address of the host."""
+        return socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+
+    def connect(
+        self,
+        source: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+        name: str = DOMAIN,
+    ) -> ssl.SSLSocket:
+        """Return a connection to the site over TLS, from this address of the host."""
+        tls = tls or self.tls()
+        channel = self.plain(self.https, source)
         try:
-            return tls.wrap_socket(channel, server_hostname=DOMAIN)
+            return tls.wrap_socket(channel, server_hostname=name)
         except OSError:
             channel.close()
             raise
 
-    def tls_version(self, newest: str) -> str | None:
-        with self.connect(newest) as channel:
-            return channel.version()
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.certificate))
 
-    def request(self, method: str, path: str, body: bytes | None, **headers: str) -> "Answer":
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        source: str = "127.0.0.1",
+        **headers: str,
+    ) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection = http.client.HTTPConnection(DOMAIN)
-        connection.sock = self.connect()
+        connection.sock = self.connect(source)
         try:
             connection.request(method, path, body, named)
             return Answer(connection.getresponse())
         finally:
             connection.close()
 
-    def get(self, path: str, **headers: str) -> "Answer":
+    def get(self, path: str, **headers: str) -> Answer:
         return self.request("GET", path, None, **headers)
 
-    def _plain(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.http), timeout=20)
-
-    def raw(self, data: bytes, plain: bool = False) -> bytes:
+    def raw(self, data: bytes, plain: bool = False, source: str = "127.0.0.1") -> bytes:
         """Send bytes and return all that comes back until the connection is closed."""
-        with self._plain() if plain else self.connect() as channel:
+        with self.plain(self.http) if plain else self.connect(source) as channel:
             channel.sendall(data)
             answer = b""
             while chunk := channel.recv(65536):
                 answer += chunk
         return answer
-
-
-class Answer:
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

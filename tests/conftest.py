@@ -3,14 +3,28 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from .template import Answers, generate
+from .chain import Chain
+from .template import Answers, generate, name_of
 
 Generate = Callable[..., Path]
+
+# What reached the application, told by a plain Bottle handler with the headers that are asked for.
+ECHO = """
+    def echo() -> dict[str, str]:
+        from bottle import request, response
+
+        response.headers.update(request.query)
+        seen = request.environ
+        return {name: str(seen[name]) for name in seen if name.isupper() or name == "wsgi.url_scheme"}
+
+    for method in ("GET", "POST"):
+        app.route("/echo", method, echo, raw=True, public=True)
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,3 +80,29 @@ def needs() -> Callable[..., None]:
             pytest.skip(why)
 
     return check
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what wants a chain for each of the answers that its module names."""
+    if "chain" in metafunc.fixturenames:
+        chains = metafunc.module.CHAINS
+        metafunc.parametrize("chain", chains, ids=name_of, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def chain(
+    request: pytest.FixtureRequest,
+    generated: Generate,
+    needs: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Chain]:
+    """Nginx and the service, started; of the Nginx files with what the module's CHANGED replaces."""
+    needs("nginx", "openssl")
+    directory = tmp_path_factory.mktemp("chain")
+    project = directory / "project"
+    shutil.copytree(generated(**request.param), project)
+    with (project / "src/my_service/routes/__init__.py").open("a") as table:
+        table.write(ECHO)
+    changed = getattr(request.module, "CHANGED", None)
+    with Chain(project, directory, changed=changed).running() as chain:
+        yield chain

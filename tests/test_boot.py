@@ -65,7 +65,8 @@ class Host:
         )  # fmt: skip
         shutil.copytree(wheels, machine.root / "srv" / "wheels")
         shutil.copytree(project, self.project)
-        self.typed(f"git init -q && {COMMIT} first")
+        many = "sed -i s/rate=50r/rate=5000r/ deploy/nginx/my-service.conf"  # clients in one
+        self.typed(f"{many} && git init -q && {COMMIT} first")
 
     def typed(self, commands: str) -> str:
         """Run the commands in a shell that ends at the first that fails, where the project lies."""
@@ -167,6 +168,7 @@ def test_the_readme_installs_it(host: Host) -> None:
 def test_it_answers(host: Host) -> None:
     for path in ("/livez", "/readyz", "/", "/static/app.css"):
         assert host.ask("GET", path)[0] == 200
+    assert host.machine.http_version(DOMAIN, host.certificate) == "2"
     status, text = host.ask("POST", "/api/v1/notes", '{"title": "first", "body": "words"}')
     assert status == 201
     note = json.loads(text)

@@ -19,7 +19,7 @@ from .service import ROOT
 
 SLUG = "{{ cookiecutter.project_slug }}"
 NGINX = "".join(
-    (ROOT / "deploy/nginx" / f"{SLUG}{part}.conf").read_text() for part in ("", "-proxy")
+    (ROOT / "deploy/nginx" / f"{SLUG}{part}.conf").read_text() for part in ("", "-limits", "-proxy")
 )
 HEADERS = (ROOT / "deploy/nginx" / f"{SLUG}-headers.conf").read_text()
 UNIT = (ROOT / "deploy/systemd" / f"{SLUG}.service").read_text()
@@ -63,12 +63,17 @@ def test_gunicorn_knows_every_setting() -> None:
 
 
 def test_connections_are_kept_longer_than_nginx_uses_them() -> None:
-    assert number(r"keepalive_timeout (\d+)s;", NGINX) < number(r"^keepalive = (\d+)", SERVER)
+    assert number(r"^    keepalive_timeout (\d+)s;", NGINX) < number(r"^keepalive = (\d+)", SERVER)
 
 
 # <% endif %>
 def test_bodies_are_limited_alike() -> None:
     assert number(r"client_max_body_size (\d+)m;", NGINX) * 2**20 == Settings().max_body_bytes
+
+
+def test_no_answer_repeats_what_the_client_calls_us() -> None:
+    uses = re.findall(r"^.*\$(?:http_)?host\b.*$", NGINX, re.MULTILINE)
+    assert uses == ["proxy_set_header Host $host;"]
 
 
 def test_the_unit_loads_every_secret() -> None:

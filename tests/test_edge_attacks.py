@@ -1,0 +1,183 @@
+"""What attackers send: nothing of it is read in two ways, reaches what is closed, or is believed."""
+
+import json
+import re
+
+import pytest
+
+from .answer import HEADERS
+from .chain import DOMAIN, Chain
+from .test_combinations import GROUPS
+from .upstream import upstream
+
+CHAINS = [answers for answers in GROUPS if answers["database"] == "none"]
+HOST = f"Host: {DOMAIN}\r\n"
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+# Whoever ends the first request where another does not takes this for the next one.
+SMUGGLED = f"GET /smuggled HTTP/1.1\r\n{HOST}\r\n"
+
+
+def post(fields: str, body: str = "", version: str = "1.1") -> str:
+    return f"POST /echo HTTP/{version}\r\n{HOST}{fields}\r\n{body}"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        # Who is asked?
+        (f"GET /livez HTTP/1.1\r\n\r\n{SMUGGLED}", 400),
+        (f"GET /livez HTTP/1.1\r\n{HOST}Host: evil.example\r\n\r\n{SMUGGLED}", 400),
+        (f"GET /livez HTTP/1.1\r\n{HOST}{HOST}\r\n{SMUGGLED}", 400),
+        (f"GET /livez HTTP/1.1\r\nHost: a/b\r\n\r\n{SMUGGLED}", 400),
+        # Where does the body end?
+        (post(f"Content-Length: 4\r\n{CHUNKED}", f"0\r\n\r\n{SMUGGLED}"), 400),
+        (post(f"{CHUNKED}Content-Length: 4\r\n", f"0\r\n\r\n{SMUGGLED}"), 400),
+        (post("Content-Length: 4\r\nContent-Length: 5\r\n", f"0\r\n\r\n{SMUGGLED}"), 400),
+        (post("Content-Length: 4\r\nContent-Length: 4\r\n", f"0\r\n\r\n{SMUGGLED}"), 400),
+        *[(post(f"Content-Length: {n}\r\n", SMUGGLED), 400) for n in ("-1", "+3", "0x3", "3, 3")],
+        *[
+            (post(f"{name}: {coding}\r\n", f"0\r\n\r\n{SMUGGLED}"), status)
+            for name, coding, status in (
+                ("Transfer-Encoding", "xchunked", 501),
+                ("Transfer-Encoding", "gzip, chunked", 501),
+                ("Transfer-Encoding", "chunked, chunked", 501),
+                ("Transfer-Encoding", "\x0bchunked", 501),
+                ("Transfer-Encoding", "identity", 501),
+                ("Transfer-Encoding", "", 501),
+                ("Transfer-Encoding ", "chunked", 400),
+                ("Transfer-Encoding", "chunked\r\nTransfer-Encoding: identity", 400),
+            )
+        ],
+        (post(CHUNKED, f"0\r\n\r\n{SMUGGLED}", version="1.0"), 400),
+        *[
+            (post(CHUNKED, f"{size}\r\nx\r\n0\r\n\r\n{SMUGGLED}"), 400)
+            for size in ("zz", "-1", "0x1", "", "fffffffffffffffff1")
+        ],
+        (post(CHUNKED, f"1\r\nxy\r\n0\r\n\r\n{SMUGGLED}"), 400),
+        # Where does a header end?
+        (post(f"X: a\r\n {CHUNKED}", SMUGGLED), 400),
+        (post("X: a\x00b\r\n", SMUGGLED), 400),
+        (post("X: a\rb\r\n", SMUGGLED), 400),
+        # What is asked for?
+        ("GET /\x01 HTTP/1.1\r\n" + HOST + "\r\n", 400),
+        ("GET /a b HTTP/1.1\r\n" + HOST + "\r\n", 400),
+        ("GET /%00 HTTP/1.1\r\n" + HOST + "\r\n", 400),
+        ("GET /../livez HTTP/1.1\r\n" + HOST + "\r\n", 400),
+        ("OPTIONS * HTTP/1.1\r\n" + HOST + "\r\n", 400),
+        ("CONNECT a:443 HTTP/1.1\r\n" + HOST + "\r\n", 400),
+        ("get /livez HTTP/1.1\r\n" + HOST + "\r\n", 400),
+        ("NONSENSE\r\n\r\n", 400),
+        ("GET /livez HTTP/3.7\r\n" + HOST + "\r\n", 505),
+        # How much of it?
+        (f"GET /{'x' * 9000} HTTP/1.1\r\n{HOST}\r\n", 414),
+        (f"GET / HTTP/1.1\r\n{HOST}X: {'x' * 9000}\r\n\r\n", 431),
+        (post("Content-Length: 1048577\r\n"), 413),
+        (post("Expect: 100-continue\r\nContent-Length: 1048577\r\n"), 413),
+        (post(CHUNKED, f"100001\r\n{'x' * 0x100001}\r\n0\r\n\r\n"), 413),
+    ],
+)  # fmt: skip
+def test_what_nginx_refuses(chain: Chain, request_bytes: str, status: int) -> None:
+    log = chain.directory / "service.log"
+    before = log.stat().st_size
+    answer = chain.raw(request_bytes.encode("latin-1"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nContent-Type: application/problem+json\r\n" in head
+    assert json.loads(body)["status"] == status
+    for name in HEADERS:
+        assert len(re.findall(rb"(?i)\r\n%s: " % name.encode(), head)) == 1
+    assert b"/smuggled" not in log.read_bytes()[before:]
+
+
+def test_what_the_server_refuses(chain: Chain) -> None:
+    """Nginx lets these through; their answers are in our form with Gunicorn only."""
+    fields = ["X: a\x01b", "X: a\x7fb"]
+    if (chain.project / "gunicorn.conf.py").exists():
+        fields += ["Content-Type: a/b\r\nContent-Type: c/d"]
+        fields += ["\r\n".join(f"X-{number}: 1" for number in range(120))]
+    for each in fields:
+        answer = chain.raw(post(f"{each}\r\nConnection: close\r\n").encode())
+        assert re.match(b"HTTP/1.1 (400|431) ", answer)
+        assert answer.count(b"\r\nX-Request-ID: ") == 1
+        if (chain.project / "gunicorn.conf.py").exists():
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "about:blank"
+
+
+def test_two_requests_get_two_answers(chain: Chain) -> None:
+    body = "5\r\nhello\r\n0\r\n\r\n"
+    both = post(CHUNKED, body) + f"GET /nothing HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
+    answers = re.findall(rb"HTTP/1.1 (\d+)", chain.raw(both.encode()))
+    assert answers == [b"200", b"404"]
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "BREW", "M-SEARCH"])
+def test_methods_that_are_none_of_ours(chain: Chain, method: str) -> None:
+    answer = chain.request(method, "/livez", None)
+    answer.check_problem(405)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics", "/metrics?x", "/metrics#x", "//metrics", "/./metrics", "/x/../metrics",
+        "/%6detrics", "/metrics/", "/metrics/.", "/metrics;x", "/metrics%20", "/metrics%2f",
+        "/metrics%0a", "/metrics%85", "/metrics\xa0", "/m%85etrics", "/%ffmetrics", "/\xffmetrics",
+        "/%c0%afmetrics", "/static/../metrics", "/static/..%2fmetrics", f"https://{DOMAIN}/metrics",
+    ],
+)  # fmt: skip
+def test_metrics_are_closed(chain: Chain, path: str) -> None:
+    head = f"GET {path} HTTP/1.1\r\n{HOST}Authorization: Bearer {chain.token}\r\n"
+    answer = chain.raw(f"{head}Connection: close\r\n\r\n".encode("latin-1"))
+    assert re.match(rb"HTTP/1.1 (400|404) ", answer)
+    assert b"# HELP" not in answer
+
+
+def test_who_calls_is_what_nginx_knows(chain: Chain) -> None:
+    forged = {
+        "Forwarded": "for=6.6.6.6;proto=http;host=evil.example",
+        "Path_Info": "/evil",
+        "Proxy": "evil.example",
+        "Remote_User": "root",
+        "Script_Name": "/evil",
+        "X_Forwarded_For": "6.6.6.6",
+        "X_Forwarded_Host": "evil.example",
+        "X_Forwarded_Port": "666",
+        "X_Forwarded_Prefix": "/evil",
+        "X_Forwarded_Proto": "http",
+        "X_Forwarded_Protocol": "http",
+        "X_Forwarded_Server": "evil.example",
+        "X_Forwarded_Ssl": "off",
+        "X_Forwarded_User": "root",
+        "X_Original_URL": "/evil",
+        "X_Real_IP": "6.6.6.6",
+        "X_Remote_User": "root",
+        "X_Rewrite_URL": "/evil",
+    }
+    with upstream(chain, lambda _: b"HTTP/1.1 204 No Content\r\n\r\n") as requests:
+        chain.get("/echo", **forged)
+    sent = dict(line.split(": ", 1) for line in requests[0].decode().split("\r\n")[1:-2])
+    told = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
+    assert {name: sent[name] for name in sent if name.replace("-", "_") in forged} == told
+    seen = json.loads(chain.get("/echo", **forged).body)
+    assert seen["REMOTE_ADDR"] == "127.0.0.1"
+    assert seen["wsgi.url_scheme"] == "https"
+    assert seen["HTTP_HOST"] == DOMAIN
+    assert seen["PATH_INFO"] == "/echo"
+    assert seen.get("SCRIPT_NAME", "") == ""
+    assert not {f"HTTP_{name.upper()}" for name in forged} & set(seen)
+    assert "evil" not in json.dumps(seen)
+
+
+def test_the_host_is_that_of_the_address(chain: Chain) -> None:
+    head = f"GET https://{DOMAIN}/echo HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    seen = json.loads(chain.raw(head.encode()).partition(b"\r\n\r\n")[2])
+    assert seen["HTTP_HOST"] == DOMAIN
+
+
+def test_underscores_do_not_pass_for_hyphens(chain: Chain) -> None:
+    head = f"GET /echo HTTP/1.1\r\n{HOST}Connection: close\r\n"
+    answer = chain.raw(f"{head}X_Forwarded_For: 6.6.6.6\r\nScript_Name: /evil\r\n\r\n".encode())
+    assert b" 200 " in answer.splitlines()[0]
+    assert b"6.6.6.6" not in answer
+    assert b"evil" not in answer

@@ -1,0 +1,120 @@
+"""Who may talk to the site, and how: names, TLS, HTTP/2, and what port 80 is left for."""
+
+import json
+import ssl
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from .answer import HEADERS
+from .chain import DOMAIN, Chain
+from .test_combinations import GROUPS
+
+# What is tested here is the same for every service.
+CHAINS = GROUPS[:1]
+
+
+def curl(chain: Chain, *arguments: str) -> str:
+    """Return what curl prints of the site over HTTP/2."""
+    site = ["--resolve", f"{DOMAIN}:{chain.https}:127.0.0.1", "--cacert", str(chain.certificate)]
+    return subprocess.run(
+        ["curl", "--silent", "--http2", *site, *arguments],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+
+
+def test_http2(chain: Chain, needs: Callable[..., None]) -> None:
+    needs("curl")
+    url = f"https://{DOMAIN}:{chain.https}"
+    head = curl(chain, "--include", f"{url}/livez")
+    assert head.startswith("HTTP/2 200 ")
+    for name in HEADERS:
+        assert head.count(f"\n{name.lower()}: ") == 1
+    forged = ["-H", "X-Forwarded-For: 6.6.6.6", "-H", "X-Forwarded-Proto: http"]
+    seen = json.loads(curl(chain, *forged, f"{url}/echo"))
+    assert (seen["REMOTE_ADDR"], seen["wsgi.url_scheme"]) == ("127.0.0.1", "https")
+    tls = chain.tls()
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    with chain.connect(tls=tls) as channel:
+        assert channel.selected_alpn_protocol() == "h2"
+
+
+def test_strangers_get_no_handshake(chain: Chain) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    for name in ("evil.example", f"a.{DOMAIN}", "127.0.0.1"):
+        with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+            chain.connect(tls=tls, name=name)
+
+
+def test_another_host_than_that_of_the_handshake(chain: Chain, needs: Callable[..., None]) -> None:
+    chain.get("/livez", Host="evil.example").check_problem(421)
+    needs("curl")
+    url = f"https://{DOMAIN}:{chain.https}/livez"
+    told = curl(chain, "--include", "-H", "Host: evil.example", url)
+    assert told.startswith("HTTP/2 421 ")
+    assert json.loads(told.splitlines()[-1])["status"] == 421
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1"])
+def test_strangers_get_no_answer_in_the_clear(chain: Chain, host: str) -> None:
+    with pytest.raises(ConnectionResetError):
+        assert chain.raw(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), plain=True)
+
+
+def test_plain_http_only_redirects(chain: Chain) -> None:
+    head = f"Host: {DOMAIN.upper()}:81\r\nConnection: close\r\n\r\n"
+    answer = chain.raw(f"GET /a?b=%2f HTTP/1.1\r\n{head}".encode(), plain=True)
+    assert answer.startswith(b"HTTP/1.1 308 ")
+    assert f"\r\nLocation: https://{DOMAIN}/a?b=%2f\r\n".encode() in answer
+    assert b"Strict-Transport-Security" not in answer
+    for method in ("POST", "DELETE", "OPTIONS"):
+        answer = chain.raw(f"{method} /a HTTP/1.1\r\n{head}".encode(), plain=True)
+        assert answer.startswith(b"HTTP/1.1 403 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 403
+
+
+def test_certificates_can_be_renewed(chain: Chain) -> None:
+    challenge = chain.directory / "acme" / ".well-known" / "acme-challenge"
+    challenge.mkdir(parents=True)
+    (challenge / "token").write_text("proof")
+    path = "/.well-known/acme-challenge/token"
+    head = f"GET {path} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n"
+    assert chain.raw(head.encode(), plain=True).endswith(b"\r\n\r\nproof")
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_tls(chain: Chain, version: str) -> None:
+    tls = chain.tls()
+    tls.minimum_version = tls.maximum_version = ssl.TLSVersion[version]
+    with chain.connect(tls=tls) as channel:
+        assert channel.version() == version.replace("_", ".")
+
+
+def test_what_is_too_old(chain: Chain) -> None:
+    tls = chain.tls()
+    tls.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
+        tls.minimum_version = tls.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+        chain.connect(tls=tls)
+    for cipher in ("ECDHE-RSA-AES128-SHA256", "DHE-RSA-AES128-GCM-SHA256", "AES128-GCM-SHA256"):
+        tls = chain.tls()
+        tls.maximum_version = ssl.TLSVersion.TLSv1_2
+        tls.set_ciphers(cipher)
+        with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+            chain.connect(tls=tls)
+
+
+def test_sessions_are_resumed(chain: Chain) -> None:
+    tls = chain.tls()
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    with chain.connect(tls=tls) as first:
+        session = first.session
+    assert session
+    assert not session.has_ticket
+    with tls.wrap_socket(
+        chain.plain(chain.https), server_hostname=DOMAIN, session=session
+    ) as second:
+        assert second.session_reused
