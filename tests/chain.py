@@ -87,6 +87,7 @@ class Chain:
             f"/var/lib/{self.slug}-static/": f"{here}/static/",
             f"/run/{self.slug}.sock": f"{here}/service.sock",
             f"/var/lib/{self.slug}-acme": f"{here}/acme",
+            f"/var/cache/{self.slug}-nginx": f"{here}/cache",
             "/var/log/nginx/": f"{here}/",
             "listen 80;": f"listen 127.0.0.1:{self.http};",
             "listen [::]:80;": "",

@@ -40,6 +40,7 @@ ALWAYS = [
     "deploy/README.md",
     "deploy/my-service.env",
     "deploy/nginx/from-1.25.1/my-service-listen.conf",
+    "deploy/nginx/my-service-cache.conf",
     "deploy/nginx/my-service-default.conf",
     "deploy/nginx/my-service-errors.conf",
     "deploy/nginx/my-service-headers.conf",
