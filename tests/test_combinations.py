@@ -48,6 +48,7 @@ ALWAYS = [
     "deploy/nginx/my-service-listen.conf",
     "deploy/nginx/my-service-proxy.conf",
     "deploy/nginx/my-service-ssl.conf",
+    "deploy/nginx/my-service-tls.conf",
     "deploy/nginx/my-service.conf",
     "deploy/systemd/my-service.service",
     "deploy/systemd/my-service.socket",

@@ -19,7 +19,8 @@ from .service import ROOT
 
 SLUG = "{{ cookiecutter.project_slug }}"
 NGINX = "".join(
-    (ROOT / "deploy/nginx" / f"{SLUG}{part}.conf").read_text() for part in ("", "-limits", "-proxy")
+    (ROOT / "deploy/nginx" / f"{SLUG}{part}.conf").read_text()
+    for part in ("", "-limits", "-proxy", "-tls")
 )
 HEADERS = (ROOT / "deploy/nginx" / f"{SLUG}-headers.conf").read_text()
 UNIT = (ROOT / "deploy/systemd" / f"{SLUG}.service").read_text()
