@@ -38,6 +38,7 @@ ALWAYS = [
     "Makefile",
     "README.md",
     "deploy/README.md",
+    "deploy/install.sh",
     "deploy/my-service.env",
     "deploy/nginx/from-1.25.1/my-service-listen.conf",
     "deploy/nginx/my-service-cache.conf",
@@ -53,6 +54,7 @@ ALWAYS = [
     "deploy/systemd/my-service.service",
     "deploy/systemd/my-service.socket",
     "deploy/systemd/my-service.sysusers",
+    "deploy/systemd/outbound.conf",
     "pyproject.toml",
     "requirements-dev.txt",
     "requirements.txt",
@@ -148,7 +150,7 @@ def test_files(generated: Generate, answers: Answers) -> None:
         assert text.endswith("\n"), path
         assert not text.endswith("\n\n"), path
         assert not re.search(r"[ \t]+$", text, re.MULTILINE), path
-        assert not path.stat().st_mode & 0o111, path
+        assert bool(path.stat().st_mode & 0o111) == (path.suffix == ".sh"), path
         match path.suffix:
             case ".toml":
                 tomllib.loads(text)
@@ -198,6 +200,7 @@ def test_suite(copied: Generate, answers: Answers, names: Answers) -> None:
     run("ruff", "format", "--no-cache", "--check", cwd=project)
     if not names:
         run("mypy", cwd=project)
+    run("shellcheck", "deploy/install.sh", cwd=project)
     summary = run("pytest", "--color=no", cwd=project)
     assert re.search(r"^[0-9]+ passed, [0-9]+ deselected in", summary, re.MULTILINE), summary
 

@@ -1,0 +1,333 @@
+#!/usr/bin/env bash
+# <% set slug = cookiecutter.project_slug %>
+# Install this tree as a release of {{ slug }}, as root on Debian 12, Ubuntu 24.04 or later:
+#
+#   deploy/install.sh [--release ID] [--dry-run] [--self-signed] [--outbound]
+#
+#   --release ID    take the release that is in /opt/{{ slug }}/releases/ID: the way back
+#   --dry-run       change nothing, print what would be done
+#   --self-signed   make a certificate for {{ cookiecutter.domain_name }} if there is none
+#   --outbound      let the service connect to the network (systemd/outbound.conf)
+#
+# Run again it does what is left to do. If anything fails, the release that ran before runs again
+# and the exit status is not 0. A database's tables are never taken back.
+# shellcheck disable=SC2329  # step calls its functions by name
+set -euo pipefail
+umask 022
+export PATH="$PATH:/usr/sbin:/sbin"
+
+slug={{ slug }}
+package={{ cookiecutter.package_name }}
+domain={{ cookiecutter.domain_name }}
+releases=/opt/$slug/releases
+current=/opt/$slug/current
+trial=/run/$slug-trial.sock
+etc=/etc/$slug
+certificate=$etc/tls/fullchain.pem
+site=/etc/nginx/sites-available/$slug.conf
+enabled=/etc/nginx/sites-enabled/$slug.conf
+dropin=/etc/systemd/system/$slug.service.d/outbound.conf
+# Seconds until a release must be ready. Requests wait for it and for the way back, so it is at
+# most half of Nginx's proxy_read_timeout.
+READY=15
+
+id='' dry_run=false self_signed=false outbound=false
+tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+doing='' units_changed=false nginx_changed=false switching=false
+
+say() { printf '%s\n' "$*"; }
+
+fail() {
+    doing=''
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+step() {  # say what is done, and do it
+    if $dry_run; then say "would $1" && return; fi
+    doing=$1
+    say "$1"
+    "${@:2}"
+    doing=''
+}
+
+read_arguments() {
+    while (($#)); do
+        case $1 in
+            --release) id=${2:?--release wants the ID of a release} && shift ;;
+            --dry-run) dry_run=true ;;
+            --self-signed) self_signed=true ;;
+            --outbound) outbound=true ;;
+            *) fail "unknown argument '$1': the first lines of $tree/deploy/install.sh tell all" ;;
+        esac
+        shift
+    done
+}
+
+look_at_the_host() {
+    ((EUID == 0)) || fail "only root can install: sudo deploy/install.sh"
+    if ! type nginx openssl systemctl >/dev/null ||
+        ! python3 -B -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))'; then
+        fail "apt-get install nginx openssl python3-venv (Python 3.11 or later) first"
+    fi
+    if $dry_run; then return; fi
+    nginx -t -q || fail "Nginx's configuration was wrong before: mend it first"
+    exec 9>"/run/lock/$slug-install.lock"
+    flock --nonblock 9 || step "wait for another install.sh" flock --wait 600 9
+}
+
+git() { command git --no-optional-locks -c safe.directory='*' -C "$tree" "$@"; }
+
+pack() {  # this tree as an archive: what is committed; without Git all but hidden files and data
+    if git rev-parse --git-dir &>/dev/null; then
+        git archive HEAD
+    else
+        tar -C "$tree" --sort=name --mtime=@0 --owner=0 --group=0 --mode=u=rwX,go=rX \
+            --exclude='./.*' --exclude=__pycache__ --exclude='*.sqlite3*' -c .
+    fi
+}
+
+find_release() {
+    if [[ $tree == "$releases"/* ]]; then id=${id:-${tree##*/}}; fi
+    if [[ -n $id ]]; then
+        tree=$releases/$id
+        [[ $id != */* && -e $tree/.venv/ready ]] || fail "there is no release '$id' in $releases"
+    elif git rev-parse --git-dir &>/dev/null; then
+        [[ -z $(git status --porcelain -- .) ]] || fail "commit the changes of this tree first (git status)"
+        id=$(git rev-parse --short HEAD)
+    else
+        id=$(pack | sha256sum | cut -c 1-12)
+    fi
+    release=$releases/$id
+    python=$release/.venv/bin/python
+    previous=$(readlink "$current" || true)
+    outbound_before=$([[ -e $dropin ]] && echo true || echo false)
+}
+
+files() {  # RELEASE: which file of its deploy/ belongs where
+    local file
+    echo "systemd/$slug.sysusers /etc/sysusers.d/$slug.conf"
+    echo "systemd/$slug.service /etc/systemd/system/$slug.service"
+    echo "systemd/$slug.socket /etc/systemd/system/$slug.socket"
+    if $outbound; then echo "systemd/outbound.conf $dropin"; fi
+    echo "nginx/$slug.conf $site"
+    for file in "$1/deploy/nginx/$slug"-*.conf; do
+        # Nginx refuses a site whose certificate is missing.
+        [[ $file == *-tls.conf && ! -e $certificate ]] ||
+            echo "nginx/${file##*/} /etc/nginx/snippets/${file##*/}"
+    done
+}
+
+ours() {  # FILE PLACE: the place holds this file as some release has it
+    local known
+    for known in "$tree" "$releases"/*; do
+        cmp -s "$known/deploy/$1" "$2" && return
+    done
+    return 1
+}
+
+refuse_what_is_not_ours() {
+    local file place home
+    while read -r file place; do
+        [[ ! -e $place && ! -L $place ]] || ours "$file" "$place" ||
+            fail "$place is not as a release has left it: save what you need of it and remove it"
+    done < <(files "$tree")
+    [[ ! -e $enabled && ! -L $enabled ]] || [[ $(readlink -f "$enabled") == "$site" ]] ||
+        fail "$enabled leads elsewhere: remove it"
+    [[ ! -e $current || -L $current ]] || fail "$current is no link to a release: move it away"
+    home=$(getent passwd "$slug" | cut -d: -f6) || true
+    [[ ${home:-/var/lib/$slug} == "/var/lib/$slug" ]] || fail "the user $slug is somebody else's"
+}
+
+new_secret() { (umask 077 && printf '%s%s\n' "$2" "$(openssl rand -hex 32)" >"$1"); }
+
+new_certificate() {
+    (umask 077 && openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj "/CN=$domain" \
+        -addext "subjectAltName=DNS:$domain" -keyout "$etc/tls/privkey.pem" -out "$certificate" 2>/dev/null)
+}
+
+prepare_the_host() {  # what outlives a release; what is there is left as it is
+    local place secrets=$etc/credentials
+    for place in "$releases" "$etc" "/var/lib/$slug-acme"; do
+        [[ -d $place ]] || step "create $place" install -d "$place"
+    done
+    for place in "$secrets" "$etc/tls"; do
+        [[ -d $place ]] || step "create $place" install -d -m 0700 "$place"
+    done
+    [[ -e $etc/$slug.env ]] ||
+        step "create $etc/$slug.env" install -m 0644 "$tree/deploy/$slug.env" "$etc/$slug.env"
+    [[ -e $secrets/API_TOKENS ]] ||
+        step "create $secrets/API_TOKENS with a token for 'me'" new_secret "$secrets/API_TOKENS" me:
+    [[ -e $secrets/ADMIN_TOKEN ]] ||
+        step "create $secrets/ADMIN_TOKEN for /metrics" new_secret "$secrets/ADMIN_TOKEN" ''
+    [[ -e $certificate ]] || ! $self_signed ||
+        step "create a self-signed certificate in $etc/tls" new_certificate
+    getent passwd "$slug" >/dev/null ||
+        step "create the user $slug" systemd-sysusers "$tree/deploy/systemd/$slug.sysusers"
+}
+
+build() {  # wheels only, and src/ on the path: nothing is compiled on the host
+    rm -rf "$release"
+    mkdir "$release"
+    pack | tar -C "$release" --no-same-owner --no-same-permissions -x
+    python3 -m venv "$release/.venv"
+    "$python" -m pip install --quiet --disable-pip-version-check --no-input \
+        --require-hashes --only-binary :all: -r "$release/requirements.txt"
+    echo "$release/src" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/src.pth"
+    "$python" -m compileall -q "$release/src"
+    touch "$release/.venv/ready"
+}
+
+as_service() {  # run something of the release as its unit would
+    local properties units=("$release/deploy/systemd/$slug.service")
+    if $outbound; then units+=("$release/deploy/systemd/outbound.conf"); fi
+    mapfile -t properties < <(sed -nEs \
+        -e '/^(Type|NotifyAccess|Exec\w+|WorkingDirectory|Restart\w*|Watchdog\w*|TimeoutStart\w*)=/d' \
+        -e '/^\[Service\]/,/^\[/ s/^[A-Z]\w+=/--property=&/p' "${units[@]}")
+    systemd-run --quiet --collect "${properties[@]}" --property=WorkingDirectory="$release" "$@"
+}
+
+ready() {  # SOCKET: whether the service there says so
+    python3 -B -c 'if True:
+        import http.client, socket, sys
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(5)
+        connection.sock.connect(sys.argv[1])
+        connection.request("GET", "/readyz")
+        sys.exit(connection.getresponse().status != 200)' "$1" 2>/dev/null
+}
+
+stays() {  # UNIT SOCKET: whether it is ready for some seconds and none of its processes ends
+    local process processes
+    process=$(systemctl show --property=MainPID --value "$1")
+    processes="$process $(cat "/proc/$process/task/$process/children")" || return
+    for _ in 1 2 3; do
+        sleep 1
+        ready "$2" || return
+    done
+    for process in $processes; do
+        [[ -d /proc/$process ]] || return
+    done
+}
+
+judge() {  # ask the release while the other one serves
+    # <% if cookiecutter.database == "sqlite" %>
+    [[ $tree == "$release" ]] || as_service --wait --pipe "$python" -m "$package" migrate ||
+        fail "the release is not installed: its migration failed"
+    # <% endif %>
+    as_service --wait --pipe "$python" -m "$package" check ||
+        fail "the release is not installed: it could not start"
+    # What fails only later does so here, on a socket of its own, where no client meets it.
+    as_service --unit="$slug-trial" --service-type=notify --property=TimeoutStartSec="$READY" \
+        --setenv=WEB_CONCURRENCY=1 --socket-property=ListenStream="$trial" \
+        --socket-property=SocketUser="$slug" --socket-property=SocketMode=0600 \
+        --socket-property=RemoveOnStop=yes "$python" -m "$package" serve
+    if ! systemctl start "$slug-trial.service" || ! stays "$slug-trial.service" "$trial"; then
+        fail "the release is not installed: it does not serve. See journalctl -u $slug-trial"
+    fi
+    end_trial
+}
+
+end_trial() { systemctl stop "$slug-trial.socket" "$slug-trial.service" &>/dev/null || true; }
+
+put_files() {  # RELEASE
+    local file place from=$1
+    [[ -d $from ]] || from=$tree  # --dry-run
+    while read -r file place; do
+        cmp -s "$from/deploy/$file" "$place" && continue
+        step "install $place" install -D -m 0644 "$from/deploy/$file" "$place"
+        if [[ $place == /etc/nginx/* ]]; then nginx_changed=true; else units_changed=true; fi
+    done < <(files "$from")
+    if ! $outbound && [[ -e $dropin ]] && ours systemd/outbound.conf "$dropin"; then
+        step "remove $dropin" rm "$dropin"
+        units_changed=true
+    fi
+}
+
+# In one step, for Nginx reads static files through it
+link() { ln -sfn "$1" "$current.new" && mv -T "$current.new" "$current"; }
+
+running() {  # the release that serves
+    if systemctl --quiet is-active "$slug.service"; then
+        readlink "/proc/$(systemctl show --property=MainPID --value "$slug.service")/cwd"
+    fi
+}
+
+restart() {  # what the old process still answers does not count for the time of the new one
+    systemctl --quiet stop "$slug.service"
+    systemctl reset-failed "$slug.service" "$slug.socket" &>/dev/null || true
+    systemctl start "$slug.socket"
+    timeout "$READY" systemctl start "$slug.service" && return
+    systemctl kill --signal=KILL "$slug.service" &>/dev/null || true
+    return 1
+}
+
+activate() {  # RELEASE
+    put_files "$1"
+    [[ $(readlink "$current") == "$1" ]] || step "point $current to ${1##*/}" link "$1"
+    if $units_changed && ! $dry_run; then systemctl daemon-reload; fi
+    systemctl --quiet is-enabled "$slug.socket" "$slug.service" 2>/dev/null ||
+        step "enable $slug.socket and $slug.service" systemctl --quiet enable "$slug.socket" "$slug.service"
+    if [[ ! -L $enabled ]]; then
+        step "link $enabled" ln -s "../sites-available/$slug.conf" "$enabled"
+        nginx_changed=true
+    fi
+    $dry_run || nginx -t -q || fail "Nginx refuses the release's files"
+    if $units_changed || [[ $(running) != "$1" ]]; then
+        step "restart $slug.service" restart || fail "${1##*/} does not become ready: see journalctl -u $slug"
+        $dry_run || stays "$slug.service" "/run/$slug.sock" ||
+            fail "${1##*/} does not stay ready: see journalctl -u $slug"
+    fi
+    if $nginx_changed; then step "reload Nginx" systemctl reload-or-restart nginx; fi
+}
+
+finish() {  # whatever ends this script: say so, and take the way back
+    local status=$?
+    trap - EXIT
+    end_trial
+    ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing" >&2
+    $switching || exit "$status"
+    if [[ -n $previous ]]; then
+        say "go back to ${previous##*/}"
+        outbound=$outbound_before
+        (activate "$previous") || say "install.sh: that failed too: see journalctl -u $slug" >&2
+    else
+        say "stop $slug: there is no release to go back to"
+        systemctl --quiet disable --now "$slug.service" "$slug.socket" || true
+        rm -f "$enabled" "$current"
+    fi
+    exit 1
+}
+
+prune() {  # keep five, the newest in use first
+    find "$releases" -mindepth 1 -maxdepth 1 -printf '%T@ %f\n' | sort -rn | tail -n +6 |
+        while read -r _ old; do step "remove the release $old" rm -rf "${releases:?}/$old"; done
+}
+
+main() {
+    read_arguments "$@"
+    look_at_the_host
+    trap finish EXIT
+    trap 'exit 1' HUP INT TERM
+    find_release
+    refuse_what_is_not_ours
+    prepare_the_host
+    [[ -e $release/.venv/ready ]] || step "build the release $id" build
+    [[ $(running) == "$release" ]] || step "try the release $id" judge
+    $dry_run || switching=true
+    activate "$release"
+    switching=false
+    if [[ $previous != "$release" ]] && ! $dry_run; then
+        # The order of use is that of the times: the one before is among the five.
+        if [[ -n $previous ]]; then touch "$previous"; fi
+        touch "$release"
+        prune
+    fi
+    [[ ! -L /etc/nginx/sites-enabled/default ]] || say "Nginx's default site is left: it answers for other names"
+    [[ -e $certificate ]] || say "no $certificate: only port 80 is served; put it there and run this again"
+    say "$slug: release $id"
+}
+
+main "$@"
+exit
