@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from .boot import PROGRAMS, Machine
 from .chain import Chain
+from .host import CERTIFICATE, Host
 from .template import Answers, generate, name_of
 
 Generate = Callable[..., Path]
@@ -106,3 +108,33 @@ def chain(
     changed = getattr(request.module, "CHANGED", None)
     with Chain(project, directory, changed=changed).running() as chain:
         yield chain
+
+
+MACHINES = [("bookworm", "gunicorn"), ("trixie", "gunicorn"), ("trixie", "waitress")]
+
+
+@pytest.fixture(scope="session", params=MACHINES, ids="-".join)
+def host(
+    request: pytest.FixtureRequest,
+    generated: Generate,
+    needs: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Host]:
+    """Return a booted machine with the project, not installed: test_boot.py begins with that."""
+    needs(*PROGRAMS, also=os.getuid() == 0, reason="only root can boot a machine")
+    suite, server = request.param
+    directory = tmp_path_factory.mktemp("boot")
+    with Machine(suite, directory) as machine:
+        host = Host(machine, generated(wsgi_server=server), directory, server)
+        yield host
+        print(host.table())
+
+
+@pytest.fixture
+def installed(host: Host) -> Host:
+    """Return a booted machine on which the service runs."""
+    if not (host.machine.root / CERTIFICATE).exists():
+        host.install("--self-signed")
+    if host.show("ActiveState") != ["active"]:
+        host.start()
+    return host

@@ -51,7 +51,7 @@ class Site(NamedTuple):
 
 
 class Load:
-    """Requests from several threads: every other one of them keeps its connection."""
+    """Requests from several threads: every other one of them keeps its connection for GETs."""
 
     def __init__(self, site: Site, least: int, pause: float) -> None:
         self.site, self.least, self.pause = site, least, pause
@@ -61,6 +61,7 @@ class Load:
         self.answers: collections.Counter[str] = collections.Counter()
         self.failed: list[str] = []
         self.created: list[str] = []
+        self.again = 0  # on a kept connection that was closed meanwhile
         self.slowest = 0.0
 
     def work(self, keep: bool) -> None:
@@ -71,12 +72,23 @@ class Load:
             method, path, body = (
                 ("GET", "/", None),
                 ("GET", "/api/v1/notes?limit=5", None),
+                ("GET", "/static/app.css", None),
                 ("POST", "/api/v1/notes", json.dumps({"title": title})),
-            )[number % 3]
-            began = time.monotonic()
+            )[number % 4]
+            if method == "POST":
+                connection = None  # what must not be sent twice is not risked on an old connection
+            began, reused = time.monotonic(), connection is not None
             try:
                 connection = connection or self.site.connect()
-                answer, _ = self.site.ask(connection, method, path, body)
+                try:
+                    answer, _ = self.site.ask(connection, method, path, body)
+                except (ConnectionError, ssl.SSLEOFError):
+                    # The server may close a kept connection at any time (RFC 9112, 9.3.1).
+                    if not reused:
+                        raise
+                    connection = self.site.connect()
+                    answer, _ = self.site.ask(connection, method, path, body)
+                    self.again += 1
                 kind, failed = f"{method} {answer.status}", not 200 <= answer.status < 300
                 if answer.will_close or not keep:
                     connection.close()
@@ -106,6 +118,7 @@ class Load:
             "answers": self.answers,
             "failed": self.failed,
             "created": self.created,
+            "again": self.again,
             "slowest": self.slowest,
         }
 

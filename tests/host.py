@@ -1,0 +1,179 @@
+"""A booted Debian on which the project lies in /srv, its operator, and the load on the service."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .boot import ADDRESS, PYTHON, Machine
+from .template import run
+
+DOMAIN = "my-service.example.com"
+UNIT = "my-service.service"
+SETTINGS = "etc/my-service/my-service.env"
+CERTIFICATE = "etc/my-service/tls/fullchain.pem"
+DATA = "/var/lib/my-service"
+TOKENS = "/etc/my-service/credentials/API_TOKENS"
+SELECT = """
+import json, sqlite3, sys
+database = sqlite3.connect("/var/lib/my-service/db.sqlite3")
+rows = database.execute("SELECT title FROM notes WHERE title LIKE ?", sys.argv[1:])
+print(json.dumps([title for title, in rows]))
+"""
+COMMIT = "git add -A && git -c user.name=me -c user.email=me@localhost commit -qm"
+# All that has a place on a disk, but for what the machine itself goes on writing.
+LISTING = """
+find / /run -xdev \\( -path /proc -o -path /sys -o -path /var/log -o -path /run/log \
+    -o -path /run/systemd -o -path /run/udev -o -path '/var/lib/my-service/*-shm' \\) -prune \
+    -o -not -type d -printf '%p %T@ %s %m %u %l\\n' -o -printf '%p %m %u\\n' | sort
+"""
+
+
+class Host:
+    """A machine and its operator."""
+
+    def __init__(self, machine: Machine, project: Path, directory: Path, server: str) -> None:
+        self.machine = machine
+        self.server = server
+        self.inside = machine.inside
+        self.readme = (project / "deploy" / "README.md").read_text()
+        self.project = machine.root / "srv" / project.name
+        self.certificate = directory / "fullchain.pem"
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        # What pip would fetch, since the machine has no way out.
+        wheels = directory / "wheels"
+        of_its_kind = [
+            word
+            for tag in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
+            for word in ("--platform", f"{tag}_{os.uname().machine}")
+        ]
+        run(
+            sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+            "--require-hashes", "--only-binary", ":all:", "--python-version",
+            PYTHON[machine.suite], *of_its_kind, "--dest", wheels,
+            "-r", project / "requirements.txt", cwd=directory,
+        )  # fmt: skip
+        shutil.copytree(wheels, machine.root / "srv" / "wheels")
+        shutil.copytree(project, self.project)
+        many = "sed -i s/rate=50r/rate=5000r/ deploy/nginx/my-service.conf"  # clients in one
+        self.typed(f"{many} && git init -q && {COMMIT} first")
+
+    def typed(self, commands: str, status: int = 0, place: str = "/srv/my-service") -> str:
+        """Type commands, as root, where the project lies; the first that fails ends them."""
+        script = f'sudo() {{ "$@"; }}\ncd {place}\n{commands}'
+        return self.inside(
+            "bash", "-ec", script, status=status, PIP_NO_INDEX="1", PIP_FIND_LINKS="/srv/wheels"
+        )
+
+    def section(self, title: str = "") -> str:
+        """Return the commands of one section of deploy/README.md, or those above the first."""
+        text = re.split(r"^## ", self.readme, flags=re.MULTILINE)
+        (wanted,) = [t for t in text if t.startswith(f"{title}\n")] if title else text[:1]
+        return "".join(re.findall(r"^```sh\n(.*?)^```$", wanted, re.MULTILINE | re.DOTALL))
+
+    def install(self, *options: str, status: int = 0, place: str = "/srv/my-service") -> str:
+        return self.typed(f"deploy/install.sh {' '.join(options)}", status, place)
+
+    def head(self) -> str:
+        """Return the ID of the release that would be made now."""
+        return self.typed("git rev-parse --short HEAD").strip()
+
+    def current(self) -> str:
+        """Return the ID of the release that serves: the link's, and the process's."""
+        (process,) = self.show("MainPID")
+        links = self.inside("readlink", "/opt/my-service/current", f"/proc/{process}/cwd").split()
+        assert links[0] == links[1]
+        return Path(links[0]).name
+
+    def show(self, *names: str) -> list[str]:
+        """Return what systemd tells of the service."""
+        told = self.inside("systemctl", "show", UNIT, *(f"--property={name}" for name in names))
+        found = dict(line.split("=", 1) for line in told.splitlines())
+        return [found[name] for name in names]
+
+    def start(self) -> None:
+        """Start the service, whatever it was before."""
+        self.inside("systemctl", "reset-failed", UNIT, "my-service.socket")
+        self.inside("systemctl", "restart", UNIT)
+        assert self.ask("GET", "/readyz")[0] == 200
+
+    def listing(self) -> list[str]:
+        """Return every file and directory of the machine."""
+        return self.inside("sh", "-c", LISTING).splitlines()
+
+    def journal(self, newest: int | str = "all") -> list[str]:
+        """Return what the service itself has written, of so many lines of its unit's journal."""
+        self.inside("journalctl", "--sync")
+        read = ["journalctl", f"--unit={UNIT}", "--output=json", "--no-pager", f"--lines={newest}"]
+        lines = [json.loads(entry) for entry in self.inside(*read).splitlines()]
+        return [line["MESSAGE"] for line in lines if line["_TRANSPORT"] == "stdout"]
+
+    def client(self, *arguments: str) -> list[str]:
+        token = self.inside("cat", TOKENS).strip().partition(":")[2]
+        shutil.copy(self.machine.root / CERTIFICATE, self.certificate)
+        script = str(Path(__file__).with_name("load.py"))
+        return [sys.executable, script, DOMAIN, ADDRESS, str(self.certificate), token, *arguments]
+
+    def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+        """Send one request from the client."""
+        arguments = [method, path] if body is None else [method, path, body]
+        told, _ = self.machine.client(*self.client(*arguments)).communicate(timeout=60)
+        answer = json.loads(told)
+        return answer["status"], answer["body"]
+
+    def titles(self, pattern: str) -> list[str]:
+        """Return the titles of the notes that are in the database."""
+        select = ["runuser", "-u", "my-service", "--", "python3", "-c", SELECT, pattern]
+        return sorted(json.loads(self.inside(*select)))
+
+    @contextlib.contextmanager
+    def load(self, event: str, least: int = 300, pause: float = 0.02) -> Iterator[dict[str, Any]]:
+        """Keep the client busy meanwhile; give, at the end, what came of its requests."""
+        load = self.machine.client(*self.client(str(least), str(pause)))
+        outcome: dict[str, Any] = {}
+        try:
+            time.sleep(1)
+            yield outcome
+            told, _ = load.communicate(timeout=120)
+        finally:
+            load.kill()
+        outcome |= json.loads(told)
+        self.events.append((event, outcome))
+
+    @contextlib.contextmanager
+    def under_load(self, event: str, killed: int = 0, **how: Any) -> Iterator[None]:
+        """Keep the client busy meanwhile. No request fails, but for POSTs on a killed process.
+
+        What was acknowledged is there, and nothing is there twice.
+        """
+        with self.load(event, **how) as outcome:
+            yield
+        assert outcome["created"]
+        failed = outcome["failed"]
+        assert [kind for kind in failed if not kind.startswith("POST")] == [], failed
+        assert outcome["again"] == 0 or "Nginx" in event
+        assert len(failed) <= killed, failed
+        there = self.titles(f"{outcome['created'][0].partition('-')[0]}-%")
+        assert len(there) == len(set(there))
+        assert set(there) >= set(outcome["created"])
+        # A POST that failed may have been carried out before the answer was lost.
+        assert len(there) <= len(outcome["created"]) + len(failed)
+
+    def table(self) -> str:
+        """Return what each event did to the requests."""
+        lines = [
+            f"\n{self.machine.suite}, {self.server}: event, requests, failed GET, failed POST, slowest"
+        ]
+        for event, outcome in self.events:
+            posts = sum(kind.startswith("POST") for kind in outcome["failed"])
+            gets = len(outcome["failed"]) - posts
+            lines.append(
+                f"{event:44}{outcome['total']:7}{gets:6}{posts:6}{outcome['slowest']:7.1f} s"
+            )
+        return "\n".join(lines)
