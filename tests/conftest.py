@@ -113,6 +113,10 @@ def chain(
 MACHINES = [("bookworm", "gunicorn"), ("trixie", "gunicorn"), ("trixie", "waitress")]
 
 
+# For what depends neither on the server nor on the suite.
+once = pytest.mark.parametrize("host", MACHINES[:1], ids="-".join, indirect=True)
+
+
 @pytest.fixture(scope="session", params=MACHINES, ids="-".join)
 def host(
     request: pytest.FixtureRequest,

@@ -110,7 +110,14 @@ class Host:
     def journal(self, newest: int | str = "all") -> list[str]:
         """Return what the service itself has written, of so many lines of its unit's journal."""
         self.inside("journalctl", "--sync")
-        read = ["journalctl", f"--unit={UNIT}", "--output=json", "--no-pager", f"--lines={newest}"]
+        read = [
+            "journalctl",
+            f"--unit={UNIT}",
+            "--output=json",
+            "--no-pager",
+            "--all",
+            f"--lines={newest}",
+        ]
         lines = [json.loads(entry) for entry in self.inside(*read).splitlines()]
         return [line["MESSAGE"] for line in lines if line["_TRANSPORT"] == "stdout"]
 
@@ -123,8 +130,8 @@ class Host:
     def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
         """Send one request from the client."""
         arguments = [method, path] if body is None else [method, path, body]
-        told, _ = self.machine.client(*self.client(*arguments)).communicate(timeout=60)
-        answer = json.loads(told)
+        with self.machine.client(*self.client(*arguments)) as client:
+            answer = json.loads(client.communicate(timeout=60)[0])
         return answer["status"], answer["body"]
 
     def titles(self, pattern: str) -> list[str]:
@@ -133,16 +140,16 @@ class Host:
         return sorted(json.loads(self.inside(*select)))
 
     @contextlib.contextmanager
-    def load(self, event: str, least: int = 300, pause: float = 0.02) -> Iterator[dict[str, Any]]:
+    def load(self, event: str, least: int = 200, pause: float = 0.1) -> Iterator[dict[str, Any]]:
         """Keep the client busy meanwhile; give, at the end, what came of its requests."""
-        load = self.machine.client(*self.client(str(least), str(pause)))
         outcome: dict[str, Any] = {}
-        try:
-            time.sleep(1)
-            yield outcome
-            told, _ = load.communicate(timeout=120)
-        finally:
-            load.kill()
+        with self.machine.client(*self.client(str(least), str(pause))) as load:
+            try:
+                time.sleep(1)
+                yield outcome
+                told, _ = load.communicate(timeout=120)
+            finally:
+                load.kill()
         outcome |= json.loads(told)
         self.events.append((event, outcome))
 

@@ -42,8 +42,8 @@ systemctl reload nginx
 
 def on_port_80(host: Host, method: str, path: str) -> str:
     """Return status, Location and body of a request in the clear."""
-    told, _ = host.machine.client("python3", "-c", ASK, ADDRESS, method, path, DOMAIN).communicate()
-    return told.strip()
+    with host.machine.client("python3", "-c", ASK, ADDRESS, method, path, DOMAIN) as client:
+        return client.communicate()[0].strip()
 
 
 def test_a_dry_run_changes_nothing(host: Host) -> None:
@@ -150,7 +150,7 @@ def test_restarts_lose_no_request(installed: Host) -> None:
     with installed.under_load("restart, three times", least=1000, pause=0):
         for _ in range(3):
             installed.inside("systemctl", "restart", UNIT)
-    with installed.under_load("reload of Nginx, three times"):
+    with installed.under_load("reload of Nginx, three times", pause=0.02):
         for _ in range(3):
             installed.inside("systemctl", "reload", "nginx")
 
@@ -159,7 +159,7 @@ def test_without_the_socket_unit_a_restart_loses_requests(installed: Host) -> No
     """The load can fail: the same restart of the same service where nothing holds its socket."""
     installed.typed(PLAIN)
     try:
-        with installed.load("restart without a socket unit (control)") as outcome:
+        with installed.load("restart without a socket unit (control)", pause=0.02) as outcome:
             installed.inside("systemctl", "restart", "plain.service")
     finally:
         installed.typed(PLAIN_END)

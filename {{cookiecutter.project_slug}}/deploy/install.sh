@@ -48,7 +48,9 @@ step() {  # say what is done, and do it
     doing=$1
     say "$1"
     "${@:2}"
+    local status=$?  # not 0 only where the caller asks for it: otherwise this line is not reached
     doing=''
+    return "$status"
 }
 
 read_arguments() {

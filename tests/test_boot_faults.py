@@ -1,0 +1,104 @@
+"""What goes wrong on a host: processes killed, disks full, settings wrong, a crash at each start."""
+
+import json
+import re
+import time
+
+from .conftest import once
+from .host import DATA, SETTINGS, TOKENS, UNIT, Host
+
+DROPIN = f"run/systemd/system/{UNIT}.d/fault.conf"
+
+
+def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> None:
+    (master,) = installed.show("MainPID")
+    workers = installed.inside("cat", f"/proc/{master}/task/{master}/children").split()
+    assert bool(workers) == (installed.server == "gunicorn")
+    for name, process in [("a worker", worker) for worker in workers[:1]] + [("master", master)]:
+        assert process != "0"
+        with installed.under_load(f"kill -9 of {name}", killed=8, pause=0.02):
+            installed.typed(f"kill -9 {process}")
+            time.sleep(2)
+    assert installed.show("ActiveState", "NRestarts") == ["active", "1"]
+
+
+def test_a_crash_loop_ends(installed: Host) -> None:
+    dropin = installed.machine.root / DROPIN
+    dropin.parent.mkdir()
+    # Each turn takes some time, as a start that fails late does.
+    dropin.write_text("[Service]\nExecStart=\nExecStart=/bin/sh -c 'sleep 1; exit 1'\n")
+    installed.inside("systemctl", "daemon-reload")
+    installed.inside("systemctl", "reset-failed", UNIT)
+    installed.inside("systemctl", "restart", UNIT, status=1)
+    ends = time.monotonic() + 40
+    while installed.show("ActiveState") != ["failed"] and time.monotonic() < ends:
+        time.sleep(0.2)
+    journal = installed.inside("journalctl", f"--unit={UNIT}", "--no-pager", "--lines=20")
+    dropin.unlink()
+    dropin.parent.rmdir()
+    installed.inside("systemctl", "daemon-reload")
+    assert "Start request repeated too quickly" in journal
+    assert "Failed with result 'exit-code'" in journal
+    installed.start()
+
+
+def test_a_full_disk_loses_nothing(installed: Host) -> None:
+    """The data on a disk of 1 MB: a note that does not fit is refused, and the others are read."""
+    installed.typed(f"""
+        systemctl stop {UNIT} my-service.socket
+        cp -a {DATA} /srv/data && mount -t tmpfs -o size=1m,mode=750 data {DATA}
+        cp -a /srv/data/db.sqlite3 {DATA} && chown my-service: {DATA}
+    """)
+    installed.start()
+    note = json.dumps({"title": "kept", "body": "x" * 10000})
+    written = [installed.ask("POST", "/api/v1/notes", note)]
+    installed.typed(f"head -c 2M /dev/zero >{DATA}/fill", status=1)
+    while written[-1][0] == 201 and len(written) < 40:
+        written.append(installed.ask("POST", "/api/v1/notes", note))
+    status, text = written.pop()
+    problem = json.loads(text)
+    assert (status, problem["status"]) == (500, 500)
+    assert written
+    assert any("database or disk is full" in line for line in installed.journal(60))
+    for _, text in written:
+        assert installed.ask("GET", f"/api/v1/notes/{json.loads(text)['id']}") == (200, text)
+    installed.inside("rm", f"{DATA}/fill")
+    assert installed.ask("POST", "/api/v1/notes", note)[0] == 201
+    assert len(installed.titles("kept")) == len(written) + 1
+    installed.typed(f"systemctl stop {UNIT} my-service.socket; umount {DATA}")
+    installed.start()
+
+
+def test_a_lost_data_directory_is_told(installed: Host) -> None:
+    before = installed.titles("%")
+    assert before
+    installed.inside("mv", DATA, "/srv/lost")
+    installed.inside("systemctl", "restart", UNIT, status=1)
+    assert installed.show("ActiveState", "ExecMainStatus") == ["failed", "2"]
+    line = f"  DATABASE_URL: there is no database at {DATA}/db.sqlite3: run `python -m my_service migrate`"
+    assert installed.journal(20)[-1] == line
+    installed.typed(f"rmdir {DATA} && mv /srv/lost {DATA}")
+    installed.start()
+    assert installed.titles("%") == before
+
+
+@once
+def test_wrong_settings_are_refused(installed: Host) -> None:
+    settings = installed.machine.root / SETTINGS
+    right = settings.read_text()
+    settings.write_text(f"{right}WEB_TREADS=4\n")
+    installed.inside("systemctl", "restart", UNIT, status=1)
+    assert installed.show("ActiveState", "ExecMainStatus") == ["failed", "2"]
+    line = len(right.splitlines()) + 1
+    assert f"  WEB_TREADS (/{SETTINGS} line {line}): is no setting of" in installed.journal(20)[-1]
+    settings.write_text(right)
+    installed.start()
+
+
+def test_a_missing_secret_is_refused(installed: Host) -> None:
+    installed.inside("mv", TOKENS, "/srv/")
+    installed.inside("systemctl", "restart", UNIT, status=1)
+    assert installed.show("ActiveState", "ExecMainStatus") == ["failed", "2"]
+    assert re.search("  API_TOKENS: [0-9]+ routes ask for a token", installed.journal(20)[-1])
+    installed.inside("mv", "/srv/API_TOKENS", TOKENS)
+    installed.start()
