@@ -96,9 +96,23 @@ def test_a_second_run_changes_nothing(installed: Host) -> None:
     assert installed.listing() == before
     assert installed.show("MainPID", "NRestarts") == started
     assert told.splitlines() == [
-        "Nginx's default site is left: it answers for other names",
+        "Nginx's default site is left: it answers for other names; my-service-default.conf does "
+        "when it is gone",
         f"my-service: release {installed.head()}",
     ]
+
+
+def test_strangers_are_told_nothing(installed: Host) -> None:
+    """As soon as Debian's page of welcome has been taken away."""
+    installed.inside("rm", "/etc/nginx/sites-enabled/default")
+    assert "link /etc/nginx/sites-enabled/my-service-default.conf" in installed.install()
+    ask = ["python3", "-c", ASK, ADDRESS, "GET", "/", "stranger.example"]
+    for _ in range(50):
+        told, _ = installed.machine.client(*ask).communicate()
+        if told == "":
+            break
+    assert told == ""
+    assert on_port_80(installed, "GET", "/").startswith("308 ")
 
 
 def test_what_is_installed_is_right(installed: Host) -> None:

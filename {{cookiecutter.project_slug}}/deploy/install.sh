@@ -26,12 +26,14 @@ etc=/etc/$slug
 certificate=$etc/tls/fullchain.pem
 site=/etc/nginx/sites-available/$slug.conf
 enabled=/etc/nginx/sites-enabled/$slug.conf
+default=/etc/nginx/sites-enabled/$slug-default.conf
+static=/var/lib/$slug-static
 dropin=/etc/systemd/system/$slug.service.d/outbound.conf
 # Seconds until a release must be ready. Requests wait for it and for the way back, so it is at
 # most half of Nginx's proxy_read_timeout.
 READY=15
 
-id='' dry_run=false self_signed=false outbound=false
+id='' listen='' dry_run=false self_signed=false outbound=false
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 doing='' units_changed=false nginx_changed=false switching=false
 
@@ -72,6 +74,8 @@ look_at_the_host() {
         ! python3 -B -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))'; then
         fail "apt-get install nginx openssl python3-venv (Python 3.11 or later) first"
     fi
+    # From 1.25.1 on Nginx has another word for HTTP/2.
+    [[ $(nginx -tg 'http2 on;' 2>&1) == *'unknown directive'* ]] || listen='from-1.25.1/'
     if $dry_run; then return; fi
     nginx -t -q || fail "Nginx's configuration was wrong before: mend it first"
     exec 9>"/run/lock/$slug-install.lock"
@@ -114,9 +118,11 @@ files() {  # RELEASE: which file of its deploy/ belongs where
     if $outbound; then echo "systemd/outbound.conf $dropin"; fi
     echo "nginx/$slug.conf $site"
     for file in "$1/deploy/nginx/$slug"-*.conf; do
+        file=${file##*/}
         # Nginx refuses a site whose certificate is missing.
-        [[ $file == *-tls.conf && ! -e $certificate ]] ||
-            echo "nginx/${file##*/} /etc/nginx/snippets/${file##*/}"
+        [[ $file != *-tls.conf || -e $certificate ]] || continue
+        [[ $file == *-listen.conf ]] && echo -n "nginx/$listen" || echo -n nginx/
+        echo "$file /etc/nginx/snippets/$file"
     done
 }
 
@@ -247,8 +253,16 @@ put_files() {  # RELEASE
     fi
 }
 
-# In one step, for Nginx reads static files through it
 link() { ln -sfn "$1" "$current.new" && mv -T "$current.new" "$current"; }
+
+write_static() {  # RELEASE: as the service's user, beside what the release before has there
+    install -d -o "$slug" -g "$slug" "$static"
+    runuser -u "$slug" -- env -C / "$1/.venv/bin/python" -m "$package" assets "$static"
+}
+
+default_server() {  # whether the host has one
+    grep -Rqs default_server /etc/nginx/conf.d /etc/nginx/sites-enabled
+}
 
 running() {  # the release that serves
     if systemctl --quiet is-active "$slug.service"; then
@@ -267,12 +281,18 @@ restart() {  # what the old process still answers does not count for the time of
 
 activate() {  # RELEASE
     put_files "$1"
+    [[ $(readlink "$current") == "$1" && -e $static/.manifest.json ]] ||
+        step "write static files to $static" write_static "$1"
     [[ $(readlink "$current") == "$1" ]] || step "point $current to ${1##*/}" link "$1"
     if $units_changed && ! $dry_run; then systemctl daemon-reload; fi
     systemctl --quiet is-enabled "$slug.socket" "$slug.service" 2>/dev/null ||
         step "enable $slug.socket and $slug.service" systemctl --quiet enable "$slug.socket" "$slug.service"
     if [[ ! -L $enabled ]]; then
         step "link $enabled" ln -s "../sites-available/$slug.conf" "$enabled"
+        nginx_changed=true
+    fi
+    if [[ -e $certificate ]] && ! default_server; then
+        step "link $default" ln -s "../snippets/$slug-default.conf" "$default"
         nginx_changed=true
     fi
     $dry_run || nginx -t -q || fail "Nginx refuses the release's files"
@@ -297,7 +317,7 @@ finish() {  # whatever ends this script: say so, and take the way back
     else
         say "stop $slug: there is no release to go back to"
         systemctl --quiet disable --now "$slug.service" "$slug.socket" || true
-        rm -f "$enabled" "$current"
+        rm -f "$enabled" "$default" "$current"
     fi
     exit 1
 }
@@ -326,7 +346,8 @@ main() {
         touch "$release"
         prune
     fi
-    [[ ! -L /etc/nginx/sites-enabled/default ]] || say "Nginx's default site is left: it answers for other names"
+    [[ ! -L /etc/nginx/sites-enabled/default ]] ||
+        say "Nginx's default site is left: it answers for other names; $slug-default.conf does when it is gone"
     [[ -e $certificate ]] || say "no $certificate: only port 80 is served; put it there and run this again"
     say "$slug: release $id"
 }
