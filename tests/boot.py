@@ -17,7 +17,9 @@ from pathlib import Path
 CACHE = Path(os.environ.get("BOOT_CACHE") or Path.home() / ".cache/cookiecutter-bottle-service")
 PROGRAMS = ("curl", "ip", "mmdebstrap", "nsenter", "setpriv", "systemd-nspawn", "unshare")
 # What a host of the service has, and the little that a Debian without its extras lacks.
-PACKAGES = "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates"
+PACKAGES = (
+    "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates,curl,procps"
+)
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 ADDRESS = "10.89.0.2"
 

@@ -115,6 +115,7 @@ MACHINES = [("bookworm", "gunicorn"), ("trixie", "gunicorn"), ("trixie", "waitre
 
 # For what depends neither on the server nor on the suite.
 once = pytest.mark.parametrize("host", MACHINES[:1], ids="-".join, indirect=True)
+with_gunicorn = pytest.mark.parametrize("host", MACHINES[:2], ids="-".join, indirect=True)
 
 
 @pytest.fixture(scope="session", params=MACHINES, ids="-".join)

@@ -46,23 +46,28 @@ class Host:
         self.project = machine.root / "srv" / project.name
         self.certificate = directory / "fullchain.pem"
         self.events: list[tuple[str, dict[str, Any]]] = []
-        # What pip would fetch, since the machine has no way out.
-        wheels = directory / "wheels"
+        blocks = r"^```sh\n(.*?)^```$"
+        runbook = (project / "docs" / "runbook.md").read_text()
+        self.runbook = "".join(re.findall(blocks, runbook, re.MULTILINE | re.DOTALL))
+        self.fetch("--require-hashes", "-r", str(project / "requirements.txt"))
+        shutil.copytree(project, self.project)
+        many = "sed -i s/rate=50r/rate=5000r/ deploy/nginx/my-service.conf"  # clients in one
+        self.typed(f"{many} && git init -q && {COMMIT} first")
+
+    def fetch(self, *wanted: str) -> None:
+        """Put where pip finds it what it would fetch, since the machine has no way out."""
         of_its_kind = [
             word
             for tag in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
             for word in ("--platform", f"{tag}_{os.uname().machine}")
         ]
+        wheels = self.certificate.parent / "wheels"
         run(
             sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-            "--require-hashes", "--only-binary", ":all:", "--python-version",
-            PYTHON[machine.suite], *of_its_kind, "--dest", wheels,
-            "-r", project / "requirements.txt", cwd=directory,
+            "--only-binary", ":all:", "--python-version", PYTHON[self.machine.suite],
+            *of_its_kind, "--dest", wheels, *wanted, cwd=self.certificate.parent,
         )  # fmt: skip
-        shutil.copytree(wheels, machine.root / "srv" / "wheels")
-        shutil.copytree(project, self.project)
-        many = "sed -i s/rate=50r/rate=5000r/ deploy/nginx/my-service.conf"  # clients in one
-        self.typed(f"{many} && git init -q && {COMMIT} first")
+        shutil.copytree(wheels, self.machine.root / "srv" / "wheels", dirs_exist_ok=True)
 
     def typed(self, commands: str, status: int = 0, place: str = "/srv/my-service") -> str:
         """Type commands, as root, where the project lies; the first that fails ends them."""

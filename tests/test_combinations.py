@@ -55,6 +55,7 @@ ALWAYS = [
     "deploy/systemd/my-service.socket",
     "deploy/systemd/my-service.sysusers",
     "deploy/systemd/outbound.conf",
+    "docs/runbook.md",
     "pyproject.toml",
     "requirements-dev.txt",
     "requirements.txt",

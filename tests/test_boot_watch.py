@@ -1,0 +1,84 @@
+"""A service that hangs, one that is busy, and one that is to read its settings anew."""
+
+import time
+
+from .conftest import once, with_gunicorn
+from .host import SETTINGS, UNIT, Host
+
+WATCHDOG = f"""
+mkdir -p /run/systemd/system/{UNIT}.d
+printf '[Service]\\nWatchdogSec=6\\n' >/run/systemd/system/{UNIT}.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart {UNIT}
+"""
+# Requests whose bodies do not come: each keeps a thread of Gunicorn's for so many seconds.
+HOLD = """
+import socket, sys, time
+held = []
+for _ in range(40):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect("/run/my-service.sock")
+    connection.sendall(b"POST /api/v1/notes HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n"
+        b"Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n" % sys.argv[1].encode())
+    held.append(connection)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def workers(host: Host) -> set[str]:
+    (master,) = host.show("MainPID")
+    return set(host.inside("cat", f"/proc/{master}/task/{master}/children").split())
+
+
+def token(host: Host) -> str:
+    return host.inside("cat", "/etc/my-service/credentials/API_TOKENS").strip().partition(":")[2]
+
+
+@with_gunicorn
+def test_a_service_that_hangs_is_restarted_and_a_busy_one_is_not(installed: Host) -> None:
+    installed.typed(WATCHDOG)
+    (before,) = installed.show("NRestarts")
+    hold = ["python3", "-c", HOLD, token(installed)]
+    installed.inside(*hold, "4")
+    assert installed.ask("GET", "/livez")[0] == 200
+    assert installed.show("NRestarts") == [before]
+    installed.inside("systemd-run", "--quiet", "--unit=hold", *hold, "60")
+    ends = time.monotonic() + 40
+    while installed.show("NRestarts") == [before] and time.monotonic() < ends:
+        time.sleep(0.5)
+    assert installed.show("NRestarts") != [before]
+    installed.inside("systemctl", "stop", "hold.service")
+    assert installed.ask("GET", "/readyz")[0] == 200
+    journal = installed.inside("journalctl", f"--unit={UNIT}", "--no-pager", "--lines=40")
+    assert "Watchdog timeout" in journal
+    installed.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
+    installed.start()
+
+
+@with_gunicorn
+def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
+    settings, before = installed.machine.root / SETTINGS, workers(installed)
+    right = settings.read_text()
+    settings.write_text(f"{right}WEB_TREADS=4\n")
+    installed.inside("systemctl", "reload", UNIT, status=1)
+    assert workers(installed) == before
+    settings.write_text(right)
+    with installed.under_load("reload"):
+        installed.inside("systemctl", "reload", UNIT)
+        ends = time.monotonic() + 30
+        while workers(installed) & before and time.monotonic() < ends:
+            time.sleep(0.2)
+    assert not workers(installed) & before
+    assert installed.show("NRestarts", "ActiveState")[1] == "active"
+
+
+@once
+def test_the_runbook_can_be_typed(installed: Host) -> None:
+    """Every command of docs/runbook.md, in its order, as root."""
+    assert installed.ask("GET", "/nothing")[0] == 404
+    installed.fetch("py-spy")
+    told = installed.typed(installed.runbook)
+    assert "my-service:www-data 660" in told
+    assert "process_resident_memory_bytes" in told
+    assert "notAfter=" in told
+    assert "gunicorn" in told  # in the stacks
