@@ -23,6 +23,7 @@ NGINX = "".join(
     for part in ("", "-limits", "-proxy", "-tls")
 )
 HEADERS = (ROOT / "deploy/nginx" / f"{SLUG}-headers.conf").read_text()
+INSTALL = (ROOT / "deploy/install.sh").read_text()
 UNIT = (ROOT / "deploy/systemd" / f"{SLUG}.service").read_text()
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 SERVER = (ROOT / "gunicorn.conf.py").read_text()
@@ -50,6 +51,10 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
         number(r"^TimeoutStopSec=(\d+)", UNIT),
     ]
     assert ladder == sorted(set(ladder))
+
+
+def test_requests_outlast_a_release_that_is_taken_back() -> None:
+    assert 2 * number(r"^READY=(\d+)", INSTALL) <= number(r"proxy_read_timeout (\d+)s;", NGINX)
 
 
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
