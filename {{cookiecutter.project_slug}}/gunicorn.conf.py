@@ -83,7 +83,7 @@ logconfig_dict = {
 }
 
 
-def _write_error(client: socket.socket, status: int, reason: str, _message: str) -> None:
+def write_error(client: socket.socket, status: int, reason: str, _message: str) -> None:
     """Answer what never reaches the application as it would: as a problem (RFC 9457)."""
     problem = {"type": "about:blank", "title": reason, "status": status}
     body = json.dumps(problem | {"detail": "The server cannot take this request."})
@@ -96,8 +96,8 @@ def _write_error(client: socket.socket, status: int, reason: str, _message: str)
     util.write_nonblock(client, "\r\n".join([*head, "", body]).encode())
 
 
-# Gunicorn's own is HTML, and no setting changes that.
-util.write_error = _write_error
+def on_starting(_server: object) -> None:
+    util.write_error = write_error  # Gunicorn's own is HTML, and no setting changes that
 
 
 # <% include "server/notify.py" %>

@@ -65,7 +65,7 @@ def test_gunicorn_knows_every_setting() -> None:
     defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     known = set(Config().settings)
     assert {name for name in assigned if not name.startswith("_")} <= known
-    assert defined - known == {"announce", "answers", "notify"}
+    assert defined - known == {"announce", "answers", "notify", "write_error"}
 
 
 def test_connections_are_kept_longer_than_nginx_uses_them() -> None:
