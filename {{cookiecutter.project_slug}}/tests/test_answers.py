@@ -12,7 +12,7 @@ import pytest
 from bottle import Bottle, HTTPResponse
 from webtest import TestApp
 
-from {{ cookiecutter.package_name }}.settings import STATIC_DIRECTORY, VIEWS_DIRECTORY, Settings
+from {{ cookiecutter.package_name }}.settings import VIEWS_DIRECTORY, Settings
 from {{ cookiecutter.package_name }}.telemetry.access import AccessLog
 from {{ cookiecutter.package_name }}.telemetry.metrics import Metrics
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS, Exchange
@@ -26,7 +26,7 @@ ORIGIN = "https://app.example.com"
 
 
 def one_truth_routes(app: Bottle) -> None:
-    files = StaticFiles(STATIC_DIRECTORY)
+    files = StaticFiles(VIEWS_DIRECTORY.with_name("static"))
     public(app, "/json", lambda: [1], ["GET", "POST"])
     public(app, "/stream", lambda: iter([b"a", b"b"]), raw=True)
     public(app, "/static/<path:path>", lambda path: files.serve(path))
