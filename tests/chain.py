@@ -37,7 +37,6 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     lingering_timeout 1s;
-    include {directory}/{slug}-default.conf;
     include {directory}/{slug}.conf;
 }}
 """

@@ -85,7 +85,9 @@ def test_port_80_serves_acme_and_redirects(installed: Host) -> None:
     challenge.mkdir(parents=True)
     (challenge / "token").write_text("proof")
     path = "/.well-known/acme-challenge/token"
-    assert on_port_80(installed, "GET", path) == "200 None proof"
+    # The workers of before answer a little longer.
+    told = [on_port_80(installed, "GET", path) for _ in range(20)]
+    assert told[-1] == "200 None proof", told
     assert on_port_80(installed, "GET", "/a?b=c").startswith(f"308 https://{DOMAIN}/a?b=c ")
     assert on_port_80(installed, "POST", "/a").startswith("403 None ")
 
@@ -105,7 +107,7 @@ def test_a_second_run_changes_nothing(installed: Host) -> None:
 def test_strangers_are_told_nothing(installed: Host) -> None:
     """As soon as Debian's page of welcome has been taken away."""
     installed.inside("rm", "/etc/nginx/sites-enabled/default")
-    assert "link /etc/nginx/sites-enabled/my-service-default.conf" in installed.install()
+    assert "install /etc/nginx/snippets/my-service-default.conf" in installed.install()
     ask = ["python3", "-c", ASK, ADDRESS, "GET", "/", "stranger.example"]
     for _ in range(50):
         told, _ = installed.machine.client(*ask).communicate()

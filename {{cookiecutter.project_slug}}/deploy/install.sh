@@ -26,7 +26,6 @@ etc=/etc/$slug
 certificate=$etc/tls/fullchain.pem
 site=/etc/nginx/sites-available/$slug.conf
 enabled=/etc/nginx/sites-enabled/$slug.conf
-default=/etc/nginx/sites-enabled/$slug-default.conf
 static=/var/lib/$slug-static
 dropin=/etc/systemd/system/$slug.service.d/outbound.conf
 # Seconds until a release must be ready. Requests wait for it and for the way back, so it is at
@@ -110,6 +109,10 @@ find_release() {
     outbound_before=$([[ -e $dropin ]] && echo true || echo false)
 }
 
+default_server() {  # whether another site is it
+    grep -Rqs default_server /etc/nginx/conf.d /etc/nginx/sites-enabled
+}
+
 files() {  # RELEASE: which file of its deploy/ belongs where
     local file
     echo "systemd/$slug.sysusers /etc/sysusers.d/$slug.conf"
@@ -119,8 +122,11 @@ files() {  # RELEASE: which file of its deploy/ belongs where
     echo "nginx/$slug.conf $site"
     for file in "$1/deploy/nginx/$slug"-*.conf; do
         file=${file##*/}
-        # Nginx refuses a site whose certificate is missing.
-        [[ $file != *-tls.conf || -e $certificate ]] || continue
+        # Nginx refuses a site whose certificate is missing, and a second default server.
+        case $file in
+            *-tls.conf) [[ -e $certificate ]] || continue ;;
+            *-default.conf) if [[ ! -e $certificate ]] || default_server; then continue; fi ;;
+        esac
         [[ $file == *-listen.conf ]] && echo -n "nginx/$listen" || echo -n nginx/
         echo "$file /etc/nginx/snippets/$file"
     done
@@ -260,10 +266,6 @@ write_static() {  # RELEASE: as the service's user, beside what the release befo
     runuser -u "$slug" -- env -C / "$1/.venv/bin/python" -m "$package" assets "$static"
 }
 
-default_server() {  # whether the host has one
-    grep -Rqs default_server /etc/nginx/conf.d /etc/nginx/sites-enabled
-}
-
 running() {  # the release that serves
     if systemctl --quiet is-active "$slug.service"; then
         readlink "/proc/$(systemctl show --property=MainPID --value "$slug.service")/cwd"
@@ -291,10 +293,6 @@ activate() {  # RELEASE
         step "link $enabled" ln -s "../sites-available/$slug.conf" "$enabled"
         nginx_changed=true
     fi
-    if [[ -e $certificate ]] && ! default_server; then
-        step "link $default" ln -s "../snippets/$slug-default.conf" "$default"
-        nginx_changed=true
-    fi
     $dry_run || nginx -t -q || fail "Nginx refuses the release's files"
     if $units_changed || [[ $(running) != "$1" ]]; then
         step "restart $slug.service" restart || fail "${1##*/} does not become ready: see journalctl -u $slug"
@@ -317,7 +315,7 @@ finish() {  # whatever ends this script: say so, and take the way back
     else
         say "stop $slug: there is no release to go back to"
         systemctl --quiet disable --now "$slug.service" "$slug.socket" || true
-        rm -f "$enabled" "$default" "$current"
+        rm -f "$enabled" "$current"
     fi
     exit 1
 }
