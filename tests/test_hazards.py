@@ -34,8 +34,18 @@ def test_every_hazard_has_its_case(generated: Generate) -> None:
 
 def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
     """Each case on routes of the tests' own stands in the table, or closes no hazard."""
-    files = [f"test_{name}" for name in ("answers", "concurrency", "forwarded", "logs", "requests")]
-    found = {name for _, name in cases(generated(), *files, "test_routing") if "test_" in name}
+    files = (
+        "answers",
+        "concurrency",
+        "forms",
+        "forwarded",
+        "logs",
+        "records",
+        "requests",
+        "routing",
+    )
+    found = {name for _, name in cases(generated(), *(f"test_{file}" for file in files))}
+    found = {name for name in found if name.startswith("test_")}
     no_hazard = {
         "test_a_problem_may_have_headers_and_no_default_twice",
         "test_a_trailing_slash_where_the_route_asks",

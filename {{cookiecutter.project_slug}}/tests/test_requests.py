@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from bottle import Bottle, request
 from msgspec import Struct
-from webtest import TestApp, Upload
-
-from {{ cookiecutter.package_name }}.web import inputs
+from webtest import TestApp
 
 from .stack import client, public, status_of
 
@@ -17,16 +15,6 @@ from .stack import client, public, status_of
 class Names(Struct):
     name: str
     count: int = 1
-
-
-class Form(Struct, forbid_unknown_fields=True):
-    name: str
-    count: int = 1
-    photo: inputs.Upload | None = None
-    tags: list[str] = []
-
-
-# What clients send
 
 
 @pytest.fixture
@@ -152,107 +140,3 @@ def test_malformed_chunks(echo: TestApp) -> None:
 def test_a_wrong_body_that_is_not_utf8(echo: TestApp) -> None:
     body = b'{"name": 3, "x": "\xff"}'
     echo.post("/names", body, content_type="application/json", status=400)
-
-
-# Queries and forms
-
-
-class Search(Struct, forbid_unknown_fields=True):
-    q: str = ""
-    tags: list[str] = []
-    limit: int = 20
-
-
-@pytest.mark.parametrize(
-    ("query", "read"),
-    [
-        ("", {"q": "", "tags": [], "limit": 20}),
-        ("q=caf%C3%A9+x&limit=3", {"q": "café x", "tags": [], "limit": 3}),
-        ("tags=a&tags=b", {"q": "", "tags": ["a", "b"], "limit": 20}),
-        ("tags=", {"q": "", "tags": [""], "limit": 20}),
-        ("q=a&q=b", 422),
-        ("limit=many", 422),
-        ("other=1", 422),
-        ("q=%ff", 400),
-        ("q=1&" * 200, 400),
-    ],
-)
-def test_queries(query: str, read: int | dict[str, Any]) -> None:
-    def handler(query: Search) -> Search:
-        return query
-
-    app = client(lambda app: public(app, "/", handler))
-    answer = app.get(f"/?{query}", expect_errors=True)
-    assert (answer.status_int if isinstance(read, int) else answer.json) == read
-
-
-@pytest.fixture
-def forms() -> TestApp:
-    closed = []
-
-    def handler(form: Form) -> dict[str, Any]:
-        photo = form.photo
-        closed.append(photo.file if photo else None)
-        content = photo.file.read().decode() if photo else None
-        return {"name": form.name, "count": form.count, "tags": form.tags, "photo": content}
-
-    app = client(lambda app: public(app, "/", handler, "POST"))
-    app.closed = closed
-    return app
-
-
-def test_forms(forms: TestApp) -> None:
-    sent = [("name", "Zoë"), ("count", "3"), ("tags", "a"), ("tags", "b")]
-    read = {"name": "Zoë", "count": 3, "tags": ["a", "b"], "photo": None}
-    assert forms.post("/", sent).json == read
-    upload = ("photo", Upload("a.txt", b"content", "text/plain"))
-    answer = forms.post("/", [*sent, upload], content_type="multipart/form-data")
-    assert answer.json["photo"] == "content"
-    assert forms.closed[-1].closed
-
-
-MULTIPART = "multipart/form-data; boundary=b"
-
-
-def part(name: str) -> bytes:
-    return f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nx\r\n'.encode()
-
-
-@pytest.mark.parametrize(
-    ("content_type", "body", "status"),
-    [
-        ("text/plain", b"name=x", 415),
-        ("application/json", b"{}", 415),
-        ("application/x-www-form-urlencoded", b"count=3", 422),
-        ("application/x-www-form-urlencoded", b"name=a&name=b", 422),
-        ("application/x-www-form-urlencoded", b"name=\xff", 400),
-        ("application/x-www-form-urlencoded", b"a=1&" * 200, 400),
-        ("application/x-www-form-urlencoded; charset=nonsense", b"name=a", 400),
-        ("multipart/form-data", b"x", 400),
-        ("multipart/form-data; boundary=", b"x", 400),
-        (MULTIPART, b"junk", 400),
-        (MULTIPART, b"--b\r\nContent-Disposition: form-data; name=name\r\n\r\nx", 400),
-        (MULTIPART, b"--b\r\n\r\nx\r\n--b--\r\n", 400),
-        (
-            MULTIPART,
-            b"--b\r\nContent-Disposition: form-data; name=name\r\n\r\n\xff\r\n--b--\r\n",
-            400,
-        ),
-        (MULTIPART, b"--b\r\nContent-Length: abc\r\n\r\nx\r\n--b--\r\n", 400),
-        (MULTIPART, b"\r\n" * 50_000, 400),
-        (MULTIPART, part("name") + b"".join(part(f"x{i}") for i in range(100)) + b"--b--\r\n", 400),
-        ("application/x-www-form-urlencoded; charset=hex", b"name=x", 400),
-        ("application/x-www-form-urlencoded; charset=utf-7", b"name=+2AA-", 400),
-        (
-            MULTIPART,
-            b"--b\r\nContent-Disposition: form-data; name=name\r\n"
-            b"Content-Type: text/plain; charset=nonsense\r\n\r\nx\r\n--b--\r\n",
-            400,
-        ),
-    ],
-)
-def test_malformed_forms(forms: TestApp, content_type: str, body: bytes, status: int) -> None:
-    headers = {"Content-Type": content_type}
-    answer = forms.request("/", method="POST", body=body, headers=headers, expect_errors=True)
-    assert answer.status_int == status
-    assert answer.content_type == "application/problem+json"
