@@ -64,11 +64,12 @@ class Assets:
                     0, f"is not empty and has no {MANIFEST}; name an own directory"
                 )
             for plain, name in self.names.items():
-                content = (self._directory / plain).read_bytes()
-                for each in (plain, name):
-                    _write(destination / each, content)
-                    if PurePosixPath(plain).suffix in COMPRESSED:
-                        _write(destination / f"{each}.gz", gzip.compress(content, mtime=0))
+                copies = {"": (self._directory / plain).read_bytes()}
+                if PurePosixPath(plain).suffix in COMPRESSED:
+                    copies[".gz"] = gzip.compress(copies[""], mtime=0)
+                for suffix, content in copies.items():
+                    _write(destination / f"{plain}{suffix}", content)
+                    _write(destination / f"{name}{suffix}", content)
             _write(manifest, json.dumps(self.names, indent=2).encode())
         except OSError as error:
             raise BootError([Problem("", str(error.strerror), str(destination))]) from None
