@@ -11,6 +11,7 @@ import pytest
 from .boot import PROGRAMS, Machine
 from .chain import Chain
 from .host import CERTIFICATE, Host
+from .repository import clone_as_it_lies
 from .template import Answers, generate, name_of
 
 Generate = Callable[..., Path]
@@ -67,6 +68,12 @@ def copied(generated: Generate, tmp_path: Path) -> Generate:
         return Path(shutil.copytree(source, tmp_path / source.name))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a repository of the template, whose last commit is the working tree."""
+    return clone_as_it_lies(tmp_path_factory.mktemp("template") / "cookiecutter-bottle-service")
 
 
 @pytest.fixture(scope="session")
