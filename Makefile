@@ -6,7 +6,7 @@ BIN := .venv/bin
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
-.PHONY: demo new test fuzz soak lint format lock bench packages clean
+.PHONY: demo new test fuzz soak lint format lock audit bench packages clean
 
 demo: .venv/ready ## generate the default service under build/ and serve it
 	@rm -rf build/my-service
@@ -36,6 +36,9 @@ format: .venv/ready
 
 lock: .venv/ready ## resolve the dependencies anew, for every combination of answers
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/lock.py
+
+audit: .venv/ready ## look for known vulnerabilities of what is locked
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/audit.py
 
 bench: .venv/ready ## the figures of the README
 	@$(BIN)/python bench/figures.py
