@@ -15,7 +15,9 @@ from .template import COMBINATIONS, Answers, name_of, run
 
 # Which paths come and go with an answer, told a second time beside __keep.
 OPTIONAL = {
+    ".github/dependabot.yml": ("ci", {"github"}),
     ".github/workflows/ci.yml": ("ci", {"github"}),
+    ".github/workflows/maintenance.yml": ("ci", {"github"}),
     ".gitlab-ci.yml": ("ci", {"gitlab"}),
     "gunicorn.conf.py": ("wsgi_server", {"gunicorn"}),
     "src/my_service/database.py": ("database", {"sqlite"}),
@@ -34,6 +36,7 @@ ALWAYS = [
     ".env.example",
     ".gitattributes",
     ".gitignore",
+    ".pre-commit-config.yaml",
     "LICENSE",
     "Makefile",
     "README.md",
@@ -157,7 +160,7 @@ def test_files(generated: Generate, answers: Answers) -> None:
         match path.suffix:
             case ".toml":
                 tomllib.loads(text)
-            case ".yml":
+            case ".yml" | ".yaml":
                 assert yaml.safe_load(text)
             case ".service" | ".socket":
                 configparser.ConfigParser(strict=False, interpolation=None).read_string(text)
