@@ -3,18 +3,23 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+BUILD := build
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
 .PHONY: demo new test fuzz soak lint format lock audit bench packages clean
 
+# What somebody has tried out there is kept: the directory is made once. uv comes with .venv.
 demo: .venv/ready ## generate the default service under build/ and serve it
-	@rm -rf build/my-service
-	@$(BIN)/cookiecutter --no-input --default-config --output-dir build .
-	@exec $(MAKE) --no-print-directory -C build/my-service run
+	@if [ -e $(BUILD)/my-service ]; then \
+		echo "serving $(BUILD)/my-service as it is; \"rm -r $(BUILD)/my-service\" before makes it anew"; \
+	else \
+		$(BIN)/cookiecutter --no-input --default-config --output-dir $(BUILD) . >/dev/null; \
+	fi
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(MAKE) --no-print-directory -C $(BUILD)/my-service run
 
-new: .venv/ready ## answer questions and generate a service: make new TO=directory
-	@$(BIN)/cookiecutter --output-dir "$(or $(TO),.)" .
+new: .venv/ready ## answer questions and generate a service beside this directory, or in TO=directory
+	@$(BIN)/python -m tools.new "$(or $(TO),..)"
 
 test: .venv/ready packages ## all tests; with REQUIRE_ALL=1 none may be left out
 	@$(BIN)/pytest
@@ -53,11 +58,24 @@ packages:
 		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 
+define NOT_SET_UP
+ERROR: .venv was not set up, for the reason above; the same command tries it again.
+Where it is the package index that is not reached: HTTPS_PROXY names a proxy,
+PIP_INDEX_URL (for uv: UV_DEFAULT_INDEX) another index.
+endef
+export NOT_SET_UP
+
 .venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ERROR: Python 3.11 or later is needed: make PYTHON=python3.13")'
 	@echo "setting up .venv"
-	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.txt
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --clear --seed --python $(PYTHON) .venv && \
+		uv pip install --quiet --python .venv --require-hashes --only-binary :all: -r requirements.txt; \
+	else \
+		$(PYTHON) -m venv --clear .venv && \
+		$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+			--only-binary :all: -r requirements.txt; \
+	fi || { echo "$$NOT_SET_UP" >&2; exit 1; }
 	@touch $@
 
 clean:

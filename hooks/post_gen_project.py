@@ -1,7 +1,10 @@
-"""Drop what the answers do not ask for. What that is, `__keep` in cookiecutter.json says."""
+"""Drop what the answers do not ask for, as `__keep` in cookiecutter.json says; tell what is next."""
 
 import json
+import os
+import shlex
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 KEEP = json.loads(r"""{{ cookiecutter.__keep | tojson }}""")
@@ -16,3 +19,22 @@ for name, keep in KEEP.items():
         while not any(path.parent.iterdir()):
             path = path.parent
             path.rmdir()
+
+# cruft renders into directories of its own, and gives no `_output_dir`.
+if json.loads("{{ ('_output_dir' in cookiecutter) | tojson }}"):
+    # Where the user stands is known to the shell alone; where it does not say, take the whole path.
+    ways = [str(Path.cwd())]
+    stands = os.environ.get("PWD", "")
+    if Path(stands).is_absolute():
+        ways.append(os.path.relpath(ways[0], os.path.realpath(stands)))
+    text = f"""
+  The service is generated. Next:
+
+    cd {shlex.quote(min(ways, key=len))}
+    git init -b main && git add . && git commit -m "Generate the service"
+    make run
+
+"""
+    # Nobody may be listening, or not in this encoding: the project is there all the same.
+    with suppress(OSError):
+        os.write(1, os.fsencode(text))

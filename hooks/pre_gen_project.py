@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
 # What the generated tests or the service itself import under these names.
 TAKEN = {
@@ -22,7 +22,7 @@ LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
 def problems(answers: dict[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the answers, a sentence each."""
+    """Yield what is wrong with the answers: sentences that begin with the answer's name."""
     for name in ("project_name", "description", "author_name"):
         text = answers[name]
         if not text.strip():
@@ -64,10 +64,11 @@ def remove_directories(slug: str) -> None:
 
 
 if __name__ == "__main__":
-    found = list(problems(ANSWERS))
+    given = json.loads(ANSWERS)
+    found = list(problems(given))
     if too_old(version("cookiecutter")):
         found = [f"cookiecutter {version('cookiecutter')} is too old: 2.7.1 or later is needed"]
     if found:
-        if "/" in ANSWERS["project_slug"]:
-            remove_directories(ANSWERS["project_slug"])
+        if "/" in given["project_slug"]:
+            remove_directories(given["project_slug"])
         sys.exit("\n  ".join(["ERROR: nothing was generated.", *found]))
