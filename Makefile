@@ -7,7 +7,7 @@ BUILD := build
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
-.PHONY: demo new test fuzz soak lint format lock audit bench packages clean
+.PHONY: demo new test fuzz soak lint format lock audit bench picture packages clean
 
 # What somebody has tried out there is kept: the directory is made once. uv comes with .venv.
 demo: .venv/ready ## generate the default service under build/ and serve it
@@ -48,6 +48,9 @@ audit: .venv/ready ## look for known vulnerabilities of what is locked
 bench: .venv/ready ## the figures of the README
 	@$(BIN)/python bench/figures.py
 	@$(BIN)/python bench/cost.py
+
+picture: .venv/ready ## draw the first run for the README
+	@$(BIN)/python -m tools.picture
 
 packages:
 	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(PACKAGES) 2>&1 \

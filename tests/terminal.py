@@ -15,6 +15,7 @@ class Terminal:
 
     def __init__(self, *command: str, cwd: Path, **environ: str) -> None:
         self.text = ""
+        self._seen = 0
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
             command,
@@ -29,11 +30,15 @@ class Terminal:
         os.close(slave)
 
     def read_until(self, text: str, seconds: float) -> None:
-        """Wait until the text was printed. Raises AssertionError when it was not in time."""
+        """Wait until the text was printed, after what was waited for last.
+
+        Raises AssertionError when it was not in time.
+        """
         ends = time.monotonic() + seconds
-        while text not in self.text:
+        while (found := self.text.find(text, self._seen)) < 0:
             assert time.monotonic() < ends, f"{text!r} was not printed:\n{self.text}"
             assert self._read(0.2), f"ended before it printed {text!r}:\n{self.text}"
+        self._seen = found + len(text)
 
     def _read(self, seconds: float) -> bool:
         """Read what there is; return whether the program may print more."""

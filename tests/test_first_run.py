@@ -10,9 +10,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tools.picture import PICTURE, draw, record
 
 from .chain import free_port
 from .template import TEMPLATE
@@ -103,13 +106,30 @@ def test_a_first_start_that_failed_is_mended(clone: Path) -> None:
     assert run.text.count("WEB_TREADS") == 1
 
 
+def test_make_demo_again_keeps_what_was_tried_out(clone: Path) -> None:
+    port = free_port()
+    demo = Terminal("make", "demo", cwd=clone, BIND=f"127.0.0.1:{port}")
+    try:
+        demo.read_until("serving build/my-service as it is", 60)
+        demo.read_until("Ctrl-C ends it.", 60)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+            assert "<h1>New: My Service</h1>" in answer.read().decode()
+    finally:
+        demo.interrupt()
+
+
 def test_make_new(clone: Path, tmp_path: Path) -> None:
     new = Terminal("make", "new", f"TO={tmp_path}", cwd=clone)
     new.read_until("What is the service called?", 60)
-    new.type("Asked For\n" + "\n" * 11)
+    new.type("Asked For\n" + "\n" * 12)
     new.end()
     assert new.process.returncode == 0, new.text
     assert (tmp_path / "asked-for" / "src" / "asked_for" / "app.py").exists()
+
+
+def test_the_picture_is_what_make_picture_draws(needs: Callable[..., None]) -> None:
+    needs("curl")
+    assert draw(record()) == PICTURE.read_text(), "make picture draws another one"
 
 
 def test_an_old_python_is_told(clone: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .template import PROJECT, TEMPLATE, cookiecut, generate
+from .template import PROJECT, TEMPLATE, cookiecut, generate, run
 
 
 def tree(directory: Path) -> dict[str, tuple[int, bytes]]:
@@ -65,3 +65,20 @@ def test_the_package_is_python_as_it_lies() -> None:
     package = PROJECT / "src" / "{{cookiecutter.package_name}}"
     for path in package.rglob("*.py"):
         compile(path.read_text(), path, "exec")
+
+
+def test_git_takes_the_project_as_it_is(tmp_path: Path) -> None:
+    """All of it, with LF on every system, and scripts that can be executed."""
+    project = generate(tmp_path, {})
+    run("git", "init", "--quiet", "-b", "main", cwd=project)
+    run("git", "add", ".", cwd=project)
+    assert "!!" not in run("git", "status", "--porcelain", "--ignored", cwd=project)
+    author = ("-c", "user.name=me", "-c", "user.email=me@example.com")
+    run("git", *author, "commit", "--quiet", "-m", "All", cwd=project)
+    windows = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    run("git", *windows, "clone", "--quiet", str(project), "clone", cwd=tmp_path)
+    assert tree(tmp_path / "clone" / "src") == tree(project / "src")
+    for line in run("git", "ls-files", "--eol", "--stage", cwd=tmp_path / "clone").splitlines():
+        mode, path, ends = line.split()[0], line.split("\t")[-1], line.split()[3:5]
+        assert mode == ("100755" if path.endswith(".sh") else "100644"), path
+        assert ends in (["i/lf", "w/lf"], ["i/none", "w/none"]), path

@@ -33,7 +33,12 @@ def blocks(project: Path, language: str) -> list[str]:
 
 def test_make_ci_with_uv(copied: Generate) -> None:
     """With pip it is what tests/test_ci.py runs."""
-    summary = run("make", "ci", cwd=copied())
+    project = copied()
+    run("git", "init", "--quiet", "-b", "main", cwd=project)
+    run("git", "add", ".", cwd=project)
+    added = run("git", "status", "--porcelain", cwd=project)
+    summary = run("make", "ci", cwd=project)
+    assert run("git", "status", "--porcelain", cwd=project) == added, "make ci leaves something"
     assert summary.count("shared cases passed") == 2
 
 
