@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,24 @@ WRONG = {
 }
 
 
-def new(to: Path, *before: str, **environ: str) -> Terminal:
-    """Start `make new` with the environment that the tests run in."""
-    options = ["-o", ".venv/ready", f"BIN={Path(sys.executable).parent}", f"TO={to}"]
-    environ = {"PWD": str(TEMPLATE), **AUTHOR, **environ}
-    return Terminal(*before, "make", *options, "new", cwd=TEMPLATE, **environ)
+New = Callable[..., Terminal]
+
+
+@pytest.fixture
+def new() -> Iterator[New]:
+    """Return how `make new` is started, with the environment that the tests run in."""
+    started: list[Terminal] = []
+
+    def start(to: Path, *before: str) -> Terminal:
+        options = ["-o", ".venv/ready", f"BIN={Path(sys.executable).parent}", f"TO={to}"]
+        environ = {"PWD": str(TEMPLATE), **AUTHOR}
+        started.append(Terminal(*before, "make", *options, "new", cwd=TEMPLATE, **environ))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        if terminal.process.poll() is None:
+            terminal.interrupt()
 
 
 def asked(terminal: Terminal, name: str) -> None:
@@ -64,7 +78,7 @@ def answer_all(terminal: Terminal) -> None:
     terminal.read_until("Generate it?", 20)
 
 
-def test_what_it_says_is_next_works(tmp_path: Path) -> None:
+def test_what_it_says_is_next_works(new: New, tmp_path: Path) -> None:
     terminal = new(tmp_path)
     answer_all(terminal)
     assert list(tmp_path.iterdir()) == []
@@ -91,7 +105,7 @@ def test_what_it_says_is_next_works(tmp_path: Path) -> None:
     )
 
 
-def test_wrong_answers_are_asked_again_and_right_ones_kept(tmp_path: Path) -> None:
+def test_wrong_answers_are_asked_again_and_right_ones_kept(new: New, tmp_path: Path) -> None:
     terminal = new(tmp_path)
     with nothing_written(tmp_path):
         for name in PUBLIC:
@@ -120,7 +134,7 @@ def test_wrong_answers_are_asked_again_and_right_ones_kept(tmp_path: Path) -> No
     assert (tmp_path / "righter" / "src" / "right_one").is_dir()
 
 
-def test_what_follows_from_a_changed_answer_changes(tmp_path: Path) -> None:
+def test_what_follows_from_a_changed_answer_changes(new: New, tmp_path: Path) -> None:
     """And is asked for where it became wrong."""
     terminal = new(tmp_path)
     answer_all(terminal)
@@ -134,7 +148,7 @@ def test_what_follows_from_a_changed_answer_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
-def test_given_up(tmp_path: Path, key: str) -> None:
+def test_given_up(new: New, tmp_path: Path, key: str) -> None:
     with nothing_written(tmp_path):
         terminal = new(tmp_path / "new")
         for name in PUBLIC[:6]:
@@ -147,7 +161,7 @@ def test_given_up(tmp_path: Path, key: str) -> None:
     assert "Traceback" not in terminal.text
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk(new: New, tmp_path: Path) -> None:
     """A limit on the size of files does as well: what was written before is gone, too."""
     with nothing_written(tmp_path):
         terminal = new(tmp_path, "sh", "-c", 'ulimit -f 40; exec "$@"', "sh")
@@ -158,7 +172,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert "Traceback" not in terminal.text
 
 
-def test_a_name_that_is_taken(tmp_path: Path) -> None:
+def test_a_name_that_is_taken(new: New, tmp_path: Path) -> None:
     (tmp_path / "my-service").mkdir()
     (tmp_path / "my-service" / "mine").write_text("mine")
     terminal = new(tmp_path)
@@ -176,7 +190,7 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
     assert (tmp_path / "other" / "src" / "other").is_dir()
 
 
-def test_a_place_that_is_none(tmp_path: Path) -> None:
+def test_a_place_that_is_none(new: New, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     terminal = new(tmp_path / "file" / "below")
     terminal.end()
