@@ -13,8 +13,6 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from cookiecutter.main import cookiecutter
-
 TEMPLATE = Path(__file__).parents[1]
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 AXES = ("wsgi_server", "database")
@@ -47,14 +45,11 @@ def main() -> None:
 
 
 def generate(combination: Combination, directory: Path) -> Path:
-    answers = dict(zip(AXES, combination, strict=True))
-    config = {"replay_dir": str(directory / "replay"), "cookiecutters_dir": str(directory)}
     target = directory / "-".join(combination)
-    made = cookiecutter(
-        str(TEMPLATE), no_input=True, extra_context=answers, output_dir=str(target),
-        default_config=config,
-    )  # fmt: skip
-    return Path(made)
+    answers = [f"{axis}={value}" for axis, value in zip(AXES, combination, strict=True)]
+    command = ["cookiecutter", "--no-input", "--default-config", "--output-dir", str(target)]
+    run([*command, str(TEMPLATE), *answers], directory)
+    return target / "my-service"
 
 
 def run(command: list[str], directory: Path) -> str:
