@@ -1,10 +1,13 @@
 """Generation: the same every time, without a network, and nothing beside the project."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from .template import PROJECT, TEMPLATE, cookiecut, generate, run
 
@@ -82,3 +85,24 @@ def test_git_takes_the_project_as_it_is(tmp_path: Path) -> None:
         mode, path, ends = line.split()[0], line.split("\t")[-1], line.split()[3:5]
         assert mode == ("100755" if path.endswith(".sh") else "100644"), path
         assert ends in (["i/lf", "w/lf"], ["i/none", "w/none"]), path
+
+
+@pytest.mark.parametrize(
+    ("stands", "shown"), [("", "here/my-service"), ("/proc", None), (None, None)]
+)
+def test_what_is_next_is_said_for_where_the_user_stands(
+    tmp_path: Path, stands: str | None, shown: str | None
+) -> None:
+    """PWD is the shell's; from far away, and without it, the whole path is shorter or right."""
+    environ = {name: value for name, value in os.environ.items() if name != "PWD"}
+    environ |= {} if stands is None else {"PWD": str(tmp_path / stands)}
+    command = ["-m", "cookiecutter", "--no-input", "-o", "here", str(TEMPLATE)]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=environ, check=True, stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert re.findall("cd (.*)", done.stdout) == [shown or str(tmp_path / "here/my-service")]
+
+
+def test_nobody_listens_to_what_is_next(tmp_path: Path) -> None:
+    run("sh", "-c", f"{sys.executable} -m cookiecutter --no-input {TEMPLATE} >&-", cwd=tmp_path)
+    assert (tmp_path / "my-service").is_dir()

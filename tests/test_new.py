@@ -1,9 +1,6 @@
 """`make new` on a terminal: right, wrong, given up, in the way, and without a package index."""
 
-import os
-import re
 import shutil
-import subprocess
 import sys
 import tomllib
 import urllib.request
@@ -232,24 +229,3 @@ def test_cookiecutter_itself_tells_all_at_once(tmp_path: Path) -> None:
         terminal.end()
     told = terminal.text.partition("ERROR: nothing was generated.\n")[2].splitlines()
     assert sorted(line.split()[0] for line in told[: len(WRONG)]) == sorted(WRONG)
-
-
-@pytest.mark.parametrize(
-    ("stands", "shown"), [("", "here/my-service"), ("/proc", None), (None, None)]
-)
-def test_what_is_next_is_said_for_where_the_user_stands(
-    tmp_path: Path, stands: str | None, shown: str | None
-) -> None:
-    """PWD is the shell's; from far away, and without it, the whole path is shorter or right."""
-    environ = {name: value for name, value in os.environ.items() if name != "PWD"}
-    environ |= {} if stands is None else {"PWD": str(tmp_path / stands)}
-    command = ["-m", "cookiecutter", "--no-input", "-o", "here", str(TEMPLATE)]
-    done = subprocess.run(
-        [sys.executable, *command], cwd=tmp_path, env=environ, check=True, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
-    assert re.findall("cd (.*)", done.stdout) == [shown or str(tmp_path / "here/my-service")]
-
-
-def test_nobody_listens_to_what_is_next(tmp_path: Path) -> None:
-    run("sh", "-c", f"{sys.executable} -m cookiecutter --no-input {TEMPLATE} >&-", cwd=tmp_path)
-    assert (tmp_path / "my-service").is_dir()
