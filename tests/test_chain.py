@@ -45,7 +45,7 @@ def test_shared_cases(chain: Chain) -> None:
     )  # fmt: skip
     (passed,) = re.findall(r"^(\d+) shared cases passed", summary, re.MULTILINE)
     collected = run("pytest", "--collect-only", cwd=chain.project)
-    assert int(passed) == len(re.findall(r"test_(?:http|notes|greetings)\.py::", collected))
+    assert int(passed) == len(re.findall(r"test_(?:http|pages|notes|greetings)\.py::", collected))
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ ALWAYS = [
     "tests/test_lint.py",
     "tests/test_logs.py",
     "tests/test_metrics.py",
+    "tests/test_pages.py",
     "tests/test_records.py",
     "tests/test_requests.py",
     "tests/test_routing.py",
@@ -226,7 +227,7 @@ def test_the_started_server(copied: Generate, answers: Answers) -> None:
     ]
     shared = len(
         re.findall(
-            r"test_(?:http|notes|greetings)\.py::", run("pytest", "--collect-only", cwd=project)
+            r"test_(?:http|pages|notes|greetings)\.py::", run("pytest", "--collect-only", cwd=project)
         )
     )
     assert counts == [[str(shared)], [str(shared)]]

@@ -49,7 +49,8 @@ def test_a_page_loads_what_may_be_kept_for_ever(environ: dict[str, str]) -> None
     environ |= {"APP_ENV": "production"}
     with application(environ) as app:
         client = TestApp(app)
-        (address,) = re.findall(r'href="(/static/[^"]+)"', client.get("/").text)
+        page = client.get("/nothing", headers={"Accept": "text/html"}, status=404).text
+        (address,) = re.findall(r'href="(/static/[^"]+)"', page)
         assert address != "/static/app.css"
         kept, plain = client.get(address), client.get("/static/app.css")
         assert kept.body == plain.body

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from bottle import Bottle
+from msgspec import Struct
+from sqlalchemy import Column, MetaData, String, Table, create_engine, text
 from sqlalchemy.orm import Session
 from webtest import TestApp
 
@@ -20,12 +23,45 @@ from {{ cookiecutter.package_name }}.environment import BootError
 from {{ cookiecutter.package_name }}.models import Base
 from {{ cookiecutter.package_name }}.settings import load_settings
 
-from .service import TOKEN, application, migrate
+from .service import COMMAND, application, migrate
 
 
 @pytest.fixture
 def database(environ: dict[str, str]) -> Database:
     return Database(load_settings(environ))
+
+
+class Thing(Struct):
+    name: str
+
+
+def create(body: Thing, session: Session) -> Thing:
+    session.execute(text("INSERT INTO things VALUES (:name)"), {"name": body.name})
+    if body.name == "lost":
+        raise ZeroDivisionError
+    return body
+
+
+def index(session: Session) -> list[str]:
+    return list(session.scalars(text("SELECT name FROM things")))
+
+
+@pytest.fixture
+def client(
+    environ: dict[str, str], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TestApp]:
+    """The service with a resource of the tests' own in place of its routes."""
+
+    def add_routes(app: Bottle) -> None:
+        app.route("/things", "GET", index, public=True)
+        app.route("/things", "POST", create, public=True, status=201)
+
+    monkeypatch.setattr(f"{COMMAND[-1]}.app.add_routes", add_routes)
+    with database.session("POST") as session:
+        session.execute(text("CREATE TABLE things (name TEXT)"))
+    with application({**environ, "REQUEST_DEADLINE": "0.2"}) as app:
+        yield TestApp(app)
+    database.close()
 
 
 def problems(database: Database) -> str:
@@ -75,17 +111,10 @@ def test_writers_that_read_first_wait_for_each_other(database: Database) -> None
     database.close()
 
 
-def test_a_failed_request_leaves_nothing_behind(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with application(environ) as app:
-        client = TestApp(app)
-        client.authorization = ("Bearer", TOKEN)
-        with monkeypatch.context() as patch:
-            patch.setattr(Session, "flush", lambda *_: 1 / 0)
-            problem = client.post_json("/api/v1/notes", {"title": "lost"}, status=500)
-        assert problem.content_type == "application/problem+json"
-        assert client.get("/api/v1/notes").json["items"] == []
+def test_a_failed_request_leaves_nothing_behind(client: TestApp) -> None:
+    problem = client.post_json("/things", {"name": "lost"}, status=500)
+    assert problem.content_type == "application/problem+json"
+    assert client.get("/things").json == []
 
 
 def test_readiness_names_the_database(environ: dict[str, str], tmp_path: Path) -> None:
@@ -115,13 +144,14 @@ def test_a_migration_can_be_written(
         (tmp_path / name).write_text((migrations.VERSIONS.parent / name).read_text())
     versions = Path(shutil.copytree(migrations.VERSIONS, tmp_path / "versions"))
     monkeypatch.setattr(migrations, "VERSIONS", versions)
+    with_things = MetaData()
+    Table("things", with_things, Column("name", String))
+    monkeypatch.setattr(Base, "metadata", with_things)
     database = Database(load_settings(environ))
-    with database.session("POST") as session:
-        session.execute(text("DROP TABLE notes"))
-    database.new_migration("Notes, again!")
+    database.new_migration("Things, again!")
     database.close()
-    (written,) = versions.glob("*notes_again.py")
-    assert "create_table" in written.read_text()
+    (written,) = versions.glob("*things_again.py")
+    assert "create_table('things'" in written.read_text()
     assert problems(database).endswith("migrate`")
 
 
@@ -149,29 +179,21 @@ def test_a_database_that_cannot_be_migrated(environ: dict[str, str], database: D
         Database(load_settings({**environ, "DATABASE_URL": "sqlite:////none/x"})).migrate()
 
 
-def test_a_database_that_stays_locked(environ: dict[str, str], database: Database) -> None:
-    with application({**environ, "REQUEST_DEADLINE": "0.2"}) as app:
-        client = TestApp(app)
-        client.authorization = ("Bearer", TOKEN)
-        with database.session("POST") as session:
-            session.execute(text("SELECT 1"))
-            problem = client.post_json("/api/v1/notes", {"title": "x"}, status=503)
-            assert problem.headers["Retry-After"] == "1"
-            client.get("/api/v1/notes", status=200)
-        client.post_json("/api/v1/notes", {"title": "x"}, status=201)
-    database.close()
+def test_a_database_that_stays_locked(client: TestApp, database: Database) -> None:
+    with database.session("POST") as session:
+        session.execute(text("SELECT 1"))
+        problem = client.post_json("/things", {"name": "x"}, status=503)
+        assert problem.headers["Retry-After"] == "1"
+        client.get("/things", status=200)
+    client.post_json("/things", {"name": "x"}, status=201)
 
 
 def test_no_parameter_is_logged(
-    environ: dict[str, str], database: Database, caplog: pytest.LogCaptureFixture
+    client: TestApp, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     with database.session("POST") as session:
-        session.execute(text("DROP TABLE notes"))
-    database.close()
-    with application(environ) as app:
-        client = TestApp(app)
-        client.authorization = ("Bearer", TOKEN)
-        client.post_json("/api/v1/notes", {"title": "private"}, status=500)
+        session.execute(text("DROP TABLE things"))
+    client.post_json("/things", {"name": "private"}, status=500)
     assert "no such table" in caplog.text
     assert "private" not in caplog.text
 

@@ -17,16 +17,14 @@ from typing import Any
 import pytest
 
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
-from .service import TOKEN, Service, connect, free_port, started, workers_of
+from .service import GUARDED, TOKEN, Service, connect, free_port, guarded, started, workers_of
 # <% else %>
-from .service import TOKEN, Service, connect, free_port, started
+from .service import GUARDED, TOKEN, Service, connect, free_port, guarded, started
 # <% endif %>
 
-# <% if cookiecutter.database == "sqlite" %>
-PATH, BODY = "/api/v1/notes", b'{"title": "x"}'
-# <% else %>
-PATH, BODY = "/api/v1/greetings", b'{"name": "x"}'
-# <% endif %>
+BODY = b'{"{{ 'title' if cookiecutter.database != 'none' else 'name' }}": "x"}'
+# What reads another JSON has read all of it to say so.
+ANSWERED = {200, 201, 202, 204, 422}
 
 
 pytestmark = pytest.mark.live
@@ -49,7 +47,7 @@ def answer(service: Service, path: str, headers: dict[str, str]) -> tuple[int, A
 
 def half_a_request(service: Service) -> HTTPConnection:
     connection = connect(service.address)
-    connection.putrequest("POST", PATH)
+    connection.putrequest("POST", GUARDED)
     connection.putheader("Authorization", f"Bearer {TOKEN}")
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str(len(BODY)))
@@ -65,6 +63,7 @@ def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
         connect(service.address).request("GET", "/livez")
 
 
+@guarded
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_in_flight_is_answered(service: Service, number: signal.Signals) -> None:
     connection = half_a_request(service)
@@ -73,7 +72,7 @@ def test_a_request_in_flight_is_answered(service: Service, number: signal.Signal
     stopped.start()
     time.sleep(1.5)
     connection.send(BODY[5:])
-    assert connection.getresponse().status in (200, 201)
+    assert connection.getresponse().status in ANSWERED
     connection.close()
     stopped.join()
     assert service.process.returncode == 0
@@ -215,6 +214,7 @@ def test_a_reload_reads_the_settings_anew(environ: dict[str, str], tmp_path: Pat
         assert "/livez" not in service.log()[read:]
 
 
+@guarded
 def test_gevent_answers_more_than_it_has_threads(environ: dict[str, str], tmp_path: Path) -> None:
     environ |= {"WORKER_CLASS": "gevent", "WEB_CONCURRENCY": "1", "WEB_THREADS": "2"}
     with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
@@ -222,7 +222,7 @@ def test_gevent_answers_more_than_it_has_threads(environ: dict[str, str], tmp_pa
         assert answer(service, "/livez", {})[0] == 200
         for connection in waiting:
             connection.send(BODY[5:])
-        assert {connection.getresponse().status for connection in waiting} <= {200, 201}
+        assert {connection.getresponse().status for connection in waiting} <= ANSWERED
         for connection in waiting:
             connection.close()
         assert service.stop() == 0
