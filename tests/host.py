@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import shutil
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .boot import ADDRESS, PYTHON, Machine
+from .documents import blocks
 from .template import run
 
 DOMAIN = "my-service.example.com"
@@ -46,9 +46,7 @@ class Host:
         self.project = machine.root / "srv" / project.name
         self.certificate = directory / "fullchain.pem"
         self.events: list[tuple[str, dict[str, Any]]] = []
-        blocks = r"^```sh\n(.*?)^```$"
-        runbook = (project / "docs" / "runbook.md").read_text()
-        self.runbook = "".join(re.findall(blocks, runbook, re.MULTILINE | re.DOTALL))
+        self.source = project
         self.fetch("--require-hashes", "-r", str(project / "requirements.txt"))
         shutil.copytree(project, self.project)
         many = "sed -i s/rate=50r/rate=5000r/ deploy/nginx/my-service.conf"  # clients in one
@@ -78,9 +76,7 @@ class Host:
 
     def section(self, title: str = "") -> str:
         """Return the commands of one section of deploy/README.md, or those above the first."""
-        text = re.split(r"^## ", self.readme, flags=re.MULTILINE)
-        (wanted,) = [t for t in text if t.startswith(f"{title}\n")] if title else text[:1]
-        return "".join(re.findall(r"^```sh\n(.*?)^```$", wanted, re.MULTILINE | re.DOTALL))
+        return "".join(blocks(self.source, "deploy/README.md", title))
 
     def install(self, *options: str, status: int = 0, place: str = "/srv/my-service") -> str:
         return self.typed(f"deploy/install.sh {' '.join(options)}", status, place)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from .chain import free_port
 from .conftest import Generate
+from .documents import blocks
 from .template import TEMPLATE, run
 
-CODE, COMMAND = re.findall(
-    r"^```\w+\n(.*?)^```", (TEMPLATE / "docs" / "asgi.md").read_text(), re.MULTILINE | re.DOTALL
-)
+(CODE,) = blocks(TEMPLATE, "docs/asgi.md", "", "python")
+(COMMAND,) = blocks(TEMPLATE, "docs/asgi.md")
 
 
 def test_the_recipe(copied: Generate, needs: Callable[..., None]) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 
 from .boot import ADDRESS
+from .documents import blocks
 from .host import CERTIFICATE, DATA, DOMAIN, UNIT, Host
 
 UNITS = [f"/etc/systemd/system/{name}" for name in (UNIT, "my-service.socket")]
@@ -73,7 +74,8 @@ def test_the_readme_installs_it(host: Host) -> None:
         assert "only port 80 is served" in told
         assert host.inside("sh", "-c", LISTENS.format(port=80, pause=0)) != ""
         assert host.inside("sh", "-c", LISTENS.format(port=443, pause=0.01), status=1) == ""
-        told = host.typed(f"{host.section('Each release').strip()} --self-signed")
+        (release,) = blocks(host.source, "README.md", "Deploy")
+        told = host.typed(f"{release.strip()} --self-signed")
         assert f"restart {UNIT}" not in told
     assert "only port 80" not in told
     assert host.inside("sh", "-c", LISTENS.format(port=443, pause=0.1)) != ""

@@ -84,7 +84,7 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
             assert {before, release} <= set(kept)
             assert called(installed) == "call: [Errno 97] Address family not supported by protocol"
             with installed.under_load("release with --outbound, of the same tree"):
-                installed.install("--outbound", place="/srv/faulty")
+                installed.typed(installed.section("Calling out"), place="/srv/faulty")
             assert called(installed) == "call: answered"
             assert exposure(installed) <= 1.2
         finally:

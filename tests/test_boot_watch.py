@@ -3,6 +3,7 @@
 import time
 
 from .conftest import once, with_gunicorn
+from .documents import blocks
 from .host import SETTINGS, UNIT, Host
 
 WATCHDOG = f"""
@@ -77,7 +78,7 @@ def test_the_runbook_can_be_typed(installed: Host) -> None:
     """Every command of docs/runbook.md, in its order, as root."""
     assert installed.ask("GET", "/nothing")[0] == 404
     installed.fetch("py-spy")
-    told = installed.typed(installed.runbook)
+    told = installed.typed("".join(blocks(installed.source, "docs/runbook.md")))
     assert "my-service:www-data 660" in told
     assert "process_resident_memory_bytes" in told
     assert "notAfter=" in told

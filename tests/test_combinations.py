@@ -227,7 +227,8 @@ def test_the_started_server(copied: Generate, answers: Answers) -> None:
     ]
     shared = len(
         re.findall(
-            r"test_(?:http|pages|notes|greetings)\.py::", run("pytest", "--collect-only", cwd=project)
+            r"test_(?:http|pages|notes|greetings)\.py::",
+            run("pytest", "--collect-only", cwd=project),
         )
     )
     assert counts == [[str(shared)], [str(shared)]]

@@ -18,6 +18,7 @@ import pytest
 from tools.picture import PICTURE, draw, record
 
 from .chain import free_port
+from .documents import blocks
 from .template import TEMPLATE
 from .terminal import Terminal
 
@@ -43,7 +44,8 @@ def plain_path() -> str:
 def test_make_demo(clone: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    demo = Terminal("make", "demo", cwd=clone, BIND=f"127.0.0.1:{port}", PATH=plain_path())
+    (command,) = blocks(TEMPLATE, "README.md", "")
+    demo = Terminal(*command.split(), cwd=clone, BIND=f"127.0.0.1:{port}", PATH=plain_path())
     try:
         demo.read_until("Ctrl-C ends it.", 240)
         with urllib.request.urlopen(f"{url}/livez") as answer:
@@ -72,7 +74,8 @@ def test_a_change_restarts_the_service(clone: Path) -> None:
     """In the project that `make demo` has left."""
     project = clone / "build" / "my-service"
     port = free_port()
-    run = Terminal("make", "run", cwd=project, BIND=f"127.0.0.1:{port}")
+    (command,) = blocks(project, "README.md", "")
+    run = Terminal(*command.split(), cwd=project, BIND=f"127.0.0.1:{port}")
     try:
         run.read_until("Ctrl-C ends it.", 60)
         view = project / "src/my_service/views/home.tpl"
@@ -119,7 +122,8 @@ def test_make_demo_again_keeps_what_was_tried_out(clone: Path) -> None:
 
 
 def test_make_new(clone: Path, tmp_path: Path) -> None:
-    new = Terminal("make", "new", f"TO={tmp_path}", cwd=clone)
+    (command,) = blocks(TEMPLATE, "README.md", "Generate your own")
+    new = Terminal(*command.replace("..", str(tmp_path)).split(), cwd=clone)
     new.read_until("What is the service called?", 60)
     new.type("Asked For\n" + "\n" * 12)
     new.end()

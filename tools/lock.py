@@ -59,14 +59,19 @@ def run(command: list[str], directory: Path) -> str:
 
 def resolve_all(projects: list[Path], directory: Path) -> str:
     """Return one resolution of everything that any of the projects depends on."""
+    source = directory / "all.in"
+    source.write_text(everything(projects))
+    plain = [word for word in COMPILE if word != "--generate-hashes"]
+    return run([*plain, str(source)], directory)
+
+
+def everything(projects: list[Path]) -> str:
+    """Return the requirements of all of these projects, one a line."""
     wanted: set[str] = set()
     for project in projects:
         metadata = tomllib.loads((project / "pyproject.toml").read_text())
         wanted.update(metadata["project"]["dependencies"], metadata["dependency-groups"]["dev"])
-    source = directory / "all.in"
-    source.write_text("\n".join(sorted(wanted)))
-    plain = [word for word in COMPILE if word != "--generate-hashes"]
-    return run([*plain, str(source)], directory)
+    return "\n".join(sorted(wanted))
 
 
 def merge(locks: dict[Combination, str], choices: dict[str, list[str]]) -> str:
