@@ -1,6 +1,7 @@
 """The locks: of one source, and what the generated project itself would make of them."""
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ def locks(project: Path) -> list[str]:
     return [(project / name).read_text() for name in NAMES]
 
 
+def pinned(lock: str) -> str:
+    """Return a lock without its hashes."""
+    return re.sub(r" \\\n +--hash=\S+", "", lock)
+
+
 def test_the_template_has_what_make_lock_writes(generated: Generate) -> None:
     """The locks differ by the answers it knows, and put together are the template's files again."""
     for number, name in enumerate(NAMES):
@@ -33,11 +39,18 @@ def test_the_template_has_what_make_lock_writes(generated: Generate) -> None:
     "answers", [dict(zip(AXES, values, strict=True)) for values in COMBINATIONS], ids=name_of
 )
 def test_make_lock_changes_nothing(copied: Generate, answers: Answers) -> None:
-    """The rendered locks are what the project itself would make, but for newer releases."""
+    """The rendered locks are what the project itself would make, but for newer releases.
+
+    The hashes are asked for anew: uv would believe those that are there. An index may have more.
+    """
     project = copied(**answers)
     before = locks(project)
+    for name, lock in zip(NAMES, before, strict=True):
+        (project / name).write_text(pinned(lock))
     run("make", "lock", cwd=project)
-    assert locks(project) == before
+    for old, new in zip(before, locks(project), strict=True):
+        assert pinned(new) == pinned(old)
+        assert set(new.split()) >= set(old.split())
 
 
 def test_the_tests_own_lock_is_of_everything(generated: Generate, tmp_path: Path) -> None:
