@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from .template import PROJECT, TEMPLATE, cookiecut, generate, run
+from .conftest import Generate
+from .template import PROJECT, TEMPLATE, Answers, cookiecut, generate, name_of, run
+from .test_combinations import GROUPS
+from .test_locks import pinned
+from .test_readme import python_of
 
 
 def tree(directory: Path) -> dict[str, tuple[int, bytes]]:
@@ -20,9 +24,34 @@ def tree(directory: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_twice_is_the_same(tmp_path: Path) -> None:
-    first, second = (tree(generate(tmp_path / name, {})) for name in ("first", "second"))
-    assert first == second
+@pytest.mark.parametrize("answers", GROUPS, ids=name_of)
+def test_twice_is_the_same(generated: Generate, tmp_path: Path, answers: Answers) -> None:
+    assert tree(generate(tmp_path, answers)) == tree(generated(**answers))
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_each_python_makes_the_same(
+    generated: Generate, tmp_path: Path, needs: Callable[..., None], version: str
+) -> None:
+    python = python_of(version)
+    needs(also=python is not None, reason=f"there is no Python {version}")
+    venv, pins = tmp_path / "venv", tmp_path / "pins.txt"
+    pins.write_text(pinned((TEMPLATE / "requirements.txt").read_text()))
+    run("uv", "venv", "--quiet", "--python", str(python), venv, cwd=tmp_path)
+    install: list[str | Path] = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        venv,
+        "--constraint",
+        pins,
+    ]
+    run(*install, "cookiecutter", cwd=tmp_path)
+    made: list[str | Path] = [venv / "bin" / "python", "-m", "cookiecutter", "--no-input", TEMPLATE]
+    run(*made, cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1")
+    assert tree(tmp_path / "my-service") == tree(generated())
 
 
 def test_without_a_network(tmp_path: Path, needs: Callable[..., None]) -> None:
@@ -48,9 +77,26 @@ def test_the_users_own_defaults_are_taken(tmp_path: Path) -> None:
     assert "Apache License" in (tmp_path / "my-service" / "LICENSE").read_text()
 
 
-def test_nothing_but_the_project_is_written(tmp_path: Path) -> None:
-    assert cookiecut(tmp_path).returncode == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["my-service"]
+def test_nothing_but_the_project_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for what Cookiecutter itself leaves: the answers, and the hooks that it has rendered."""
+    monkeypatch.delenv("COOKIECUTTER_CONFIG")
+    template = tree(TEMPLATE / "hooks") | tree(TEMPLATE / "templates") | tree(PROJECT)
+    places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "PWD", "OUT")}
+    for place in places.values():
+        place.mkdir()
+    run(
+        sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", places["OUT"], TEMPLATE,
+        cwd=places["PWD"],
+        **{name: str(place) for name, place in places.items()},
+    )  # fmt: skip
+    assert [path.name for path in places["OUT"].iterdir()] == ["my-service"]
+    (replay,) = tree(places["HOME"])
+    assert replay.startswith(".cookiecutter_replay/")
+    assert [Path(name).suffix for name in tree(places["TMPDIR"])] == [".py"] * 2
+    assert tree(places["PWD"]) == {}
+    assert template == tree(TEMPLATE / "hooks") | tree(TEMPLATE / "templates") | tree(PROJECT)
 
 
 def test_the_template_is_what_git_has() -> None:

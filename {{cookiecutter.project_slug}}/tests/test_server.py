@@ -177,6 +177,7 @@ def listen(systemd: socket.socket, times: int) -> None:
 
 
 def test_systemd_is_not_told_while_it_hangs(systemd: socket.socket, service: Service) -> None:
+    assert systemd.recv(100) == b"READY=1"
     for worker in workers_of(service):
         os.kill(worker, signal.SIGSTOP)
     systemd.settimeout(1)
