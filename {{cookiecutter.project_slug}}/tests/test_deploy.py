@@ -68,6 +68,13 @@ def test_gunicorn_knows_every_setting() -> None:
     assert defined - known == {"announce", "answers", "notify", "write_error"}
 
 
+def test_gunicorn_reads_what_it_is_given() -> None:
+    given = (ROOT / "src/{{ cookiecutter.package_name }}/server.py").read_text()
+    names = set(re.findall(r'"SERVE_(\w+)"', SERVER))
+    assert names == set(re.findall(r'"SERVE_(\w+)"', given))
+    assert {name.lower() for name in names} <= set(Settings.__struct_fields__)
+
+
 def test_connections_are_kept_longer_than_nginx_uses_them() -> None:
     assert number(r"^    keepalive_timeout (\d+)s;", NGINX) < number(r"^keepalive = (\d+)", SERVER)
 

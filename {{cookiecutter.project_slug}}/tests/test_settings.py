@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.environment import BootError
-from {{ cookiecutter.package_name }}.settings import Bind, Settings, load_settings
+from {{ cookiecutter.package_name }}.settings import SECRETS, Bind, Settings, load_settings
 
 from .service import ROOT
 
@@ -168,5 +168,22 @@ def test_the_example_has_every_setting_with_its_default() -> None:
     entries = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
     fields = {name.upper() for name in Settings.__struct_fields__} - {"APP_ENV"}
     assert {name for name in entries if not name.endswith("_FILE")} == fields | {"PORT"}
+    files = {name.removesuffix("_FILE") for name in entries if name.endswith("_FILE")}
+    assert files == SECRETS
     Path("service.env").write_text("\n".join(f"{name}={text}" for name, text in entries.items()))
     assert repr(load_settings({"ENV_FILE": "service.env"})) == repr(Settings())
+
+
+def test_documents_and_deploy_files_name_settings_that_there_are() -> None:
+    known = {name.upper() for name in Settings.__struct_fields__} | {"ENV_FILE"}
+    # What systemd, Bash and the kernel call something.
+    others = {"AF_INET", "AF_UNIX", "BASH_SOURCE", "CREDENTIALS_DIRECTORY"}
+    named = {
+        (str(path.relative_to(ROOT)), name)
+        for place in ("README.md", "docs/*", "deploy/**/*")
+        for path in ROOT.glob(place)
+        if path.is_file()
+        for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+", path.read_text())
+    }
+    assert len({name for _, name in named} & known) > 5
+    assert [(path, name) for path, name in sorted(named) if name not in known | others] == []
