@@ -63,7 +63,7 @@ def run(*command: str | Path, cwd: Path, **environ: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}"
     return done.stdout
