@@ -158,7 +158,7 @@ class Host:
     def under_load(self, event: str, killed: int = 0, **how: Any) -> Iterator[None]:
         """Keep the client busy meanwhile. No request fails, but for those on killed processes.
 
-        A GET is one if its answer had begun, or if its second try met a process that died later.
+        A GET is one if its answer had begun, or if its second try met a process that died too.
         What was acknowledged is there, and nothing is there twice.
         """
         with self.load(event, **how) as outcome:
