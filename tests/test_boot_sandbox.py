@@ -1,0 +1,113 @@
+"""The sandbox of the unit, line by line: what each denies is possible without it."""
+
+import json
+import re
+
+from .conftest import with_gunicorn
+from .host import UNIT, Host
+
+# What a process tries, as root. An error that is no refusal is one of its own making.
+PROBES = {
+    "NoNewPrivileges=yes": "nobody(); assert subprocess.check_output(['/srv/id', '-u']) == b'0\\n'",
+    "CapabilityBoundingSet=": "os.chroot('/')",
+    "ProtectSystem=strict": "open('/usr/probe', 'w')",
+    "ProtectHome=yes": "open('/root/probe')",
+    "PrivateTmp=yes": "open('/tmp/probe')",
+    "PrivateDevices=yes": "os.mknod('/var/tmp/probe', stat.S_IFCHR, os.makedev(1, 3))",
+    "PrivateUsers=yes": "assert os.stat('/srv/foreign').st_uid == 12345",
+    "PrivateIPC=yes": "call('shmget', 0x5eed, 0, 0)",
+    "PrivateNetwork=yes": "socket.create_connection(('127.0.0.1', 9180), timeout=3)",
+    "ProtectClock=yes": "call('adjtimex', bytes(512))",
+    "ProtectHostname=yes": "socket.sethostname(socket.gethostname())",
+    "ProtectKernelLogs=yes": "call('klogctl', 10, None, 0)",
+    "ProtectKernelModules=yes": "open('/usr/lib/modules/probe')",
+    "ProtectKernelTunables=yes": "open('/proc/sys/net/ipv4/ip_default_ttl', 'r+')",
+    "ProtectControlGroups=yes": "os.mkdir(GROUP); os.rmdir(GROUP)",
+    "ProtectProc=invisible": "nobody(); os.listdir('/proc/1')",
+    "ProcSubset=pid": "open('/proc/meminfo')",
+    "ReadOnlyPaths=/run": "open('/run/probe', 'w')",
+    "TemporaryFileSystem=/dev/shm:mode=1777": "open('/dev/shm/probe')",
+    "ReadOnlyPaths=/dev/mqueue /dev/pts -/dev/hugepages": "open('/dev/mqueue/probe', 'w')",
+    "RestrictAddressFamilies=AF_UNIX": "socket.socket(socket.AF_INET)",
+    "RestrictNamespaces=yes": "call('unshare', 0x04000000)",
+    "RestrictRealtime=yes": "call('sched_setscheduler', 0, 1, (ctypes.c_int * 1)(1000), wrong=errno.EINVAL)",
+    "RestrictSUIDSGID=yes": "os.chmod(tempfile.mkstemp()[1], 0o4755)",
+    "LockPersonality=yes": "call('personality', 8)",
+    "MemoryDenyWriteExecute=yes": "mmap.mmap(-1, 4096, prot=7)",
+    "SystemCallArchitectures=native": "assert filters('self') == filters(1)",
+    "SystemCallFilter=@system-service": "call('ptrace', 0, 0, 0, 0)",
+    "SystemCallFilter=~@privileged @resources": "os.nice(1)",
+    "IPAddressDeny=any": "socket.create_connection(('127.0.0.1', 9180), timeout=3)",
+}
+NOT_PROBED = {
+    "RemoveIPC=yes": "what there is to be removed goes with the namespace of PrivateIPC=",
+    "SystemCallErrorNumber=EPERM": "denies nothing: the process learns of a refusal and goes on",
+}
+# Tries some of the probes, each in a process of its own, and prints which of them succeed.
+TRY = """
+import ctypes, errno, glob, json, mmap, os, re, socket, stat, subprocess, sys, tempfile
+libc = ctypes.CDLL(None, use_errno=True)
+
+def call(name, *arguments, wrong=0):
+    if getattr(libc, name)(*arguments) == -1 and ctypes.get_errno() != wrong:
+        raise OSError(ctypes.get_errno(), name)
+
+def nobody():
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+def filters(process):
+    return re.search('Seccomp_filters:.*', open(f'/proc/{process}/status').read())[0]
+
+GROUP = glob.glob('/sys/fs/cgroup/**/init.scope', recursive=True)[0] + '/probe'
+allowed = []
+for name in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        try:
+            exec(json.load(open('/srv/probes.json'))[name])
+        except BaseException as error:
+            print(name, repr(error), file=sys.stderr)
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        allowed.append(name)
+print(json.dumps(allowed))
+"""
+PREPARE = """
+install -m 4755 /usr/bin/id /srv/id
+mkdir -p /usr/lib/modules
+touch /root/probe /tmp/probe /dev/shm/probe /usr/lib/modules/probe /srv/foreign
+chown 12345 /srv/foreign
+python3 -c 'import ctypes; ctypes.CDLL(None).shmget(0x5eed, 4096, 0o1666)'
+"""
+
+
+def allowed(host: Host, properties: list[str], names: list[str]) -> list[str]:
+    """Return which of the probes succeed in a unit of these properties."""
+    unit = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", *properties]
+    told = host.inside(*unit, "/usr/bin/python3", "/srv/probe.py", *names)
+    found: list[str] = json.loads(told.splitlines()[-1])
+    return found
+
+
+@with_gunicorn
+def test_each_line_of_the_sandbox_denies_something(installed: Host) -> None:
+    """Without any of them every probe succeeds, with its own alone it does not, nor with all.
+
+    (With all but its own half of them do not succeed either: the lines overlap.)
+    """
+    unit = (installed.machine.root / "etc/systemd/system" / UNIT).read_text()
+    sandbox = unit.partition("# Sandbox\n")[2].partition("[Install]")[0]
+    lines = re.findall("^[A-Z].*", sandbox, re.MULTILINE)
+    assert sorted(lines) == sorted([*PROBES, *NOT_PROBED])
+    installed.typed(PREPARE)
+    (installed.machine.root / "srv/probe.py").write_text(TRY)
+    (installed.machine.root / "srv/probes.json").write_text(json.dumps(PROBES))
+    assert allowed(installed, [], [*PROBES]) == [*PROBES]
+    denied = [line for line in PROBES if not allowed(installed, [f"--property={line}"], [line])]
+    assert denied == [*PROBES]
+    whole = [f"--property={line}" for line in lines]
+    assert allowed(installed, ["--property=User=my-service", *whole], [*PROBES]) == []
