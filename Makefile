@@ -7,7 +7,7 @@ BUILD := build
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
-.PHONY: demo new test fuzz soak lint format lock audit bench picture packages clean
+.PHONY: demo new test fuzz soak events lint format lock audit bench picture packages clean
 
 # What somebody has tried out there is kept: the directory is made once. uv comes with .venv.
 demo: .venv/ready ## generate the default service under build/ and serve it
@@ -29,6 +29,9 @@ fuzz: .venv/ready ## 100 000 hostile requests of a new seed
 
 soak: .venv/ready ## 200 000 requests in one process, 32 threads, 1 000 workers
 	@SOAK=$${SOAK:-200000} $(BIN)/pytest -s tests/test_endurance.py
+
+events: .venv/ready packages ## what events do to requests: each three times, 5 000 requests each
+	@EVENTS=$${EVENTS:-5000} $(BIN)/pytest -s -m event
 
 lint: .venv/ready
 	@$(BIN)/ruff check

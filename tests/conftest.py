@@ -10,11 +10,12 @@ import pytest
 
 from .boot import PROGRAMS, Machine
 from .chain import Chain
-from .host import CERTIFICATE, Host
+from .host import CERTIFICATE, TURNS, Host
 from .repository import clone_as_it_lies
 from .template import Answers, generate, name_of
 
 Generate = Callable[..., Path]
+Test = Callable[..., None]
 
 # What reached the application, told by a plain Bottle handler with the headers that are asked for.
 ECHO = """
@@ -122,7 +123,20 @@ MACHINES = [("bookworm", "gunicorn"), ("trixie", "gunicorn"), ("trixie", "waitre
 
 # For what depends neither on the server nor on the suite.
 once = pytest.mark.parametrize("host", MACHINES[:1], ids="-".join, indirect=True)
+# For what differs by the server, or by the suite.
+on_each_server = pytest.mark.parametrize("host", MACHINES[1:], ids="-".join, indirect=True)
 with_gunicorn = pytest.mark.parametrize("host", MACHINES[:2], ids="-".join, indirect=True)
+
+
+def event(test: Test) -> Test:
+    """Have `make events` select the test, and run it three times."""
+    marked: Test = pytest.mark.event(pytest.mark.usefixtures("turn")(test))
+    return marked
+
+
+@pytest.fixture(params=range(TURNS))
+def turn() -> None:
+    """Each of the times that a test is run."""
 
 
 @pytest.fixture(scope="session", params=MACHINES, ids="-".join)

@@ -8,6 +8,7 @@ import json
 import re
 
 from .boot import ADDRESS
+from .conftest import event
 from .documents import blocks
 from .host import CERTIFICATE, DATA, DOMAIN, UNIT, Host
 
@@ -164,6 +165,7 @@ def exposure(host: Host) -> float:
     return float(figure)
 
 
+@event
 def test_restarts_lose_no_request(installed: Host) -> None:
     with installed.under_load("restart, three times", least=1000, pause=0):
         for _ in range(3):
@@ -173,6 +175,7 @@ def test_restarts_lose_no_request(installed: Host) -> None:
             installed.inside("systemctl", "reload", "nginx")
 
 
+@event
 def test_without_the_socket_unit_a_restart_loses_requests(installed: Host) -> None:
     """The load can fail: the same restart of the same service where nothing holds its socket."""
     installed.typed(PLAIN)

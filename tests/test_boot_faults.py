@@ -4,12 +4,13 @@ import json
 import re
 import time
 
-from .conftest import once
+from .conftest import event, once, with_gunicorn
 from .host import DATA, SETTINGS, TOKENS, UNIT, Host
 
 DROPIN = f"run/systemd/system/{UNIT}.d/fault.conf"
 
 
+@event
 def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> None:
     """And the master of Gunicorn nothing: its workers still answer what they have."""
     (master,) = installed.show("MainPID")
@@ -24,6 +25,7 @@ def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> N
     assert installed.show("ActiveState", "NRestarts") == ["active", "1"]
 
 
+@once
 def test_a_crash_loop_ends(installed: Host) -> None:
     dropin = installed.machine.root / DROPIN
     dropin.parent.mkdir()
@@ -44,6 +46,7 @@ def test_a_crash_loop_ends(installed: Host) -> None:
     installed.start()
 
 
+@once
 def test_a_full_disk_loses_nothing(installed: Host) -> None:
     """The data on a disk of 1 MB: a note that does not fit is refused, and the others are read."""
     installed.typed(f"""
@@ -71,6 +74,7 @@ def test_a_full_disk_loses_nothing(installed: Host) -> None:
     installed.start()
 
 
+@once
 def test_a_lost_data_directory_is_told(installed: Host) -> None:
     before = installed.titles("%")
     assert before
@@ -97,6 +101,7 @@ def test_wrong_settings_are_refused(installed: Host) -> None:
     installed.start()
 
 
+@with_gunicorn
 def test_a_missing_secret_is_refused(installed: Host) -> None:
     installed.inside("mv", TOKENS, "/srv/")
     installed.inside("systemctl", "restart", UNIT, status=1)

@@ -2,7 +2,7 @@
 
 import time
 
-from .conftest import once, with_gunicorn
+from .conftest import event, once, with_gunicorn
 from .documents import blocks
 from .host import SETTINGS, UNIT, Host
 
@@ -35,7 +35,7 @@ def token(host: Host) -> str:
     return host.inside("cat", "/etc/my-service/credentials/API_TOKENS").strip().partition(":")[2]
 
 
-@with_gunicorn
+@once
 def test_a_service_that_hangs_is_restarted_and_a_busy_one_is_not(installed: Host) -> None:
     installed.typed(WATCHDOG)
     (before,) = installed.show("NRestarts")
@@ -56,6 +56,7 @@ def test_a_service_that_hangs_is_restarted_and_a_busy_one_is_not(installed: Host
     installed.start()
 
 
+@event
 @with_gunicorn
 def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
     settings, before = installed.machine.root / SETTINGS, workers(installed)
