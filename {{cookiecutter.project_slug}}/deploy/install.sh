@@ -225,7 +225,20 @@ stays() {  # UNIT SOCKET: whether it is ready for some seconds and none of its p
     done
 }
 
+verify() {  # the units, as they will lie there and with the release where they name the link to it
+    local file place status=0
+    place=$(mktemp -d)
+    for file in "$slug.service" "$slug.socket"; do
+        sed "s|$current/|$release/|g" "$release/deploy/systemd/$file" >"$place/$file"
+    done
+    systemd-analyze verify --man=no --recursive-errors=one "$place"/* || status=$?
+    rm -r "$place"
+    return "$status"
+}
+
 judge() {  # ask the release while the other one serves
+    local command
+    verify || fail "the release is not installed: its units are wrong"
     # <% if cookiecutter.database == "sqlite" %>
     [[ $tree == "$release" ]] || as_service --wait --pipe "$python" -m "$package" migrate ||
         fail "the release is not installed: its migration failed"
@@ -233,10 +246,12 @@ judge() {  # ask the release while the other one serves
     as_service --wait --pipe "$python" -m "$package" check ||
         fail "the release is not installed: it could not start"
     # What fails only later does so here, on a socket of its own, where no client meets it.
+    command=$(sed -n "s|$current/|$release/|g; s/^ExecStart=//p" "$release/deploy/systemd/$slug.service")
+    # shellcheck disable=SC2086  # words without quotes
     as_service --unit="$slug-trial" --service-type=notify --property=TimeoutStartSec="$READY" \
         --setenv=WEB_CONCURRENCY=1 --socket-property=ListenStream="$trial" \
         --socket-property=SocketUser="$slug" --socket-property=SocketMode=0600 \
-        --socket-property=RemoveOnStop=yes "$python" -m "$package" serve
+        --socket-property=RemoveOnStop=yes $command
     if ! systemctl start "$slug-trial.service" || ! stays "$slug-trial.service" "$trial"; then
         fail "the release is not installed: it does not serve. See journalctl -u $slug-trial"
     fi
