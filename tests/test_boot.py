@@ -158,9 +158,9 @@ def test_its_sandbox_holds(installed: Host) -> None:
     assert all(one != other for one, other in zip(outside, within, strict=True))
 
 
-def exposure(host: Host) -> float:
+def exposure(host: Host, unit: str = UNIT) -> float:
     """Return what systemd says of the sandbox: 0 is none, 10 is wide open."""
-    told = host.inside("systemd-analyze", "security", "--no-pager", UNIT)
+    told = host.inside("systemd-analyze", "security", "--no-pager", unit)
     (figure,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", told)
     return float(figure)
 

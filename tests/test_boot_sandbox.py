@@ -5,6 +5,7 @@ import re
 
 from .conftest import with_gunicorn
 from .host import UNIT, Host
+from .test_boot import exposure
 
 # What a process tries, as root. An error that is no refusal is one of its own making.
 PROBES = {
@@ -111,3 +112,28 @@ def test_each_line_of_the_sandbox_denies_something(installed: Host) -> None:
     assert denied == [*PROBES]
     whole = [f"--property={line}" for line in lines]
     assert allowed(installed, ["--property=User=my-service", *whole], [*PROBES]) == []
+
+
+@with_gunicorn
+def test_nginx_works_in_its_sandbox(installed: Host) -> None:
+    dropin, log = "/etc/systemd/system/nginx.service.d", "/var/log/nginx/my-service.log"
+    assert exposure(installed, "nginx.service") > 9
+    installed.typed(installed.section("A sandbox for Nginx"))
+    try:
+        assert exposure(installed, "nginx.service") <= 2.5
+        with installed.under_load("reload of Nginx in its sandbox", pause=0.02):
+            installed.inside("systemctl", "reload", "nginx")
+        # As logrotate does it.
+        installed.typed(f"mv {log} {log}.1 && kill -USR1 $(cat /run/nginx.pid) && sleep 1")
+        assert installed.ask("GET", "/static/app.css")[0] == 200
+        assert installed.inside("wc", "-l", log).startswith("1 ")
+        (worker, *_) = installed.inside("pgrep", "--newest", "--uid", "www-data", "nginx").split()
+        status = installed.inside("cat", f"/proc/{worker}/status")
+        assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+        assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+        assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
+        there = ["nsenter", f"--target={worker}", "--mount"]
+        for place in ("/etc", "/usr", "/opt", "/var/lib/my-service", "/root"):
+            installed.inside(*there, "touch", f"{place}/probe", status=1)
+    finally:
+        installed.typed(f"rm -r {dropin} && systemctl daemon-reload && systemctl restart nginx")

@@ -58,6 +58,7 @@ ALWAYS = [
     "deploy/systemd/my-service.service",
     "deploy/systemd/my-service.socket",
     "deploy/systemd/my-service.sysusers",
+    "deploy/systemd/nginx.conf",
     "deploy/systemd/outbound.conf",
     "docs/runbook.md",
     "pyproject.toml",
