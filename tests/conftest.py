@@ -10,7 +10,7 @@ import pytest
 
 from .boot import PROGRAMS, Machine
 from .chain import Chain
-from .host import CERTIFICATE, TURNS, Host
+from .host import CERTIFICATE, TURNS, UNIT, Host
 from .repository import clone_as_it_lies
 from .template import Answers, generate, name_of
 
@@ -163,4 +163,6 @@ def installed(host: Host) -> Host:
         host.install("--self-signed")
     if host.show("ActiveState") != ["active"]:
         host.start()
+    # The starts of one test do not count against the next.
+    host.inside("systemctl", "reset-failed", UNIT)
     return host
