@@ -7,7 +7,7 @@ BUILD := build
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
-.PHONY: demo new test fuzz soak events lint format lock audit bench picture packages clean
+.PHONY: demo new test fuzz soak events faults lint format lock audit bench picture packages clean
 
 # What somebody has tried out there is kept: the directory is made once. uv comes with .venv.
 demo: .venv/ready ## generate the default service under build/ and serve it
@@ -32,6 +32,9 @@ soak: .venv/ready ## 200 000 requests in one process, 32 threads, 1 000 workers
 
 events: .venv/ready packages ## what events do to requests: each three times, 5 000 requests each
 	@EVENTS=$${EVENTS:-5000} $(BIN)/pytest -s -m event
+
+faults: .venv/ready packages ## break each line of the deploy files in turn, or of FAULTS='deploy/nginx/*': hours
+	@FAULTS="$${FAULTS:-*}" $(BIN)/pytest -s tests/test_faults.py
 
 lint: .venv/ready
 	@$(BIN)/ruff check

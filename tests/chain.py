@@ -5,21 +5,19 @@ which lead to a directory of the test's own.
 """
 
 import contextlib
-import http.client
 import os
 import secrets
+import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .answer import Answer
+from .client import DOMAIN, Client
 
-DOMAIN = "my-service.example.com"
 COMMAND = [sys.executable, "-m", "my_service"]
 MAIN = """
 daemon off;
@@ -30,7 +28,13 @@ worker_processes 1;
 events {{ worker_connections 256; }}
 http {{
     include /etc/nginx/mime.types;
-    access_log off;
+    access_log {directory}/others.log;
+    # What Debian's own file has here, and the site's must stand against.
+    gzip on;
+    sendfile on;
+    tcp_nopush on;
+    ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3;
+    ssl_prefer_server_ciphers on;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
@@ -48,7 +52,7 @@ def free_port() -> int:
         return port
 
 
-class Chain:
+class Chain(Client):
     """Nginx and the service of one project, both started."""
 
     def __init__(
@@ -112,10 +116,15 @@ class Chain:
         (self.directory / "nginx.conf").write_text(
             MAIN.format(directory=here, user=user, slug=self.slug)
         )
-        (self.directory / "tls").mkdir()
+        if not self.certificate.exists():
+            self.make_certificate()
+
+    def make_certificate(self) -> None:
+        here = self.certificate.parent
+        here.mkdir()
         request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
         subject = ["-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
-        files = ["-keyout", f"{here}/tls/privkey.pem", "-out", str(self.certificate)]
+        files = ["-keyout", f"{here}/privkey.pem", "-out", str(self.certificate)]
         subprocess.run([*request, *subject, *files], check=True, capture_output=True)
 
     def newer(self) -> str:
@@ -135,12 +144,45 @@ class Chain:
             f"{self.directory}/nginx.conf",
         ]
 
-    def start_service(self) -> None:
+    @contextlib.contextmanager
+    def serving(self) -> Iterator["Chain"]:
+        """Start the service, without Nginx."""
         if "DATABASE_URL" in self.environ:
             self.command("migrate")
+        self.command("assets", str(self.directory / "static"))
+        self.start_service()
+        try:
+            yield self
+        finally:
+            self.stop_service()
+
+    @contextlib.contextmanager
+    def behind_nginx(self) -> Iterator["Chain"]:
+        """Start Nginx, with the files as they are in the project now."""
+        self.write_files()
+        for log in self.directory.glob("*.log"):
+            os.truncate(log, 0)
+        for kept in ("acme", "cache"):
+            shutil.rmtree(self.directory / kept, ignore_errors=True)
+        subprocess.run(self.nginx("-tq"), check=True)
+        nginx = subprocess.Popen(self.nginx(), stderr=subprocess.DEVNULL)
+        try:
+            self._wait(lambda: bool((self.directory / "nginx.pid").read_text()))
+            yield self
+        finally:
+            end(nginx)
+
+    def start_service(self) -> None:
         with (self.directory / "service.log").open("ab") as log:
             self.service = subprocess.Popen([*COMMAND, "serve"], env=self.environ, stderr=log)
-        self._wait(lambda: self.get("/livez").status == 200)
+        self._wait(self._serves)
+
+    def _serves(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(20)
+            channel.connect(str(self.directory / "service.sock"))
+            channel.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            return channel.recv(12).endswith(b" 200")
 
     def command(self, *arguments: str) -> None:
         """Run a command of the service."""
@@ -150,19 +192,6 @@ class Chain:
         if self.service:
             end(self.service)
             self.service = None
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator["Chain"]:
-        self.write_files()
-        nginx = subprocess.Popen(self.nginx(), stderr=subprocess.DEVNULL)
-        try:
-            self._wait(lambda: self.get("/livez").status == 502)
-            self.command("assets", str(self.directory / "static"))
-            self.start_service()
-            yield self
-        finally:
-            self.stop_service()
-            end(nginx)
 
     @contextlib.contextmanager
     def without_service(self) -> Iterator[None]:
@@ -185,57 +214,6 @@ class Chain:
     def wait_until_logged(self, text: str, log: str) -> None:
         """Nginx writes its line after the answer was sent."""
         self._wait(lambda: text in (self.directory / log).read_text())
-
-    def plain(self, port: int, source: str = "127.0.0.1") -> socket.socket:
-        """Return a connection from this address of the host."""
-        return socket.create_connection(("127.0.0.1", port), 20, (source, 0))
-
-    def connect(
-        self,
-        source: str = "127.0.0.1",
-        tls: ssl.SSLContext | None = None,
-        name: str = DOMAIN,
-    ) -> ssl.SSLSocket:
-        """Return a connection to the site over TLS, from this address of the host."""
-        tls = tls or self.tls()
-        channel = self.plain(self.https, source)
-        try:
-            return tls.wrap_socket(channel, server_hostname=name)
-        except OSError:
-            channel.close()
-            raise
-
-    def tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.certificate))
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None,
-        source: str = "127.0.0.1",
-        **headers: str,
-    ) -> Answer:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection(DOMAIN)
-        connection.sock = self.connect(source)
-        try:
-            connection.request(method, path, body, named)
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.request("GET", path, None, **headers)
-
-    def raw(self, data: bytes, plain: bool = False, source: str = "127.0.0.1") -> bytes:
-        """Send bytes and return all that comes back until the connection is closed."""
-        with self.plain(self.http) if plain else self.connect(source) as channel:
-            channel.sendall(data)
-            answer = b""
-            while chunk := channel.recv(65536):
-                answer += chunk
-        return answer
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

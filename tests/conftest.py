@@ -1,5 +1,6 @@
 """The fixtures: generated projects, and the programs that a test needs."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from . import noticing
 from .boot import PROGRAMS, Machine
 from .chain import Chain
 from .host import CERTIFICATE, TURNS, UNIT, Host
@@ -92,21 +94,28 @@ def needs() -> Callable[..., None]:
     return check
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if noticing.GIVEN:
+        config.pluginmanager.register(noticing)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what wants a chain for each of the answers that its module names."""
     if "chain" in metafunc.fixturenames:
         chains = metafunc.module.CHAINS
-        metafunc.parametrize("chain", chains, ids=name_of, indirect=True, scope="module")
+        metafunc.parametrize("served", chains, ids=name_of, indirect=True, scope="module")
+        if noticing.GIVEN:
+            metafunc.parametrize("chain", noticing.GIVEN, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
-def chain(
+def served(
     request: pytest.FixtureRequest,
     generated: Generate,
     needs: Callable[..., None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Chain]:
-    """Nginx and the service, started; of the Nginx files with what the module's CHANGED replaces."""
+    """The service, started; to come, Nginx with what the module's CHANGED replaces in its files."""
     needs("nginx", "openssl")
     directory = tmp_path_factory.mktemp("chain")
     project = directory / "project"
@@ -114,8 +123,18 @@ def chain(
     with (project / "src/my_service/routes/__init__.py").open("a") as table:
         table.write(ECHO)
     changed = getattr(request.module, "CHANGED", None)
-    with Chain(project, directory, changed=changed).running() as chain:
+    with Chain(project, directory, changed=changed).serving() as chain:
         yield chain
+
+
+@pytest.fixture(scope="module")
+def chain(request: pytest.FixtureRequest, served: Chain) -> Iterator[Chain]:
+    """Nginx and the service, started; with a fault, where some are given."""
+    fault = getattr(request, "param", None)
+    with contextlib.ExitStack() as stack:
+        if fault:
+            stack.enter_context(noticing.with_fault(served, fault))
+        yield stack.enter_context(served.behind_nginx())
 
 
 MACHINES = [("bookworm", "gunicorn"), ("trixie", "gunicorn"), ("trixie", "waitress")]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from cookiecutter.main import cookiecutter
 
+from .faults import Fault
+
 TEMPLATE = Path(__file__).parents[1]
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 CONTEXT = json.loads((TEMPLATE / "cookiecutter.json").read_text())
@@ -29,10 +31,12 @@ def name_of(answers: Answers) -> str:
 
 
 def generate(directory: Path, answers: Answers) -> Path:
-    """Make a project in the directory, in this process."""
+    """Make a project in the directory, in this process; with a fault if the environment has one."""
     made = cookiecutter(
         str(TEMPLATE), no_input=True, extra_context=answers, output_dir=str(directory)
     )
+    if fault := Fault.from_environ():
+        fault.put_into(Path(made))
     return Path(made)
 
 

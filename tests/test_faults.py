@@ -1,0 +1,119 @@
+"""Each line of the deploy files matters: made wrong, it makes some test fail.
+
+Every run tries some lines of those that need no machine, of a new seed that a failure tells.
+`make faults` tries all, or those of the files that FAULTS has patterns of, and prints how many are
+noticed: hours, for what is asked of a machine.
+"""
+
+import os
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from .conftest import Generate
+from .faults import (
+    ALONE,
+    CHAIN,
+    KNOWN,
+    Fault,
+    asked,
+    faults,
+    known,
+    lines,
+    noticed_alone,
+    noticed_in,
+    noticed_on_chains,
+)
+from .test_combinations import GROUPS
+
+FILES = os.environ.get("FAULTS", "").split()
+SEED = os.environ.get("FAULTS_SEED") or str(time.time_ns())
+SAMPLE = 6
+AT_ONCE = int(os.environ.get("FAULTS_AT_ONCE") or os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="module")
+def projects(generated: Generate) -> dict[str, Path]:
+    """Return a project of each kind by the server's name."""
+    return {group["wsgi_server"]: generated(**group) for group in reversed(GROUPS)}
+
+
+@pytest.fixture(scope="module")
+def every(projects: dict[str, Path]) -> list[Fault]:
+    """Return all faults there are; what several projects have in common is tried in one."""
+
+    def each() -> Iterator[Fault]:
+        tried: set[tuple[str, str]] = set()
+        for server, project in sorted(projects.items(), key=lambda item: item[0] != "gunicorn"):
+            yield from faults(server, project, tried)
+            tried |= lines(project)
+
+    return list(each())
+
+
+def test_what_goes_unnoticed_is_little(every: list[Fault]) -> None:
+    """And each of it is a fault that can be made."""
+    counts = Counter(known(fault) for fault in every)
+    assert counts["equivalent"] <= 0.05 * len(every)
+    assert counts["untested"] <= 0.1 * (len(every) - counts["equivalent"])
+    made = {(fault.file, fault.line.strip(), fault.becomes.strip()) for fault in every}
+    for entry in [entry for entries in KNOWN.values() for entry in entries]:
+        assert entry["reason"]
+        for becomes in entry["becomes"]:
+            assert (entry["file"], entry["line"], becomes) in made
+
+
+def test_faults_are_noticed(
+    every: list[Fault], projects: dict[str, Path], tmp_path: Path, needs: Callable[..., None]
+) -> None:
+    needs("nginx", "openssl")
+    chosen = [fault for fault in every if any(map(partial(fnmatch, fault.file), FILES))]
+    if not FILES:
+        near = [fault for fault in every if not asked(ALONE, fault.file)]
+        chosen = random.Random(SEED).sample(near, SAMPLE)  # noqa: S311
+    chosen = [fault for fault in chosen if not known(fault)]
+    noticed: dict[Fault, str] = {}
+
+    def place(fault: Fault) -> Path:
+        return tmp_path / f"{every.index(fault)}"
+
+    def ask(fault: Fault) -> str:
+        project = shutil.copytree(projects[fault.server], place(fault))
+        told = noticed_in(project, fault)
+        shutil.rmtree(project)
+        return told
+
+    def ask_chains(faults: list[Fault]) -> dict[Fault, str]:
+        place(faults[0]).mkdir()
+        return noticed_on_chains(faults, place(faults[0]))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def left() -> list[Fault]:
+            return [fault for fault in chosen if not noticed.get(fault)]
+
+        noticed |= zip(chosen, pool.map(ask, chosen), strict=True)
+        kinds: dict[tuple[str, tuple[str, ...]], list[Fault]] = {}
+        for fault in left():
+            if tests := asked(CHAIN, fault.file):
+                kinds.setdefault((fault.server, tuple(tests)), []).append(fault)
+        parts = [kind[n::AT_ONCE] for kind in kinds.values() for n in range(AT_ONCE)]
+        for told in pool.map(ask_chains, filter(None, parts)):
+            noticed |= told
+        if FILES:
+            alone = pool.map(lambda fault: noticed_alone(fault, place(fault)), left())
+            noticed |= zip(left(), alone, strict=True)
+    for fault in chosen:
+        print(f"{fault}: {noticed.get(fault) or 'NOT NOTICED'}")
+    for file in sorted({fault.file for fault in chosen}):
+        seen = [bool(noticed.get(fault)) for fault in chosen if fault.file == file]
+        print(f"{sum(seen)} of {len(seen)}: {file}")
+    assert [str(fault) for fault in left()] == [], f"FAULTS_SEED={SEED}"
