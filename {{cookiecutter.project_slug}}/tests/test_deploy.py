@@ -2,11 +2,13 @@
 
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 import ast
+import json
 import re
 
 import pytest
 from gunicorn.config import Config
 # <% else %>
+import json
 import re
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 
 from {{ cookiecutter.package_name }}.settings import SECRETS, Settings, load_settings
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS
+from {{ cookiecutter.package_name }}.web.problems import title
 
 from .service import ROOT
 
@@ -22,9 +25,16 @@ NGINX = "".join(
     (ROOT / "deploy/nginx" / f"{SLUG}{part}.conf").read_text()
     for part in ("", "-limits", "-proxy", "-tls")
 )
-HEADERS = (ROOT / "deploy/nginx" / f"{SLUG}-headers.conf").read_text()
+ERRORS, HEADERS, LISTEN = (
+    (ROOT / "deploy/nginx" / f"{SLUG}-{part}.conf").read_text()
+    for part in ("errors", "headers", "listen")
+)
+README = (ROOT / "deploy/README.md").read_text()
 INSTALL = (ROOT / "deploy/install.sh").read_text()
-UNIT = (ROOT / "deploy/systemd" / f"{SLUG}.service").read_text()
+UNIT, SOCKET, USER = (
+    (ROOT / "deploy/systemd" / f"{SLUG}.{part}").read_text()
+    for part in ("service", "socket", "sysusers")
+)
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 SERVER = (ROOT / "gunicorn.conf.py").read_text()
 # <% else %>
@@ -51,6 +61,24 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
         number(r"^TimeoutStopSec=(\d+)", UNIT),
     ]
     assert ladder == sorted(set(ladder))
+    told = README.partition("## The timeouts")[2].partition("##")[0]
+    seconds = re.findall(r"\| (\d+) \|$", told, re.MULTILINE)
+    assert list(map(float, seconds)) == ladder[1:]
+
+
+def limits() -> list[tuple[str, ...]]:
+    """Return directive, file and value of each row of the README's table."""
+    told = README.partition("## The limits")[2]
+    rows = re.findall(r"^\| .*`([^`]+)` \| `([^`]+)` \| `([^`]+)` \|$", told, re.MULTILINE)
+    assert len(rows) == told.count("\n| ") - 1
+    return rows
+
+
+@pytest.mark.parametrize(("name", "file", "value"), limits())
+def test_each_limit_is_the_one_that_is_told(name: str, file: str, value: str) -> None:
+    (path,) = [*ROOT.glob(file), *ROOT.glob(f"deploy/*/{SLUG}{file}")]
+    line = rf"^[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
+    assert re.findall(line, path.read_text(), re.MULTILINE) == [value]
 
 
 def test_requests_outlast_a_release_that_is_taken_back() -> None:
@@ -92,12 +120,51 @@ def test_no_answer_repeats_what_the_client_calls_us() -> None:
 def test_the_unit_loads_every_secret() -> None:
     assert set(re.findall(r"^LoadCredential=(\w+):", UNIT, re.MULTILINE)) == SECRETS
     assert set(re.findall(r"^SetCredential=(\w+):\\n$", UNIT, re.MULTILINE)) == SECRETS
+    for name, path in re.findall(r"^LoadCredential=(\w+):(.*)$", UNIT, re.MULTILINE):
+        assert path == f"/etc/{SLUG}/credentials/{name}"
+
+
+def directives(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+
+
+def test_the_service_is_ready_stopped_and_started_again_as_it_expects() -> None:
+    expected = {
+        "Type": "notify",  # by its own word, and that of no other process
+        "NotifyAccess": "main",
+        "KillMode": "mixed",  # its master tells the workers
+        "OOMPolicy": "continue",  # and starts another one
+        "Restart": "always",
+        "RestartPreventExitStatus": "2",  # but not where settings are wrong
+        "Requires": f"{SLUG}.socket",
+        "After": f"{SLUG}.socket network.target",
+        "WantedBy": "multi-user.target",
+    }
+    assert directives(UNIT) | expected == directives(UNIT)
+    assert directives(SOCKET)["WantedBy"] == "sockets.target"
+    assert directives(SOCKET)["Description"] == f"{directives(UNIT)['Description']} (socket)"
+
+
+def test_all_files_know_the_same_places() -> None:
+    service, socket = directives(UNIT), directives(SOCKET)
+    home = f"/opt/{SLUG}/current"
+    assert service["WorkingDirectory"] == home
+    assert service["ExecStart"] == f"{home}/.venv/bin/python -m {{ cookiecutter.package_name }} serve"
+    assert service["StateDirectory"] == SLUG
+    assert {service["StateDirectoryMode"], service["UMask"]} == {"0750", "0027"}
+    assert socket["ListenStream"] == f"/run/{SLUG}.sock"
+    assert f"\n    server unix:{socket['ListenStream']} max_fails=0;\n" in NGINX
+    assert f"\n    server unix:/{socket['ListenStream']} max_fails=0 backup;\n" in NGINX
+    assert (socket["SocketGroup"], socket["SocketMode"]) == ("www-data", "0660")
+    assert service["User"] == socket["SocketUser"] == SLUG
+    assert f'\nu {SLUG} - "The service {SLUG}" /var/lib/{SLUG}\n' in USER
 
 
 def test_the_settings_file_is_right() -> None:
     file = ROOT / "deploy" / f"{SLUG}.env"
     assert load_settings({"ENV_FILE": str(file)}).trusted_proxies == 1
-    assert f"ENV_FILE=/etc/{SLUG}/{SLUG}.env" in UNIT
+    where = f"APP_ENV=production ENV_FILE=/etc/{SLUG}/{SLUG}.env PYTHONDONTWRITEBYTECODE=1"
+    assert directives(UNIT)["Environment"] == where
 
 
 @pytest.mark.parametrize(("name", "value"), DEFAULT_HEADERS)
@@ -110,3 +177,39 @@ def test_nginx_fills_in_the_header_where_it_is_missing(name: str, value: str) ->
         assert f"default {value};" in NGINX
     else:
         assert filled == f'"{value}"'
+
+
+def test_each_error_of_nginx_is_a_problem() -> None:
+    pages = re.findall(r"^error_page (\d+) /_err/(\d+);$", ERRORS, re.MULTILINE)
+    assert all(status == page for status, page in pages)
+    form = r"""^location = /_err/(\d+) \{
+    internal;
+    types \{\}
+    default_type application/problem\+json;
+(?:    (?:#|add_header) .*\n)*    return (\d+) '(.*)';
+\}$"""
+    answers = re.findall(form, ERRORS, re.MULTILINE)
+    assert [address for address, _, _ in answers] == [status for status, _ in pages]
+    for address, status, body in answers:
+        problem = json.loads(body)
+        assert (address, int(address)) == (status, problem["status"])
+        assert (problem["type"], problem["title"]) == ("about:blank", title(int(status)))
+
+
+def test_both_ways_to_listen_are_one() -> None:
+    """The two files differ in nothing but the word for HTTP/2."""
+    newer = (ROOT / f"deploy/nginx/from-1.25.1/{SLUG}-listen.conf").read_text()
+    listens = re.findall(r"^listen .*$", newer, re.MULTILINE)
+    assert "\nhttp2 on;\n" in newer
+    assert re.findall(r"^listen .*$", LISTEN, re.MULTILINE) == [
+        listen.replace("ssl;", "ssl http2;") for listen in listens
+    ]
+    assert listens == ["listen 443 ssl;", "listen [::]:443 ssl;"]
+
+
+def test_nginx_listens_on_both_internets() -> None:
+    default = (ROOT / "deploy/nginx" / f"{SLUG}-default.conf").read_text()
+    lines = re.findall(r"^ *listen (.*);$", NGINX + LISTEN + default, re.MULTILINE)
+    old = {line for line in lines if not line.startswith(("[::]:", "127."))}
+    assert old == {"80", "443 ssl http2", "80 default_server", "443 default_server"}
+    assert sorted(lines) == sorted([*old, *(f"[::]:{line}" for line in old), "127.0.0.1:9180"])
