@@ -11,12 +11,33 @@ from pathlib import Path
 
 import pytest
 
-from .chain import DOMAIN, Chain
+from .chain import Chain
+from .client import DOMAIN
 from .conftest import Generate
 from .template import run
 from .test_combinations import GROUPS, LONGEST
 
 CHAINS = GROUPS
+# The fields of a line of the site's log.
+LOGGED = {
+    "@timestamp",
+    "client.ip",
+    "http.request.id",
+    "http.request.method",
+    "http.response.body.bytes",
+    "http.response.status_code",
+    "nginx.cache",
+    "nginx.limit.connections",
+    "nginx.limit.requests",
+    "nginx.request.seconds",
+    "nginx.upstream.seconds",
+    "nginx.upstream.status",
+    "service.name",
+    "tls.version",
+    "trace.id",
+    "url.path",
+    "user_agent.original",
+}
 
 
 def test_nginx_takes_the_longest_names(
@@ -55,6 +76,7 @@ def test_headers_stand_once(chain: Chain, path: str, status: int) -> None:
     answer = chain.get(path)
     assert answer.status == status
     answer.check_headers()
+    assert answer.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
 
 
 def test_nginx_serves_static_files(chain: Chain) -> None:
@@ -96,23 +118,26 @@ def test_without_the_service(chain: Chain) -> None:
 
 
 def test_one_id_from_end_to_end(chain: Chain) -> None:
-    for given in ("chain-given-id.1", "bad id", None):
+    kept = ("chain-given-id.1", "shortest", "x" * 64)
+    for given in (*kept, "bad id", "shorter", "x" * 65, None):
         answer = chain.get("/echo", **({"X_Request_ID": given} if given else {}))
         own = answer.headers["X-Request-ID"]
-        assert (own == given) == (given == "chain-given-id.1")
+        assert (own == given) == (given in kept)
         assert json.loads(answer.body)["HTTP_X_REQUEST_ID"] == own
         for log in ("service.log", "my-service.log"):
             chain.wait_until_logged(own, log)
 
 
 def test_every_log_line_is_json(chain: Chain) -> None:
-    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    trace, early = "4bf92f3577b34da6a3ce929d0e0e4736", "000" + "2" * 29
     sent = [
         (b'User-Agent: q" \\ \r\n', 'q" \\', ""),
         (b"User-Agent: caf\xff\r\n", "(not ASCII)", ""),
         (b"User-Agent:\r\nTraceparent: 00-%s-00f067aa0ba902b7-01\r\n" % trace.encode(), "", trace),
         (b"Traceparent: 00-%s-00f067aa0ba902b7-01\r\n" % (b"0" * 32), "", ""),
         (b"Traceparent: 00-%s-\xff-01\r\n" % trace.encode(), "", ""),
+        (b"Traceparent: 00-%s-%s-01\r\n" % (trace.encode(), b"0" * 16), "", ""),
+        (b"Traceparent: 00-%s-00f067aa0ba902b7-01\r\n" % early.encode(), "", early),
     ]
     for number, (fields, _, _) in enumerate(sent):
         head = f"GET /livez?token=secret HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n"
@@ -122,8 +147,10 @@ def test_every_log_line_is_json(chain: Chain) -> None:
             "latin-1"
         )
     )
+    chain.raw(f"GET /{'x' * 2000} {head.partition(' ')[2].partition(' ')[2]}\r\n".encode())
     for name in ("service.log", "my-service.log"):
-        chain.wait_until_logged("logged-line-4", name)
+        chain.wait_until_logged(f"logged-line-{len(sent) - 1}", name)
+        chain.wait_until_logged("/xxx", name)
         lines = (chain.directory / name).read_bytes().decode().splitlines()
         entries = {line.get("http.request.id"): line for line in map(json.loads, lines)}
         assert "secret" not in "".join(lines)
@@ -133,6 +160,8 @@ def test_every_log_line_is_json(chain: Chain) -> None:
         assert (entry["user_agent.original"], entry["trace.id"]) == (agent, traced)
         assert (entry["url.path"], entry["tls.version"]) == ("/livez", "TLSv1.3")
         assert entry["nginx.limit.requests"] == "PASSED"
+        assert set(entry) == LOGGED
+    assert max(len(json.loads(line)["url.path"]) for line in lines) == 1024
 
 
 def test_metrics_are_for_the_host_alone(chain: Chain) -> None:
@@ -145,10 +174,19 @@ def test_metrics_are_for_the_host_alone(chain: Chain) -> None:
     )
     with urllib.request.urlopen(request) as answer:
         assert "http_server_request_duration_seconds_count" in answer.read().decode()
-    with urllib.request.urlopen(f"{inside}/readyz") as answer:
+    request = urllib.request.Request(f"{inside}/readyz", headers={"User-Agent": "from inside"})
+    with urllib.request.urlopen(request) as answer:
         assert answer.status == 200
-    for path, status in (("/metrics", 401), ("/livez", 404), ("/", 404)):
+    for method, path, status in (
+        ("GET", "/metrics", 401), ("GET", "/livez", 404), ("GET", "/", 404), ("PUT", "/x", 404),
+    ):  # fmt: skip
+        request = urllib.request.Request(inside + path, method=method)
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(inside + path)
+            urllib.request.urlopen(request)
         with refused.value as answer:
             assert answer.status == status
+            assert json.loads(answer.read())["status"] == status
+            assert len(answer.headers.get_all("X-Request-ID", [])) == 1
+    written = [*chain.directory.glob("*.log"), *chain.directory.glob("on")]
+    written.remove(chain.directory / "service.log")
+    assert [path for path in written if b"from inside" in path.read_bytes()] == []

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from .answer import HEADERS
-from .chain import DOMAIN, Chain
+from .chain import Chain
+from .client import DOMAIN
 from .test_combinations import GROUPS
 from .upstream import upstream
 
@@ -128,9 +129,11 @@ def test_methods_that_are_none_of_ours(chain: Chain, method: str) -> None:
 )  # fmt: skip
 def test_metrics_are_closed(chain: Chain, path: str) -> None:
     head = f"GET {path} HTTP/1.1\r\n{HOST}Authorization: Bearer {chain.token}\r\n"
-    answer = chain.raw(f"{head}Connection: close\r\n\r\n".encode("latin-1"))
-    assert re.match(rb"HTTP/1.1 (400|404) ", answer)
-    assert b"# HELP" not in answer
+    for method in ("GET", "PUT"):
+        asked = head.replace("GET", method, 1)
+        answer = chain.raw(f"{asked}Connection: close\r\n\r\n".encode("latin-1"))
+        assert re.match(rb"HTTP/1.1 (400|404) ", answer)
+        assert b"# HELP" not in answer
 
 
 def test_who_calls_is_what_nginx_knows(chain: Chain) -> None:
@@ -156,7 +159,10 @@ def test_who_calls_is_what_nginx_knows(chain: Chain) -> None:
     }
     with upstream(chain, lambda _: b"HTTP/1.1 204 No Content\r\n\r\n") as requests:
         chain.get("/echo", **forged)
-    sent = dict(line.split(": ", 1) for line in requests[0].decode().split("\r\n")[1:-2])
+    first, *fields = requests[0].decode().split("\r\n")[:-2]
+    assert first == "GET /echo HTTP/1.1"
+    sent = dict(line.split(": ", 1) for line in fields)
+    assert "Connection" not in sent
     told = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
     assert {name: sent[name] for name in sent if name.replace("-", "_") in forged} == told
     seen = json.loads(chain.get("/echo", **forged).body)
@@ -167,6 +173,14 @@ def test_who_calls_is_what_nginx_knows(chain: Chain) -> None:
     assert seen.get("SCRIPT_NAME", "") == ""
     assert not {f"HTTP_{name.upper()}" for name in forged} & set(seen)
     assert "evil" not in json.dumps(seen)
+
+
+def test_who_is_to_come_again_is_told_when(chain: Chain) -> None:
+    with upstream(chain, lambda request: request.partition(b"Answer: ")[2].replace(b"|", b"\r\n")):
+        for status in (429, 502, 503, 504):
+            for own, told in (("", ["5"]), ("Retry-After: 7|", ["7"])):
+                answer = chain.get("/", Answer=f"HTTP/1.1 {status} No|Content-Length: 0|{own}|")
+                assert (answer.status, answer.headers.get_all("Retry-After")) == (status, told)
 
 
 def test_the_host_is_that_of_the_address(chain: Chain) -> None:

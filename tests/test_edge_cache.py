@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from .chain import Chain
+from .client import DOMAIN
 from .template import PROJECT
 from .test_combinations import GROUPS
 from .upstream import upstream
@@ -19,7 +20,9 @@ SNIPPETS = "/etc/nginx/snippets/my-service"
 (ZONE,) = re.findall(r"^#     (proxy_cache_path .*)$", SNIPPET.read_text(), re.MULTILINE)
 ZONE = ZONE.replace("{{ slug }}", "my-service").replace("{{ name }}", "my_service")
 SITE = f"    location / {{\n        include {SNIPPETS}-proxy.conf;\n"
+OTHER = "other.example.com"
 CHANGED = {
+    f"server_name {DOMAIN};": f"server_name {DOMAIN} {OTHER};",
     "upstream my_service {\n": f"{ZONE}\nupstream my_service {{\n",
     SITE: f"{SITE}        include {SNIPPETS}-cache.conf;\n",
 }
@@ -44,6 +47,11 @@ def reached(chain: Chain, path: str, fields: str, clients: list[dict[str, str]])
 
 def test_what_is_public_is_asked_for_once(chain: Chain) -> None:
     assert reached(chain, "/public", PUBLIC, [{}, {}, {}]) == [1, 1, 1]
+
+
+def test_each_name_of_the_site_has_its_own(chain: Chain) -> None:
+    clients = [{}, {"Host": OTHER}, {}, {"Host": OTHER}]
+    assert reached(chain, "/named", PUBLIC, clients) == [1, 2, 2, 2]
 
 
 def test_what_all_want_at_once_is_asked_for_once(chain: Chain) -> None:

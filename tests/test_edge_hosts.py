@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from .answer import HEADERS
-from .chain import DOMAIN, Chain
+from .chain import Chain
+from .client import DOMAIN
 from .test_combinations import GROUPS
 
 # What is tested here is the same for every service.
-CHAINS = GROUPS[:1]
+CHAINS = [answers for answers in GROUPS if answers["database"] == "none"][:1]
 
 
 def curl(chain: Chain, *arguments: str) -> str:
@@ -66,9 +67,11 @@ def test_strangers_get_no_answer_in_the_clear(chain: Chain, host: str) -> None:
 def test_plain_http_only_redirects(chain: Chain) -> None:
     head = f"Host: {DOMAIN.upper()}:81\r\nConnection: close\r\n\r\n"
     answer = chain.raw(f"GET /a?b=%2f HTTP/1.1\r\n{head}".encode(), plain=True)
+    chain.wait_until_logged('"url.path":"/a"', "my-service.log")
     assert answer.startswith(b"HTTP/1.1 308 ")
     assert f"\r\nLocation: https://{DOMAIN}/a?b=%2f\r\n".encode() in answer
-    assert b"Strict-Transport-Security" not in answer
+    for name in HEADERS:
+        assert answer.count(f"\r\n{name}: ".encode()) == (name != "Strict-Transport-Security")
     for method in ("POST", "DELETE", "OPTIONS"):
         answer = chain.raw(f"{method} /a HTTP/1.1\r\n{head}".encode(), plain=True)
         assert answer.startswith(b"HTTP/1.1 403 ")
@@ -105,6 +108,45 @@ def test_what_is_too_old(chain: Chain) -> None:
         tls.set_ciphers(cipher)
         with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
             chain.connect(tls=tls)
+
+
+def test_the_client_chooses_the_cipher(chain: Chain) -> None:
+    """Whoever lacks hardware for AES prefers another."""
+    for cipher in ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"):
+        tls = chain.tls()
+        tls.maximum_version = ssl.TLSVersion.TLSv1_2
+        tls.set_ciphers(f"{cipher}:ECDHE-RSA-AES128-GCM-SHA256")
+        with chain.connect(tls=tls) as channel:
+            assert channel.cipher() == (cipher, "TLSv1.2", 256)
+
+
+@pytest.mark.parametrize(
+    ("curve", "known"),
+    [("X25519", True), ("prime256v1", True), ("secp384r1", True), ("secp521r1", False)],
+)
+def test_curves(chain: Chain, curve: str, known: bool) -> None:
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{chain.https}", "-groups", curve]
+    done = subprocess.run(
+        [*command, "-servername", DOMAIN], input="", check=False, capture_output=True, text=True
+    )
+    assert (done.returncode == 0) == known
+
+
+def test_nobody_is_told_which_nginx_it_is(chain: Chain) -> None:
+    end = "Connection: close\r\n\r\n"
+    head = f"GET / HTTP/1.1\r\nHost: {DOMAIN}\r\n{end}".encode()
+    inside = f"GET / HTTP/1.1\r\nHost: localhost\r\n{end}".encode()
+    with chain.plain(chain.internal) as channel:
+        channel.sendall(inside)
+        told = [channel.recv(65536)]
+    told += [chain.raw(head), chain.raw(head, plain=True)]
+    told += [chain.raw(b"GET / HTTP/1.1\r\n\r\n", plain=plain) for plain in (False, True)]
+    for answer in told:
+        assert b"\r\nServer: nginx\r\n" in answer
+    # What is so broken that its host is never known is answered in our form, in the clear too.
+    for answer in told[3:]:
+        assert answer.count(b"\r\nX-Request-ID: ") == 1
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 400
 
 
 def test_sessions_are_resumed(chain: Chain) -> None:
