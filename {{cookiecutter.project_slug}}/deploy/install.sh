@@ -2,12 +2,14 @@
 # <% set slug = cookiecutter.project_slug %>
 # Install this tree as a release of {{ slug }}, as root on Debian 12, Ubuntu 24.04 or later:
 #
-#   deploy/install.sh [--release ID] [--dry-run] [--self-signed] [--outbound]
+#   deploy/install.sh [--release ID] [--dry-run] [--self-signed]{{ ' [--outbound]' if cookiecutter.supervisor == 'systemd' }}
 #
 #   --release ID    take the release that is in /opt/{{ slug }}/releases/ID: the way back
 #   --dry-run       change nothing, print what would be done
 #   --self-signed   make a certificate for {{ cookiecutter.domain_name }} if there is none
+# <% if cookiecutter.supervisor == "systemd" %>
 #   --outbound      let the service connect to the network (systemd/outbound.conf)
+# <% endif %>
 #
 # Run again it does what is left to do. If anything fails, the release that ran before runs again
 # and the exit status is not 0. A database's tables are never taken back.
@@ -21,20 +23,18 @@ package={{ cookiecutter.package_name }}
 domain={{ cookiecutter.domain_name }}
 releases=/opt/$slug/releases
 current=/opt/$slug/current
-trial=/run/$slug-trial.sock
 etc=/etc/$slug
 certificate=$etc/tls/fullchain.pem
 site=/etc/nginx/sites-available/$slug.conf
 enabled=/etc/nginx/sites-enabled/$slug.conf
 static=/var/lib/$slug-static
-dropin=/etc/systemd/system/$slug.service.d/outbound.conf
 # Seconds until a release must be ready. Requests wait for it and for the way back, so it is at
 # most half of Nginx's proxy_read_timeout.
 READY=15
 
-id='' listen='' dry_run=false self_signed=false outbound=false
+id='' listen='' dry_run=false self_signed=false
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-doing='' units_changed=false nginx_changed=false switching=false
+doing='' service_changed=false nginx_changed=false switching=false
 
 say() { printf '%s\n' "$*"; }
 
@@ -54,13 +54,17 @@ step() {  # say what is done, and do it
     return "$status"
 }
 
+# <% include "install/" ~ cookiecutter.supervisor ~ ".sh" %>
+
 read_arguments() {
     while (($#)); do
         case $1 in
             --release) id=${2:?--release wants the ID of a release} && shift ;;
             --dry-run) dry_run=true ;;
             --self-signed) self_signed=true ;;
+# <% if cookiecutter.supervisor == "systemd" %>
             --outbound) outbound=true ;;
+# <% endif %>
             *) fail "unknown argument '$1': the first lines of $tree/deploy/install.sh tell all" ;;
         esac
         shift
@@ -69,9 +73,9 @@ read_arguments() {
 
 look_at_the_host() {
     ((EUID == 0)) || fail "only root can install: sudo deploy/install.sh"
-    if ! type nginx openssl systemctl >/dev/null ||
+    if ! type nginx openssl "${programs[@]}" >/dev/null ||
         ! python3 -B -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))'; then
-        fail "apt-get install nginx openssl python3-venv (Python 3.11 or later) first"
+        fail "apt-get install nginx openssl python3-venv$packages (Python 3.11 or later) first"
     fi
     # From 1.25.1 on Nginx has another word for HTTP/2.
     [[ $(nginx -tg 'http2 on;' 2>&1) == *'unknown directive'* ]] || listen='from-1.25.1/'
@@ -106,7 +110,9 @@ find_release() {
     release=$releases/$id
     python=$release/.venv/bin/python
     previous=$(readlink "$current" || true)
+# <% if cookiecutter.supervisor == "systemd" %>
     outbound_before=$([[ -e $dropin ]] && echo true || echo false)
+# <% endif %>
 }
 
 default_server() {  # whether another site is it
@@ -115,10 +121,7 @@ default_server() {  # whether another site is it
 
 files() {  # RELEASE: which file of its deploy/ belongs where
     local file
-    echo "systemd/$slug.sysusers /etc/sysusers.d/$slug.conf"
-    echo "systemd/$slug.service /etc/systemd/system/$slug.service"
-    echo "systemd/$slug.socket /etc/systemd/system/$slug.socket"
-    if $outbound; then echo "systemd/outbound.conf $dropin"; fi
+    service_files
     echo "nginx/$slug.conf $site"
     for file in "$1/deploy/nginx/$slug"-*.conf; do
         file=${file##*/}
@@ -177,7 +180,7 @@ prepare_the_host() {  # what outlives a release; what is there is left as it is
     [[ -e $certificate ]] || ! $self_signed ||
         step "create a self-signed certificate in $etc/tls" new_certificate
     getent passwd "$slug" >/dev/null ||
-        step "create the user $slug" systemd-sysusers "$tree/deploy/systemd/$slug.sysusers"
+        step "create the user $slug" create_user
 }
 
 build() {  # wheels only, and src/ on the path: nothing is compiled on the host
@@ -192,15 +195,6 @@ build() {  # wheels only, and src/ on the path: nothing is compiled on the host
     touch "$release/.venv/ready"
 }
 
-as_service() {  # run something of the release as its unit would
-    local properties units=("$release/deploy/systemd/$slug.service")
-    if $outbound; then units+=("$release/deploy/systemd/outbound.conf"); fi
-    mapfile -t properties < <(sed -nEs \
-        -e '/^(Type|NotifyAccess|Exec\w+|WorkingDirectory|Restart\w*|Watchdog\w*|TimeoutStart\w*)=/d' \
-        -e '/^\[Service\]/,/^\[/ s/^[A-Z]\w+=/--property=&/p' "${units[@]}")
-    systemd-run --quiet --collect "${properties[@]}" --property=WorkingDirectory="$release" "$@"
-}
-
 ready() {  # SOCKET: whether the service there says so
     python3 -B -c 'if True:
         import http.client, socket, sys
@@ -212,10 +206,9 @@ ready() {  # SOCKET: whether the service there says so
         sys.exit(connection.getresponse().status != 200)' "$1" 2>/dev/null
 }
 
-stays() {  # UNIT SOCKET: whether it is ready for some seconds and none of its processes ends
+stays() {  # PROCESS SOCKET: whether it is ready for some seconds, and it and its children live on
     local process processes
-    process=$(systemctl show --property=MainPID --value "$1")
-    processes="$process $(cat "/proc/$process/task/$process/children")" || return
+    processes="$1 $(cat "/proc/$1/task/$1/children")" || return
     for _ in 1 2 3; do
         sleep 1
         ready "$2" || return
@@ -225,40 +218,19 @@ stays() {  # UNIT SOCKET: whether it is ready for some seconds and none of its p
     done
 }
 
-verify() {  # the units, as they will lie there and with the release where they name the link to it
-    local file place status=0
-    place=$(mktemp -d)
-    for file in "$slug.service" "$slug.socket"; do
-        sed "s|$current/|$release/|g" "$release/deploy/systemd/$file" >"$place/$file"
-    done
-    systemd-analyze verify --man=no --recursive-errors=one "$place"/* || status=$?
-    rm -r "$place"
-    return "$status"
-}
-
 judge() {  # ask the release while the other one serves
-    local command
     verify || fail "the release is not installed: its units are wrong"
     # <% if cookiecutter.database == "sqlite" %>
-    [[ $tree == "$release" ]] || as_service --wait --pipe "$python" -m "$package" migrate ||
+    [[ $tree == "$release" ]] || as_service migrate ||
         fail "the release is not installed: its migration failed"
     # <% endif %>
-    as_service --wait --pipe "$python" -m "$package" check ||
-        fail "the release is not installed: it could not start"
+    as_service check || fail "the release is not installed: it could not start"
     # What fails only later does so here, on a socket of its own, where no client meets it.
-    command=$(sed -n "s|$current/|$release/|g; s/^ExecStart=//p" "$release/deploy/systemd/$slug.service")
-    # shellcheck disable=SC2086  # words without quotes
-    as_service --unit="$slug-trial" --service-type=notify --property=TimeoutStartSec="$READY" \
-        --setenv=WEB_CONCURRENCY=1 --socket-property=ListenStream="$trial" \
-        --socket-property=SocketUser="$slug" --socket-property=SocketMode=0600 \
-        --socket-property=RemoveOnStop=yes $command
-    if ! systemctl start "$slug-trial.service" || ! stays "$slug-trial.service" "$trial"; then
-        fail "the release is not installed: it does not serve. See journalctl -u $slug-trial"
+    if ! begin_trial || ! stays "$(trial_process)" "$trial"; then
+        fail "the release is not installed: it does not serve. See $trial_log"
     fi
     end_trial
 }
-
-end_trial() { systemctl stop "$slug-trial.socket" "$slug-trial.service" &>/dev/null || true; }
 
 put_files() {  # RELEASE
     local file place from=$1
@@ -266,12 +238,8 @@ put_files() {  # RELEASE
     while read -r file place; do
         cmp -s "$from/deploy/$file" "$place" && continue
         step "install $place" install -D -m 0644 "$from/deploy/$file" "$place"
-        if [[ $place == /etc/nginx/* ]]; then nginx_changed=true; else units_changed=true; fi
+        if [[ $place == /etc/nginx/* ]]; then nginx_changed=true; else service_changed=true; fi
     done < <(files "$from")
-    if ! $outbound && [[ -e $dropin ]] && ours systemd/outbound.conf "$dropin"; then
-        step "remove $dropin" rm "$dropin"
-        units_changed=true
-    fi
 }
 
 link() { ln -sfn "$1" "$current.new" && mv -T "$current.new" "$current"; }
@@ -281,38 +249,20 @@ write_static() {  # RELEASE: as the service's user, beside what the release befo
     runuser -u "$slug" -- env -C / "$1/.venv/bin/python" -m "$package" assets "$static"
 }
 
-running() {  # the release that serves
-    if systemctl --quiet is-active "$slug.service"; then
-        readlink "/proc/$(systemctl show --property=MainPID --value "$slug.service")/cwd"
-    fi
-}
-
-restart() {  # what the old process still answers does not count for the time of the new one
-    systemctl --quiet stop "$slug.service"
-    systemctl reset-failed "$slug.service" "$slug.socket" &>/dev/null || true
-    systemctl start "$slug.socket"
-    timeout "$READY" systemctl start "$slug.service" && return
-    systemctl kill --signal=KILL "$slug.service" &>/dev/null || true
-    return 1
-}
-
 activate() {  # RELEASE
     put_files "$1"
     [[ $(readlink "$current") == "$1" && -e $static/.manifest.json ]] ||
         step "write static files to $static" write_static "$1"
     [[ $(readlink "$current") == "$1" ]] || step "point $current to ${1##*/}" link "$1"
-    if $units_changed && ! $dry_run; then systemctl daemon-reload; fi
-    systemctl --quiet is-enabled "$slug.socket" "$slug.service" 2>/dev/null ||
-        step "enable $slug.socket and $slug.service" systemctl --quiet enable "$slug.socket" "$slug.service"
+    register
     if [[ ! -L $enabled ]]; then
         step "link $enabled" ln -s "../sites-available/$slug.conf" "$enabled"
         nginx_changed=true
     fi
     $dry_run || nginx -t -q || fail "Nginx refuses the release's files"
-    if $units_changed || [[ $(running) != "$1" ]]; then
-        step "restart $slug.service" restart || fail "${1##*/} does not become ready: see journalctl -u $slug"
-        $dry_run || stays "$slug.service" "/run/$slug.sock" ||
-            fail "${1##*/} does not stay ready: see journalctl -u $slug"
+    if $service_changed || [[ $(running) != "$1" ]]; then
+        step "restart $service" restart || fail "${1##*/} does not become ready: see $log"
+        $dry_run || stays "$(process)" "$socket" || fail "${1##*/} does not stay ready: see $log"
     fi
     if $nginx_changed; then step "reload Nginx" systemctl reload-or-restart nginx; fi
 }
@@ -325,11 +275,13 @@ finish() {  # whatever ends this script: say so, and take the way back
     $switching || exit "$status"
     if [[ -n $previous ]]; then
         say "go back to ${previous##*/}"
+# <% if cookiecutter.supervisor == "systemd" %>
         outbound=$outbound_before
-        (activate "$previous") || say "install.sh: that failed too: see journalctl -u $slug" >&2
+# <% endif %>
+        (activate "$previous") || say "install.sh: that failed too: see $log" >&2
     else
         say "stop $slug: there is no release to go back to"
-        systemctl --quiet disable --now "$slug.service" "$slug.socket" || true
+        disable || true
         rm -f "$enabled" "$current"
     fi
     exit 1

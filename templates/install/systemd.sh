@@ -1,0 +1,84 @@
+# What systemd does here: the service is $slug.service, and $slug.socket holds its socket.
+service=$slug.service
+socket=/run/$slug.sock
+log="journalctl -u $slug"
+trial=/run/$slug-trial.sock
+trial_log="journalctl -u $slug-trial"
+dropin=/etc/systemd/system/$slug.service.d/outbound.conf
+programs=(systemctl) packages=''
+outbound=false
+
+service_files() {  # which file of deploy/ belongs where
+    echo "systemd/$slug.sysusers /etc/sysusers.d/$slug.conf"
+    echo "systemd/$slug.service /etc/systemd/system/$slug.service"
+    echo "systemd/$slug.socket /etc/systemd/system/$slug.socket"
+    if $outbound; then echo "systemd/outbound.conf $dropin"; fi
+}
+
+create_user() { systemd-sysusers "$tree/deploy/systemd/$slug.sysusers"; }
+
+in_sandbox() {  # run something of the release as its unit would
+    local properties units=("$release/deploy/systemd/$slug.service")
+    if $outbound; then units+=("$release/deploy/systemd/outbound.conf"); fi
+    mapfile -t properties < <(sed -nEs \
+        -e '/^(Type|NotifyAccess|Exec\w+|WorkingDirectory|Restart\w*|Watchdog\w*|TimeoutStart\w*)=/d' \
+        -e '/^\[Service\]/,/^\[/ s/^[A-Z]\w+=/--property=&/p' "${units[@]}")
+    systemd-run --quiet --collect "${properties[@]}" --property=WorkingDirectory="$release" "$@"
+}
+
+as_service() { in_sandbox --wait --pipe "$python" -m "$package" "$1"; }
+
+verify() {  # the units, as they will lie there and with the release where they name the link to it
+    local file place status=0
+    place=$(mktemp -d)
+    for file in "$slug.service" "$slug.socket"; do
+        sed "s|$current/|$release/|g" "$release/deploy/systemd/$file" >"$place/$file"
+    done
+    systemd-analyze verify --man=no --recursive-errors=one "$place"/* || status=$?
+    rm -r "$place"
+    return "$status"
+}
+
+begin_trial() {
+    local command
+    command=$(sed -n "s|$current/|$release/|g; s/^ExecStart=//p" "$release/deploy/systemd/$service")
+    # shellcheck disable=SC2086  # words without quotes
+    in_sandbox --unit="$slug-trial" --service-type=notify --property=TimeoutStartSec="$READY" \
+        --setenv=WEB_CONCURRENCY=1 --socket-property=ListenStream="$trial" \
+        --socket-property=SocketUser="$slug" --socket-property=SocketMode=0600 \
+        --socket-property=RemoveOnStop=yes $command || return
+    systemctl start "$slug-trial.service"
+}
+
+end_trial() { systemctl stop "$slug-trial.socket" "$slug-trial.service" &>/dev/null || true; }
+
+main_process() { systemctl show --property=MainPID --value "$1"; }
+
+trial_process() { main_process "$slug-trial.service"; }
+
+process() { main_process "$service"; }
+
+running() {  # the release that serves
+    if systemctl --quiet is-active "$service"; then readlink "/proc/$(process)/cwd"; fi
+}
+
+register() {  # tell the supervisor of its files
+    if ! $outbound && [[ -e $dropin ]] && ours systemd/outbound.conf "$dropin"; then
+        step "remove $dropin" rm "$dropin"
+        service_changed=true
+    fi
+    if $service_changed && ! $dry_run; then systemctl daemon-reload; fi
+    systemctl --quiet is-enabled "$slug.socket" "$service" 2>/dev/null ||
+        step "enable $slug.socket and $service" systemctl --quiet enable "$slug.socket" "$service"
+}
+
+restart() {  # what the old process still answers does not count for the time of the new one
+    systemctl --quiet stop "$service"
+    systemctl reset-failed "$service" "$slug.socket" &>/dev/null || true
+    systemctl start "$slug.socket"
+    timeout "$READY" systemctl start "$service" && return
+    systemctl kill --signal=KILL "$service" &>/dev/null || true
+    return 1
+}
+
+disable() { systemctl --quiet disable --now "$service" "$slug.socket"; }
