@@ -68,15 +68,16 @@ def sources(suite: str) -> list[str]:
     return sorted(found)
 
 
-def tree(suite: str) -> Path:
-    """Return the cached tree of the suite, made if it is not there."""
-    key = hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]
+def tree(suite: str, *more: str) -> Path:
+    """Return the cached tree of the suite with these packages more, made if it is not there."""
+    packages = ",".join([PACKAGES, *more])
+    key = hashlib.sha256(packages.encode()).hexdigest()[:8]
     path = CACHE.resolve() / f"{suite}-{key}"
     if not path.exists():
         part = path.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         part.parent.mkdir(parents=True, exist_ok=True)
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}"]
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
         command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man")]
         done = subprocess.run(
             [*command, suite, str(part), *sources(suite)],
@@ -94,7 +95,8 @@ def tree(suite: str) -> Path:
 class Machine:
     """A booted Debian of the suite: a context that powers it off at its end."""
 
-    def __init__(self, suite: str, directory: Path) -> None:
+    def __init__(self, suite: str, directory: Path, *more: str) -> None:
+        self.more = more
         self.name = f"boot-{os.getpid()}-{suite}"
         self.suite = suite
         self.mount = directory / self.name
@@ -107,7 +109,7 @@ class Machine:
 
     def __enter__(self) -> "Machine":
         self.mount.mkdir()
-        lower = tree(self.suite)
+        lower = tree(self.suite, *self.more)
         self.groups = control_groups(self.name)
         with self.console.open("wb") as console:
             # In the network namespace of these, which systemd-nspawn shares, is the client.

@@ -15,7 +15,10 @@ service_files() {  # which file of deploy/ belongs where
     if $outbound; then echo "systemd/outbound.conf $dropin"; fi
 }
 
-create_user() { systemd-sysusers "$tree/deploy/systemd/$slug.sysusers"; }
+prepare_service() {
+    getent passwd "$slug" >/dev/null ||
+        step "create the user $slug" systemd-sysusers "$tree/deploy/systemd/$slug.sysusers"
+}
 
 in_sandbox() {  # run something of the release as its unit would
     local properties units=("$release/deploy/systemd/$slug.service")
@@ -80,5 +83,7 @@ restart() {  # what the old process still answers does not count for the time of
     systemctl kill --signal=KILL "$service" &>/dev/null || true
     return 1
 }
+
+reload_nginx() { systemctl reload-or-restart nginx; }
 
 disable() { systemctl --quiet disable --now "$service" "$slug.socket"; }

@@ -179,8 +179,7 @@ prepare_the_host() {  # what outlives a release; what is there is left as it is
         step "create $secrets/ADMIN_TOKEN for /metrics" new_secret "$secrets/ADMIN_TOKEN" ''
     [[ -e $certificate ]] || ! $self_signed ||
         step "create a self-signed certificate in $etc/tls" new_certificate
-    getent passwd "$slug" >/dev/null ||
-        step "create the user $slug" create_user
+    prepare_service
 }
 
 build() {  # wheels only, and src/ on the path: nothing is compiled on the host
@@ -195,15 +194,15 @@ build() {  # wheels only, and src/ on the path: nothing is compiled on the host
     touch "$release/.venv/ready"
 }
 
-ready() {  # SOCKET: whether the service there says so
+ready() {  # SOCKET [SECONDS]: whether the service there says so
     python3 -B -c 'if True:
         import http.client, socket, sys
         connection = http.client.HTTPConnection("localhost")
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(5)
+        connection.sock.settimeout(int(sys.argv[2]))
         connection.sock.connect(sys.argv[1])
         connection.request("GET", "/readyz")
-        sys.exit(connection.getresponse().status != 200)' "$1" 2>/dev/null
+        sys.exit(connection.getresponse().status != 200)' "$1" "${2:-5}" 2>/dev/null
 }
 
 stays() {  # PROCESS SOCKET: whether it is ready for some seconds, and it and its children live on
@@ -264,7 +263,7 @@ activate() {  # RELEASE
         step "restart $service" restart || fail "${1##*/} does not become ready: see $log"
         $dry_run || stays "$(process)" "$socket" || fail "${1##*/} does not stay ready: see $log"
     fi
-    if $nginx_changed; then step "reload Nginx" systemctl reload-or-restart nginx; fi
+    if $nginx_changed; then step "reload Nginx" reload_nginx; fi
 }
 
 finish() {  # whatever ends this script: say so, and take the way back

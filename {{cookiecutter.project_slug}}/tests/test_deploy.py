@@ -14,7 +14,7 @@ import re
 import pytest
 # <% endif %>
 
-from {{ cookiecutter.package_name }}.settings import SECRETS, Settings, load_settings
+from {{ cookiecutter.package_name }}.settings import {{ 'SECRETS, ' if cookiecutter.supervisor == 'systemd' }}Settings, load_settings
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS
 from {{ cookiecutter.package_name }}.web.problems import title
 
@@ -31,10 +31,15 @@ ERRORS, HEADERS, LISTEN = (
 )
 README = (ROOT / "deploy/README.md").read_text()
 INSTALL = (ROOT / "deploy/install.sh").read_text()
+# <% if cookiecutter.supervisor == "systemd" %>
 UNIT, SOCKET, USER = (
     (ROOT / "deploy/systemd" / f"{SLUG}.{part}").read_text()
     for part in ("service", "socket", "sysusers")
 )
+# <% else %>
+PROGRAM = (ROOT / "deploy/supervisor" / f"{SLUG}.conf").read_text()
+RUN = (ROOT / "deploy/supervisor/run.sh").read_text()
+# <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 SERVER = (ROOT / "gunicorn.conf.py").read_text()
 # <% else %>
@@ -57,8 +62,12 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
         # <% else %>
         number(r"^GRACE = ([\d.]+)", SERVER),
         # <% endif %>
+        # <% if cookiecutter.supervisor == "systemd" %>
         number(r"^WatchdogSec=(\d+)", UNIT),
         number(r"^TimeoutStopSec=(\d+)", UNIT),
+        # <% else %>
+        number(r"^stopwaitsecs=(\d+)", PROGRAM),
+        # <% endif %>
     ]
     assert ladder == sorted(set(ladder))
     told = README.partition("## The timeouts")[2].partition("##")[0]
@@ -117,6 +126,7 @@ def test_no_answer_repeats_what_the_client_calls_us() -> None:
     assert uses == ["proxy_set_header Host $host;"]
 
 
+# <% if cookiecutter.supervisor == "systemd" %>
 def test_the_unit_loads_every_secret() -> None:
     assert set(re.findall(r"^LoadCredential=(\w+):", UNIT, re.MULTILINE)) == SECRETS
     assert set(re.findall(r"^SetCredential=(\w+):\\n$", UNIT, re.MULTILINE)) == SECRETS
@@ -132,7 +142,7 @@ def test_the_service_is_ready_stopped_and_started_again_as_it_expects() -> None:
     expected = {
         "Type": "notify",  # by its own word, and that of no other process
         "NotifyAccess": "main",
-        "KillMode": "mixed",  # its master tells the workers
+        "KillMode": "control-group",  # nobody is left to tell the workers when the master is killed
         "OOMPolicy": "continue",  # and starts another one
         "Restart": "always",
         "RestartPreventExitStatus": "2",  # but not where settings are wrong
@@ -158,13 +168,22 @@ def test_all_files_know_the_same_places() -> None:
     assert (socket["SocketGroup"], socket["SocketMode"]) == ("www-data", "0660")
     assert service["User"] == socket["SocketUser"] == SLUG
     assert f'\nu {SLUG} - "The service {SLUG}" /var/lib/{SLUG}\n' in USER
+# <% else %>
+def test_nginx_asks_where_supervisord_listens() -> None:
+    (socket,) = re.findall(r"^socket=unix://(/.+)$", PROGRAM, re.MULTILINE)
+    assert set(re.findall(r"server unix:/?(/run.*?) ", NGINX)) == {socket}
+# <% endif %>
 
 
 def test_the_settings_file_is_right() -> None:
     file = ROOT / "deploy" / f"{SLUG}.env"
     assert load_settings({"ENV_FILE": str(file)}).trusted_proxies == 1
+    # <% if cookiecutter.supervisor == "systemd" %>
     where = f"APP_ENV=production ENV_FILE=/etc/{SLUG}/{SLUG}.env PYTHONDONTWRITEBYTECODE=1"
     assert directives(UNIT)["Environment"] == where
+    # <% else %>
+    assert f"ENV_FILE=/etc/{SLUG}/{SLUG}.env" in RUN
+    # <% endif %>
 
 
 @pytest.mark.parametrize(("name", "value"), DEFAULT_HEADERS)
