@@ -63,6 +63,7 @@ class Chain(Client):
         changed: dict[str, str] | None = None,
     ) -> None:
         self.slug = slug
+        self.socket = f"/run/{slug}.sock"
         self.changed = changed or {}
         self.project = project
         self.directory = directory
@@ -88,7 +89,7 @@ class Chain(Client):
             "/etc/nginx/snippets/": f"{here}/",
             f"/etc/{self.slug}/tls/": f"{here}/tls/",
             f"/var/lib/{self.slug}-static/": f"{here}/static/",
-            f"/run/{self.slug}.sock": f"{here}/service.sock",
+            self.socket: f"{here}/service.sock",
             f"/var/lib/{self.slug}-acme": f"{here}/acme",
             f"/var/cache/{self.slug}-nginx": f"{here}/cache",
             "/var/log/nginx/": f"{here}/",

@@ -14,6 +14,7 @@ from .boot import PROGRAMS, Machine
 from .chain import Chain
 from .host import CERTIFICATE, TURNS, UNIT, Host
 from .repository import clone_as_it_lies
+from .supervised import SupervisedChain
 from .template import Answers, generate, name_of
 
 Generate = Callable[..., Path]
@@ -123,7 +124,8 @@ def served(
     with (project / "src/my_service/routes/__init__.py").open("a") as table:
         table.write(ECHO)
     changed = getattr(request.module, "CHANGED", None)
-    with Chain(project, directory, changed=changed).serving() as chain:
+    kind = SupervisedChain if (project / "deploy/supervisor").exists() else Chain
+    with kind(project, directory, changed=changed).serving() as chain:
         yield chain
 
 

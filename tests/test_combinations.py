@@ -20,6 +20,14 @@ OPTIONAL = {
     ".github/workflows/ci.yml": ("ci", {"github"}),
     ".github/workflows/maintenance.yml": ("ci", {"github"}),
     ".gitlab-ci.yml": ("ci", {"gitlab"}),
+    "deploy/supervisor/my-service.conf": ("supervisor", {"supervisord"}),
+    "deploy/supervisor/my-service.tmpfiles": ("supervisor", {"supervisord"}),
+    "deploy/supervisor/run.sh": ("supervisor", {"supervisord"}),
+    "deploy/systemd/my-service.service": ("supervisor", {"systemd"}),
+    "deploy/systemd/my-service.socket": ("supervisor", {"systemd"}),
+    "deploy/systemd/my-service.sysusers": ("supervisor", {"systemd"}),
+    "deploy/systemd/nginx.conf": ("supervisor", {"systemd"}),
+    "deploy/systemd/outbound.conf": ("supervisor", {"systemd"}),
     "gunicorn.conf.py": ("wsgi_server", {"gunicorn"}),
     "src/my_service/database.py": ("database", {"sqlite"}),
     "src/my_service/migrations/__init__.py": ("database", {"sqlite"}),
@@ -55,11 +63,6 @@ ALWAYS = [
     "deploy/nginx/my-service-ssl.conf",
     "deploy/nginx/my-service-tls.conf",
     "deploy/nginx/my-service.conf",
-    "deploy/systemd/my-service.service",
-    "deploy/systemd/my-service.socket",
-    "deploy/systemd/my-service.sysusers",
-    "deploy/systemd/nginx.conf",
-    "deploy/systemd/outbound.conf",
     "docs/runbook.md",
     "pyproject.toml",
     "requirements-dev.txt",
@@ -146,6 +149,7 @@ def group_of(answers: Answers) -> Answers:
 
 
 GROUPS = [dict(pairs) for pairs in {tuple(group_of(c).items()): None for c in COMBINATIONS}]
+PACKAGES = [answers for answers in GROUPS if answers["supervisor"] == "systemd"]
 
 
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
@@ -210,3 +214,19 @@ def test_licence_and_ci_change_nothing_that_runs(generated: Generate) -> None:
     assert all(len(same) == 1 for same in groups.values())
     assert len(groups) == len(GROUPS)
     print(f"{len(COMBINATIONS)} combinations, {len(groups)} distinct")
+
+
+@pytest.mark.parametrize("answers", GROUPS, ids=name_of)
+def test_what_supervises_it_changes_nothing_of_the_package(
+    generated: Generate, answers: Answers
+) -> None:
+    """So that the started server and all of the suite but test_deploy.py need one of them only."""
+    supervised, other = (
+        {path.relative_to(project): path.read_bytes() for path in files(project)}
+        for project in (generated(**answers), generated(**(answers | {"supervisor": "systemd"})))
+    )
+    assert {path.as_posix() for path in supervised if supervised[path] != other.get(path)} <= {
+        "Makefile", "README.md", "deploy/README.md", "deploy/install.sh", "docs/runbook.md",
+        "deploy/nginx/my-service.conf", "tests/test_deploy.py",
+        *(path for path in OPTIONAL if path.startswith("deploy/supervisor/")),
+    }  # fmt: skip

@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import Generate
 from .template import Answers, name_of, run
-from .test_combinations import GROUPS, LONGEST, OPTIONAL
+from .test_combinations import GROUPS, LONGEST, OPTIONAL, PACKAGES
 
 # Long and short ones, that sort before and after the libraries and `tests`.
 NAMES = {
@@ -44,7 +44,7 @@ def passes(project: Path) -> str:
 def is_right(project: Path) -> str:
     in_style(project)
     run("mypy", cwd=project)
-    run("shellcheck", "deploy/install.sh", cwd=project)
+    run("shellcheck", *project.glob("deploy/**/*.sh"), cwd=project)
     return passes(project)
 
 
@@ -84,7 +84,8 @@ EXTREMES = {
 }.values()
 # Those that take longest come first.
 JOBS: list[Job] = [
-    *itertools.product([serves, is_right], GROUPS),
+    *itertools.product([serves], PACKAGES),
+    *itertools.product([is_right], GROUPS),
     *itertools.product([installs], EXTREMES),
     *((passes, {**answers, **names}) for answers in EXTREMES for names in NAMES.values()),
     *((in_style, {**answers, **names}) for answers in GROUPS for names in NAMES.values()),

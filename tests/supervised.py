@@ -1,0 +1,56 @@
+"""The generated files for supervisord on a real supervisord, in the place of chain.py's service."""
+
+import os
+import subprocess
+import sys
+
+from .chain import Chain
+
+
+class SupervisedChain(Chain):
+    """The service is what supervisord runs by the generated files, but for users and places."""
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[Chain]:
+        self.socket = f"/run/{self.slug}/{self.slug}.sock"
+        self._put_files()
+        with super().serving() as chain:
+            yield chain
+
+    def _put_files(self) -> None:
+        here, sources = self.directory, self.project / "deploy" / "supervisor"
+        moved = {
+            self.socket: f"{here}/service.sock",
+            f"/run/{self.slug}/tmp": f"{here}/tmp",  # noqa: S108
+            f"/opt/{self.slug}/current/": f"{self.project}/",
+            f"/etc/{self.slug}/{self.slug}.env": self.environ["ENV_FILE"],
+            f"/etc/{self.slug}/credentials": f"{here}/credentials",
+            f"/var/log/{self.slug}/{self.slug}.log": f"{here}/service.log",
+            "socket_owner=root:www-data": "",
+            f"user={self.slug}": "",
+            "$release/.venv/bin/python": f"{here}/python",
+        }
+        text = {name: (sources / name).read_text() for name in (f"{self.slug}.conf", "run.sh")}
+        assert all(theirs in "".join(text.values()) for theirs in moved)
+        for name in text:
+            for theirs, ours in moved.items():
+                text[name] = text[name].replace(theirs, ours)
+        user = "user=root" if os.getuid() == 0 else ""
+        main = f"[supervisord]\nlogfile={here}/supervisord.log\npidfile={here}/pid\n{user}\n"
+        (here / "supervisord.conf").write_text(main + text[f"{self.slug}.conf"])
+        (sources / "run.sh").write_text(text["run.sh"])
+        # For the environment of these tests, whose packages it is to find.
+        (here / "python").write_text(
+            f'#!/bin/sh\nPYTHONPATH={self.project}/src exec {sys.executable} "$@"\n'
+        )
+        (here / "python").chmod(0o755)
+        (here / "tmp").mkdir()
+        (here / "credentials").mkdir()
+        for name in {"API_TOKENS", "ADMIN_TOKEN", "DATABASE_URL"} & self.environ.keys():
+            (here / "credentials" / name).write_text(self.environ[name])
+
+    def start_service(self) -> None:
+        supervisord = [sys.executable, "-m", "supervisor.supervisord", "--nodaemon"]
+        configuration = ["--configuration", f"{self.directory}/supervisord.conf"]
+        self.service = subprocess.Popen([*supervisord, *configuration], stdout=subprocess.DEVNULL)
+        self._wait(self._serves)

@@ -1,0 +1,260 @@
+"""The service under Debian's supervisord, on a booted Debian: as test_boot*.py do with systemd."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .boot import PROGRAMS, Machine
+from .conftest import Generate
+from .host import COMMIT, DOMAIN, SETTINGS, TOKENS, Host
+
+SERVICE, HOLDER = "my-service:1", "my-service:0"
+CONFIG = "/etc/supervisor/conf.d/my-service.conf"
+LOG = "/var/log/my-service/my-service.log"
+RUN = "/opt/my-service/current/deploy/supervisor/run.sh"
+FAULT = "etc/my-service/fault"
+# A release that fails as it is told, where it is told: as it is checked, tried, or serves.
+FAULTY = f"""
+
+def create_app(settings: Settings, right=create_app) -> Bottle:
+    import os, pathlib, sys, threading, time
+    fault, _, place = pathlib.Path("/{FAULT}").read_text().strip().partition(" ")
+    trial = "trial" if "trial" in os.environ["TMPDIR"] else "service"
+    if place == ("check" if sys.argv[-1] == "check" else trial):
+        match fault:
+            case "refuse":
+                raise BootError([Problem("", "refuses", "this release")])
+            case "hang":
+                time.sleep(600)
+            case "crash":
+                threading.Timer(1.5, os._exit, [1]).start()
+    return right(settings)
+"""
+FAULTS = [
+    ("refuse check", "this release: refuses", "it could not start"),
+    ("crash trial", "it does not serve", "trial.log"),
+    ("hang service", "does not become ready", "go back to"),
+    ("crash service", "does not stay ready", "go back to"),
+]
+
+
+class Supervised(Host):
+    """A machine whose supervisord runs the service, and its operator."""
+
+    def process(self) -> str:
+        return self.inside("supervisorctl", "pid", SERVICE).strip()
+
+    def current(self) -> str:
+        process = f"/proc/{self.process()}/cwd"
+        links = self.inside("readlink", "/opt/my-service/current", process).split()
+        assert links[0] == links[1]
+        return Path(links[0]).name
+
+    def states(self) -> dict[str, str]:
+        lines = self.typed("supervisorctl status || true").splitlines()
+        return {line.split()[0]: line.split()[1] for line in lines}
+
+    def wait_for(self, state: str) -> None:
+        ends = time.monotonic() + 60
+        while self.states()[SERVICE] != state and time.monotonic() < ends:
+            time.sleep(0.2)
+        assert self.states()[SERVICE] == state
+
+    def workers(self) -> set[str]:
+        process = self.process()
+        return set(self.inside("cat", f"/proc/{process}/task/{process}/children").split())
+
+
+@pytest.fixture(scope="module", params=["gunicorn", "waitress"])
+def host(
+    request: pytest.FixtureRequest,
+    generated: Generate,
+    needs: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Supervised]:
+    """Return a booted machine with the project, not installed: the first test is about that."""
+    needs(*PROGRAMS, also=os.getuid() == 0, reason="only root can boot a machine")
+    directory = tmp_path_factory.mktemp("boot")
+    project = generated(wsgi_server=request.param, supervisor="supervisord")
+    with Machine("trixie", directory, "supervisor") as machine:
+        host = Supervised(machine, project, directory, f"{request.param}, supervisord")
+        # So that the tests need not wait for ten seconds each time.
+        sooner = "sed -i s/^startsecs=10/startsecs=3/ deploy/supervisor/my-service.conf"
+        host.typed(f"{sooner} && {COMMIT} sooner")
+        host.typed("mkdir /srv/faulty && git archive HEAD | tar -x -C /srv/faulty")
+        faulty = machine.root / "srv" / "faulty"
+        with (faulty / "src/my_service/app.py").open("a") as app:
+            app.write(FAULTY)
+        installer = faulty / "deploy/install.sh"
+        installer.write_text(installer.read_text().replace("READY=15", "READY=5"))
+        yield host
+        print(host.table())
+
+
+@pytest.fixture
+def installed(host: Supervised) -> Supervised:
+    if "my-service" not in host.inside("ls", "/etc/nginx/sites-enabled"):
+        host.install("--self-signed")
+    return host
+
+
+only_gunicorn = pytest.mark.parametrize("host", ["gunicorn"], indirect=True)
+
+
+@only_gunicorn
+def test_a_first_release_that_fails_is_taken_away(host: Supervised) -> None:
+    fault = host.machine.root / FAULT
+    fault.parent.mkdir()
+    fault.write_text("hang service")
+    told = host.install(status=1, place="/srv/faulty")
+    assert "does not become ready" in told
+    assert "there is no release to go back to" in told
+    assert host.states() == {}
+    assert host.inside("ls", "/etc/supervisor/conf.d", "/opt/my-service") == (
+        "/etc/supervisor/conf.d:\n\n/opt/my-service:\nreleases\n"
+    )
+    fault.write_text("none none")
+    host.install("--self-signed", place="/srv/faulty")
+    assert host.current() in host.inside("ls", "/opt/my-service/releases").split()
+
+
+def test_a_release_and_the_way_back(installed: Supervised) -> None:
+    before = installed.current()
+    installed.typed("touch new && git add new")
+    installed.typed(f"{COMMIT} second")
+    with installed.under_load("release"):
+        installed.typed(installed.section())
+    assert installed.current() == installed.head() != before
+    with installed.under_load("roll-back, as the README says"):
+        installed.typed(installed.section("Roll back").replace(" ID", f" {before}"))
+    assert installed.current() == before
+    assert installed.install("--release", before).splitlines()[-1:] == [
+        f"my-service: release {before}"
+    ]
+
+
+def test_what_is_installed_is_right(installed: Supervised) -> None:
+    for path in ("/livez", "/readyz", "/", "/static/app.css"):
+        assert installed.ask("GET", path)[0] == 200
+    assert installed.machine.http_version(DOMAIN, installed.certificate) == "2"
+    process = f"/proc/{installed.process()}"
+    assert installed.inside("cat", "/run/supervisord.pid").strip() == re.findall(
+        r"^PPid:\t(\d+)$", installed.inside("cat", f"{process}/status"), re.MULTILINE
+    )[0]  # fmt: skip
+    assert "NoNewPrivs:\t1" in installed.inside("cat", f"{process}/status")
+    assert re.search(
+        r"^Max open files +8192 +8192 ", installed.inside("cat", f"{process}/limits"), re.MULTILINE
+    )
+    assert installed.inside("stat", "--format=%U:%G %a", "/run/my-service/my-service.sock") == (
+        "root:www-data 660\n"
+    )
+    secret = installed.inside("cat", TOKENS).strip().partition(":")[2]
+    assert secret not in installed.inside("cat", f"{process}/environ")
+    nobody = "runuser -u nobody -- cat"
+    for file in (TOKENS, LOG):
+        assert "Permission denied" in installed.typed(f"{nobody} {file}", status=1)
+    mine = ["find", "/opt", "/etc", "/run", "/var/log", "-xdev", "-user", "my-service"]
+    assert installed.inside(*mine).splitlines()[:1] == ["/run/my-service/tmp"]
+    lines = [json.loads(line) for line in installed.inside("cat", LOG).splitlines()]
+    assert not {line["log.level"] for line in lines} & {"critical"}
+
+
+def test_a_second_run_changes_nothing(installed: Supervised) -> None:
+    before, process, release = installed.listing(), installed.process(), installed.current()
+    told = installed.install("--release", release)
+    assert installed.listing() == before
+    assert installed.process() == process
+    assert len(told.splitlines()) == 2
+
+
+def test_restarts_lose_no_request(installed: Supervised) -> None:
+    commands = installed.section("Where things are")
+    assert f"supervisorctl restart {SERVICE}" in commands
+    with installed.under_load("restart, twice", least=500, pause=0):
+        installed.typed(commands * 2)
+    if installed.workers():
+        before = installed.workers()
+        with installed.under_load("reload (HUP)"):
+            installed.inside("supervisorctl", "signal", "HUP", SERVICE)
+            ends = time.monotonic() + 30
+            while installed.workers() & before and time.monotonic() < ends:
+                time.sleep(0.2)
+        assert not installed.workers() & before
+
+
+def test_without_the_holder_a_restart_loses_requests(installed: Supervised) -> None:
+    """The load can fail; and what a changed file costs, since supervisord begins anew with it."""
+    with installed.load("restart of both (control)", pause=0.02) as outcome:
+        installed.inside("supervisorctl", "restart", "my-service:*")
+    assert outcome["failed"]
+    assert set(outcome["failed"]) <= {f"{method} 502" for method in ("GET", "POST")}
+
+
+def test_a_killed_process_costs_only_what_it_was_answering(installed: Supervised) -> None:
+    for name, process in (("the service", SERVICE), ("the holder", HOLDER)):
+        killed = 8 if process == SERVICE else 0
+        with installed.under_load(f"kill -9 of {name}", killed=killed, pause=0.02):
+            installed.typed(f"kill -9 $(supervisorctl pid {process})")
+            time.sleep(2)
+    assert len(installed.inside("ls", "/run/my-service/tmp").split()) <= 1
+
+
+@only_gunicorn
+@pytest.mark.parametrize(("fault", "said", "ends"), FAULTS)
+def test_a_release_that_fails_is_not_kept(
+    installed: Supervised, fault: str, said: str, ends: str
+) -> None:
+    installed.install()
+    before, file = installed.current(), installed.machine.root / FAULT
+    file.write_text(fault)
+    with installed.under_load(f"release with the fault: {fault}", killed=16 * ("crash s" in fault)):
+        told = installed.install(status=1, place="/srv/faulty")
+    assert said in told
+    assert ends in told
+    assert installed.current() == before
+    assert installed.ask("GET", "/readyz")[0] == 200
+    assert "trial" not in installed.inside("ls", "/run/my-service")
+
+
+@only_gunicorn
+def test_wrong_settings_end_in_fatal_with_a_reason(installed: Supervised) -> None:
+    settings = installed.machine.root / SETTINGS
+    right = settings.read_text()
+    settings.write_text(f"{right}WEB_TREADS=4\n")
+    told = installed.typed(f"runuser -u my-service -- {RUN} check", status=2)
+    assert "did you mean WEB_THREADS?" in told
+    assert installed.ask("GET", "/readyz")[0] == 200
+    installed.inside("supervisorctl", "restart", SERVICE, status=7)
+    installed.wait_for("FATAL")
+    assert told.splitlines()[-1] == installed.inside("tail", "-1", LOG).strip("\n")
+    settings.write_text(right)
+    installed.inside("supervisorctl", "start", SERVICE)
+    assert installed.ask("GET", "/readyz")[0] == 200
+
+
+@only_gunicorn
+def test_what_is_not_its_own_is_left(installed: Supervised) -> None:
+    config = installed.machine.root / CONFIG[1:]
+    right = config.read_text()
+    config.write_text(f"{right}; by hand\n")
+    assert f"{CONFIG} is not as a release has left it" in installed.install(status=1)
+    assert config.read_text() == f"{right}; by hand\n"
+    config.write_text(right)
+
+
+@only_gunicorn
+def test_the_readme_and_the_runbook_tell_what_is_there(installed: Supervised) -> None:
+    places = set(re.findall(r"`(/(?:etc|opt|run|var)/[^` ]*)`", installed.readme))
+    for place in {place.replace("/ID", "") for place in places}:
+        if "NAME" not in place:
+            assert os.path.lexists(installed.machine.root / place[1:]), place
+    assert installed.ask("GET", "/nothing")[0] == 404
+    installed.fetch("py-spy")
+    told = installed.typed(installed.runbook)
+    assert "root:www-data 660" in told
+    assert "process_resident_memory_bytes" in told
