@@ -54,7 +54,7 @@ register() {  # let supervisord read its files, which it does not act on yet
 }
 
 restart() {  # what the old process still answers does not count for the time of the new one
-    local ends
+    local ends process
     {
         supervisorctl stop "$service"
         supervisorctl update "$slug"
@@ -64,7 +64,8 @@ restart() {  # what the old process still answers does not count for the time of
     ends=$((SECONDS + READY))
     until ready "$socket" $((ends - SECONDS)); do
         if ((SECONDS >= ends)); then
-            kill -KILL -- "-$(process)"
+            process=$(process)  # 0 between two attempts
+            if [[ $process == [1-9]* ]]; then kill -KILL -- "-$process"; fi
             supervisorctl stop "$service" >/dev/null
             return 1
         fi
