@@ -91,7 +91,7 @@ def host(
         with (faulty / "src/my_service/app.py").open("a") as app:
             app.write(FAULTY)
         installer = faulty / "deploy/install.sh"
-        installer.write_text(installer.read_text().replace("READY=15", "READY=5"))
+        installer.write_text(installer.read_text().replace("READY=15", "READY=8"))
         yield host
         print(host.table())
 

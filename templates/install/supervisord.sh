@@ -62,15 +62,16 @@ restart() {  # what the old process still answers does not count for the time of
         supervisorctl start "$slug:*" 9>&- &
     } &>/dev/null
     ends=$((SECONDS + READY))
-    until ready "$socket" $((ends - SECONDS)); do
-        if ((SECONDS >= ends)); then
-            process=$(process)  # 0 between two attempts
-            if [[ $process == [1-9]* ]]; then kill -KILL -- "-$process"; fi
-            supervisorctl stop "$service" >/dev/null
-            return 1
-        fi
+    while ((SECONDS < ends)); do
+        ready "$socket" $((ends - SECONDS)) && return
         sleep 0.1
     done
+    if $switching; then  # on the way back there is nothing better than to go on trying
+        process=$(process)  # 0 between two attempts
+        if [[ $process == [1-9]* ]]; then kill -KILL -- "-$process"; fi
+        supervisorctl stop "$service" >/dev/null
+    fi
+    return 1
 }
 
 reload_nginx() { nginx -s reload 2>/dev/null || service nginx start; }

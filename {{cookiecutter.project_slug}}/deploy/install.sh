@@ -272,6 +272,7 @@ finish() {  # whatever ends this script: say so, and take the way back
     end_trial
     ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing" >&2
     $switching || exit "$status"
+    switching=false
     if [[ -n $previous ]]; then
         say "go back to ${previous##*/}"
 # <% if cookiecutter.supervisor == "systemd" %>
