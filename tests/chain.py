@@ -203,7 +203,7 @@ class Chain(Client):
             self.start_service()
 
     def _wait(self, condition: Callable[[], bool]) -> None:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while time.monotonic() < ends:
             with contextlib.suppress(OSError):
                 if condition():
