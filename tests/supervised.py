@@ -1,8 +1,10 @@
 """The generated files for supervisord on a real supervisord, in the place of chain.py's service."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 from .chain import Chain
 
