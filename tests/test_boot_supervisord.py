@@ -11,6 +11,7 @@ import pytest
 
 from .boot import PROGRAMS, Machine
 from .conftest import Generate
+from .documents import blocks
 from .host import COMMIT, DOMAIN, SETTINGS, TOKENS, Host
 
 SERVICE, HOLDER = "my-service:1", "my-service:0"
@@ -255,6 +256,6 @@ def test_the_readme_and_the_runbook_tell_what_is_there(installed: Supervised) ->
             assert os.path.lexists(installed.machine.root / place[1:]), place
     assert installed.ask("GET", "/nothing")[0] == 404
     installed.fetch("py-spy")
-    told = installed.typed(installed.runbook)
+    told = installed.typed("".join(blocks(installed.source, "docs/runbook.md")))
     assert "root:www-data 660" in told
     assert "process_resident_memory_bytes" in told
