@@ -47,7 +47,7 @@ def index(session: Session) -> list[str]:
 
 
 @pytest.fixture
-def client(
+def things(
     environ: dict[str, str], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[TestApp]:
     """The service with a resource of the tests' own in place of its routes."""
@@ -111,10 +111,10 @@ def test_writers_that_read_first_wait_for_each_other(database: Database) -> None
     database.close()
 
 
-def test_a_failed_request_leaves_nothing_behind(client: TestApp) -> None:
-    problem = client.post_json("/things", {"name": "lost"}, status=500)
+def test_a_failed_request_leaves_nothing_behind(things: TestApp) -> None:
+    problem = things.post_json("/things", {"name": "lost"}, status=500)
     assert problem.content_type == "application/problem+json"
-    assert client.get("/things").json == []
+    assert things.get("/things").json == []
 
 
 def test_readiness_names_the_database(environ: dict[str, str], tmp_path: Path) -> None:
@@ -179,21 +179,21 @@ def test_a_database_that_cannot_be_migrated(environ: dict[str, str], database: D
         Database(load_settings({**environ, "DATABASE_URL": "sqlite:////none/x"})).migrate()
 
 
-def test_a_database_that_stays_locked(client: TestApp, database: Database) -> None:
+def test_a_database_that_stays_locked(things: TestApp, database: Database) -> None:
     with database.session("POST") as session:
         session.execute(text("SELECT 1"))
-        problem = client.post_json("/things", {"name": "x"}, status=503)
+        problem = things.post_json("/things", {"name": "x"}, status=503)
         assert problem.headers["Retry-After"] == "1"
-        client.get("/things", status=200)
-    client.post_json("/things", {"name": "x"}, status=201)
+        things.get("/things", status=200)
+    things.post_json("/things", {"name": "x"}, status=201)
 
 
 def test_no_parameter_is_logged(
-    client: TestApp, database: Database, caplog: pytest.LogCaptureFixture
+    things: TestApp, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     with database.session("POST") as session:
         session.execute(text("DROP TABLE things"))
-    client.post_json("/things", {"name": "private"}, status=500)
+    things.post_json("/things", {"name": "private"}, status=500)
     assert "no such table" in caplog.text
     assert "private" not in caplog.text
 
