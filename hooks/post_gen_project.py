@@ -21,7 +21,7 @@ for name, keep in KEEP.items():
             path.rmdir()
 
 # cruft renders into directories of its own, and gives no `_output_dir`.
-if json.loads("{{ ('_output_dir' in cookiecutter) | tojson }}"):
+if int("{{ cookiecutter._output_dir | default('') | length }}"):
     # Where the user stands is known to the shell alone; where it does not say, take the whole path.
     ways = [str(Path.cwd())]
     stands = os.environ.get("PWD", "")

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -86,7 +87,8 @@ def sources() -> Iterator[tuple[str, str]]:
     paths = (PROJECT.rglob("*"), TEMPLATE.glob("hooks/*.py"), TEMPLATE.glob("templates/**/*"))
     for path in itertools.chain(*paths):
         name = path.relative_to(TEMPLATE).as_posix()
-        if path.is_file() and not any(path.match(pattern) for pattern in plain):
+        inside = str(path).removeprefix(f"{PROJECT}/")
+        if path.is_file() and not any(fnmatch(inside, pattern) for pattern in plain):
             yield name, path.read_text()
         yield name, path.name
     values = [text for name, text in CONTEXT.items() if not re.match("_(?!_)|__prompts", name)]

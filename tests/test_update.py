@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from .conftest import Generate
+from .documents import blocks
 from .repository import IDENTITY, commit, git
 from .template import TEMPLATE, run
 from .test_generation import tree
 
 RELEASES: dict[str, str] = tomllib.loads((TEMPLATE / "tests/releases.toml").read_text())
-GUIDE = (TEMPLATE / "docs/upgrading.md").read_text()
-CREATE, LINK, UPDATE, FIRST_UPDATE, CHANGE = re.findall(
-    r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL
-)
+CREATE, LINK = blocks(TEMPLATE, "docs/upgrading.md", "Link")
+UPDATE, FIRST_UPDATE = blocks(TEMPLATE, "docs/upgrading.md", "Update")
+(CHANGE,) = blocks(TEMPLATE, "docs/upgrading.md", "Change an answer")
 
 # What an owner does: a route, a setting, a limit.
 ROUTE = """\
