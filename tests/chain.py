@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -182,8 +183,18 @@ class Chain(Client):
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(20)
             channel.connect(str(self.directory / "service.sock"))
-            channel.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            channel.sendall(self._question())
             return channel.recv(12).endswith(b" 200")
+
+    def _question(self) -> bytes:
+        """Return GET /livez as the server behind Nginx is asked."""
+        if not (self.project / "uwsgi.ini").exists():
+            return b"GET /livez HTTP/1.0\r\n\r\n"
+        # https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html
+        asked = "REQUEST_METHOD GET PATH_INFO /livez QUERY_STRING _ SERVER_PROTOCOL HTTP/1.0"
+        texts = f"{asked} SERVER_NAME localhost SERVER_PORT 80".encode().split()
+        content = b"".join(struct.pack("<H", len(text)) + text for text in texts)
+        return struct.pack("<BHB", 0, len(content), 0) + content
 
     def command(self, *arguments: str) -> None:
         """Run a command of the service."""

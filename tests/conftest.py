@@ -116,14 +116,15 @@ def served(
     needs: Callable[..., None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Chain]:
-    """The service, started; to come, Nginx with what the module's CHANGED replaces in its files."""
+    """The service, started; to come, Nginx with what the module's `changed` replaces in its files."""
     needs("nginx", "openssl")
     directory = tmp_path_factory.mktemp("chain")
     project = directory / "project"
     shutil.copytree(generated(**request.param), project)
     with (project / "src/my_service/routes/__init__.py").open("a") as table:
         table.write(ECHO)
-    changed = getattr(request.module, "CHANGED", None)
+    change = getattr(request.module, "changed", None)
+    changed = change(project) if change else None
     kind = SupervisedChain if (project / "deploy/supervisor").exists() else Chain
     with kind(project, directory, changed=changed).serving() as chain:
         yield chain
@@ -139,13 +140,20 @@ def chain(request: pytest.FixtureRequest, served: Chain) -> Iterator[Chain]:
         yield stack.enter_context(served.behind_nginx())
 
 
-MACHINES = [("bookworm", "gunicorn"), ("trixie", "gunicorn"), ("trixie", "waitress")]
+MACHINES = [
+    ("bookworm", "gunicorn"),
+    ("trixie", "gunicorn"),
+    ("trixie", "waitress"),
+    ("trixie", "uwsgi"),
+]
 
 
 # For what depends neither on the server nor on the suite.
 once = pytest.mark.parametrize("host", MACHINES[:1], ids="-".join, indirect=True)
-# For what differs by the server, or by the suite.
-on_each_server = pytest.mark.parametrize("host", MACHINES[1:], ids="-".join, indirect=True)
+# For what differs by how the server ends, or by the suite.
+on_each_server = pytest.mark.parametrize("host", MACHINES[1:3], ids="-".join, indirect=True)
+# For those that can listen on a port.
+on_http = pytest.mark.parametrize("host", MACHINES[:3], ids="-".join, indirect=True)
 with_gunicorn = pytest.mark.parametrize("host", MACHINES[:2], ids="-".join, indirect=True)
 
 

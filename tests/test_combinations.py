@@ -36,6 +36,7 @@ OPTIONAL = {
     "src/my_service/migrations/versions/0001_notes.py": ("database", {"sqlite"}),
     "src/my_service/routes/greetings.py": ("database", {"none"}),
     "src/my_service/routes/notes.py": ("database", {"sqlite"}),
+    "uwsgi.ini": ("wsgi_server", {"uwsgi"}),
     "tests/test_database.py": ("database", {"sqlite"}),
     "tests/test_greetings.py": ("database", {"none"}),
     "tests/test_notes.py": ("database", {"sqlite"}),

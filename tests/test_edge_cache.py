@@ -4,29 +4,32 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
 
 from .chain import Chain
 from .client import DOMAIN
-from .template import PROJECT
 from .test_combinations import GROUPS
 from .upstream import upstream
 
 CHAINS = [answers for answers in GROUPS if answers["database"] == "none"]
 SNIPPETS = "/etc/nginx/snippets/my-service"
-(SNIPPET,) = (PROJECT / "deploy" / "nginx").glob("*-cache.conf")
-(ZONE,) = re.findall(r"^#     (proxy_cache_path .*)$", SNIPPET.read_text(), re.MULTILINE)
-ZONE = ZONE.replace("{{ slug }}", "my-service").replace("{{ name }}", "my_service")
 SITE = f"    location / {{\n        include {SNIPPETS}-proxy.conf;\n"
 OTHER = "other.example.com"
-CHANGED = {
-    f"server_name {DOMAIN};": f"server_name {DOMAIN} {OTHER};",
-    "upstream my_service {\n": f"{ZONE}\nupstream my_service {{\n",
-    SITE: f"{SITE}        include {SNIPPETS}-cache.conf;\n",
-}
 PUBLIC = "Cache-Control: public, max-age=60\r\n"
+
+
+def changed(project: Path) -> dict[str, str]:
+    """Return what switches the cache on, as the snippet's comment says."""
+    snippet = (project / "deploy/nginx/my-service-cache.conf").read_text()
+    (zone,) = re.findall(r"^#     (\w+_cache_path .*)$", snippet, re.MULTILINE)
+    return {
+        f"server_name {DOMAIN};": f"server_name {DOMAIN} {OTHER};",
+        "upstream my_service {\n": f"{zone}\nupstream my_service {{\n",
+        SITE: f"{SITE}        include {SNIPPETS}-cache.conf;\n",
+    }
 
 
 def as_told(request: bytes) -> bytes:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,18 +18,22 @@ from .upstream import upstream
 
 CHAINS = [answers for answers in GROUPS if answers["database"] == "none"]
 BALANCER = "127.0.0.9"
-# The same limits in less time, and the balancer that the file has as a comment.
-CHANGED = {
-    "client_header_timeout 10s;": "client_header_timeout 2s;",
-    "client_body_timeout 10s;": "client_body_timeout 2s;",
-    "send_timeout 10s;": "send_timeout 2s;",
-    "keepalive_timeout 30s;": "keepalive_timeout 2s;",
-    "proxy_read_timeout 30s;": "proxy_read_timeout 1s;",
-    "# set_real_ip_from 192.0.2.1;": f"set_real_ip_from {BALANCER};",
-    "# real_ip_": "real_ip_",
-}
 TIMEOUT = 2
 HEAD = f"Host: {DOMAIN}\r\n"
+
+
+def changed(project: Path) -> dict[str, str]:
+    """The same limits in less time, and the balancer that the file has as a comment."""
+    server = "uwsgi" if (project / "uwsgi.ini").exists() else "proxy"
+    return {
+        "client_header_timeout 10s;": "client_header_timeout 2s;",
+        "client_body_timeout 10s;": "client_body_timeout 2s;",
+        "send_timeout 10s;": "send_timeout 2s;",
+        "keepalive_timeout 30s;": "keepalive_timeout 2s;",
+        f"{server}_read_timeout 30s;": f"{server}_read_timeout 1s;",
+        "# set_real_ip_from 192.0.2.1;": f"set_real_ip_from {BALANCER};",
+        "# real_ip_": "real_ip_",
+    }
 
 
 def half(chain: Chain) -> bytes:

@@ -110,7 +110,8 @@ _notify_socket = os.environ.pop("NOTIFY_SOCKET", "")
 def when_ready(server: object) -> None:
     if _notify_socket:
         listener = server.LISTENERS[0].sock
-        threading.Thread(target=announce, args=(_notify_socket, listener), daemon=True).start()
+        where = (_notify_socket, listener.family, listener.getsockname())
+        threading.Thread(target=announce, args=where, daemon=True).start()
 
 
 def post_worker_init(worker: object) -> None:

@@ -24,7 +24,7 @@ in_sandbox() {  # run something of the release as its unit would
     local properties units=("$release/deploy/systemd/$slug.service")
     if $outbound; then units+=("$release/deploy/systemd/outbound.conf"); fi
     mapfile -t properties < <(sed -nEs \
-        -e '/^(Type|NotifyAccess|Exec\w+|WorkingDirectory|Restart\w*|Watchdog\w*|TimeoutStart\w*)=/d' \
+        -e '/^(Type|Exec\w+|WorkingDirectory|Restart\w*|Watchdog\w*|TimeoutStart\w*)=/d' \
         -e '/^\[Service\]/,/^\[/ s/^[A-Z]\w+=/--property=&/p' "${units[@]}")
     systemd-run --quiet --collect "${properties[@]}" --property=WorkingDirectory="$release" "$@"
 }

@@ -5,19 +5,24 @@ def notify(socket_name: str, state: str) -> None:
         channel.sendall(state.encode())
 
 
-def answers(listener: socket.socket, seconds: float) -> bool:
-    """Whether a worker answers a request on this listening socket within that time."""
+# <% if cookiecutter.wsgi_server != "uwsgi" %>
+_PROBE = b"GET /livez HTTP/1.0\r\nUser-Agent: self-probe\r\n\r\n"
+
+
+# <% endif %>
+def answers(family: int, address: str | tuple[str, int], seconds: float) -> bool:
+    """Whether a worker that listens there answers a request within that time."""
     try:
-        with socket.socket(listener.family, socket.SOCK_STREAM) as client:
+        with socket.socket(family, socket.SOCK_STREAM) as client:
             client.settimeout(seconds)
-            client.connect(listener.getsockname())
-            client.sendall(b"GET /livez HTTP/1.0\r\nUser-Agent: self-probe\r\n\r\n")
+            client.connect(address)
+            client.sendall(_PROBE)
             return client.recv(12).endswith(b" 200")
     except OSError:
         return False
 
 
-def announce(socket_name: str, listener: socket.socket) -> None:
+def announce(socket_name: str, family: int, address: str | tuple[str, int]) -> None:
     """Tell systemd that the service is ready once it answers, and its watchdog that it still does.
 
     Questions do not wait for each other: a busy service answers late, only a hung one never.
@@ -25,10 +30,10 @@ def announce(socket_name: str, listener: socket.socket) -> None:
     watchdog = float(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
 
     def ask() -> None:
-        if answers(listener, watchdog):
+        if answers(family, address, watchdog):
             notify(socket_name, "WATCHDOG=1")
 
-    while not answers(listener, 5):
+    while not answers(family, address, 5):
         time.sleep(0.05)
     notify(socket_name, "READY=1")
     while watchdog:

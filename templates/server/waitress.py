@@ -92,7 +92,8 @@ def serve(settings: Settings, app: Bottle) -> None:
     signal.signal(signal.SIGINT, stop)
     logger.info("listening on %s", listener.getsockname())
     if name := os.environ.pop("NOTIFY_SOCKET", ""):
-        threading.Thread(target=announce, args=(name, listener), daemon=True).start()
+        where = (name, listener.family, listener.getsockname())
+        threading.Thread(target=announce, args=where, daemon=True).start()
     while not stopping.is_set():
         _poll(connections, 30)
     logger.info("stopping")

@@ -196,13 +196,21 @@ build() {  # wheels only, and src/ on the path: nothing is compiled on the host
 
 ready() {  # SOCKET [SECONDS]: whether the service there says so
     python3 -B -c 'if True:
-        import http.client, socket, sys
-        connection = http.client.HTTPConnection("localhost")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(int(sys.argv[2]))
-        connection.sock.connect(sys.argv[1])
-        connection.request("GET", "/readyz")
-        sys.exit(connection.getresponse().status != 200)' "$1" "${2:-5}" 2>/dev/null
+        # <% if cookiecutter.wsgi_server == "uwsgi" %>
+        import socket, struct, sys
+        asked = "REQUEST_METHOD GET PATH_INFO /readyz QUERY_STRING _ SERVER_PROTOCOL HTTP/1.0"
+        texts = f"{asked} SERVER_NAME localhost SERVER_PORT 80".split()
+        request = b"".join(struct.pack("<H", len(text)) + text.encode() for text in texts)
+        request = struct.pack("<BHB", 0, len(request), 0) + request
+        # <% else %>
+        import socket, sys
+        request = b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        # <% endif %>
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(int(sys.argv[2]))
+        client.connect(sys.argv[1])
+        client.sendall(request)
+        sys.exit(not client.recv(12).endswith(b" 200"))' "$1" "${2:-5}" 2>/dev/null
 }
 
 stays() {  # PROCESS SOCKET: whether it is ready for some seconds, and it and its children live on

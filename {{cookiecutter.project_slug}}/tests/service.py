@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import secrets
 import signal
@@ -13,7 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast, get_type_hints
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+from urllib.parse import unquote, urlsplit
+# <% else %>
 from urllib.parse import urlsplit
+# <% endif %>
 
 import pytest
 from bottle import Bottle
@@ -24,6 +29,9 @@ from {{ cookiecutter.package_name }}.app import create_app
 from {{ cookiecutter.package_name }}.database import Database
 # <% endif %>
 from {{ cookiecutter.package_name }}.routes import add_routes
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+from {{ cookiecutter.package_name }}.server import packet
+# <% endif %>
 from {{ cookiecutter.package_name }}.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +146,16 @@ class Service:
     def log(self) -> str:
         return self._log.read_text()
 
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what it has logged, which is JSON."""
+        # <% if cookiecutter.wsgi_server == "uwsgi" %>
+        # All but what uWSGI says of its options, among which it reads how its lines look.
+        lines = [line for line in self.log().splitlines() if not line.startswith("[")]
+        # <% else %>
+        lines = self.log().splitlines()
+        # <% endif %>
+        return [json.loads(line) for line in lines]
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end and return its exit status; kill it when all its time is over."""
         self.process.send_signal(number)
@@ -147,7 +165,7 @@ class Service:
             self.process.kill()
 
 
-# <% if cookiecutter.wsgi_server == "gunicorn" %>
+# <% if cookiecutter.wsgi_server != "waitress" %>
 def workers_of(service: Service) -> list[int]:
     """Return the process ids of the server's workers (proc(5))."""
     listed = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
@@ -165,6 +183,38 @@ def started(environ: dict[str, str], address: str, log: Path) -> Iterator[Servic
         service.stop()
 
 
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+class UwsgiConnection(http.client.HTTPConnection):
+    """Asks once, as Nginx does; what comes back is HTTP."""
+
+    _asked = False
+
+    def send(self, data: Any) -> None:
+        super().send(data if self._asked else _translated(data))
+        self._asked = True
+
+
+def _translated(head: bytes) -> bytes:
+    request, *lines = head.decode("latin-1").rstrip().split("\r\n")
+    method, target, protocol = request.split(" ")
+    path, _, query = target.partition("?")
+    variables = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": unquote(path, "latin-1"),
+        "QUERY_STRING": query,
+        "SERVER_PROTOCOL": protocol,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    for line in lines:
+        name, _, value = line.partition(": ")
+        key = name.upper().replace("-", "_")
+        variables[key if key.startswith("CONTENT_") else f"HTTP_{key}"] = value
+    return packet(variables)
+
+
+# <% endif %>
 def connect(address: str, to: str = "") -> http.client.HTTPConnection:
     """Return a connection to `unix:/path`, `http://host:port` or `https://host:port`.
 
@@ -177,7 +227,11 @@ def connect(address: str, to: str = "") -> http.client.HTTPConnection:
         except OSError:
             channel.close()
             raise
+        # <% if cookiecutter.wsgi_server == "uwsgi" %>
+        connection: http.client.HTTPConnection = UwsgiConnection("localhost")
+        # <% else %>
         connection = http.client.HTTPConnection("localhost")
+        # <% endif %>
     else:
         url = urlsplit(address)
         host, _, port = (to or url.netloc).rpartition(":")

@@ -89,6 +89,17 @@ def test_a_wrong_setting_is_named_once(
     assert TOKEN not in problem
 
 
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+def test_production_is_behind_nginx(
+    settings: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings |= {"APP_ENV": "production", "BIND": "127.0.0.1:8000"}
+    assert failed("check", capsys)[0].startswith("  BIND: in production uWSGI listens on unix:/")
+    settings["BIND"] = f"unix:{tmp_path}/service.sock"
+    main(["check"])
+
+
+# <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 def test_gevent_that_is_not_installed(
     settings: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

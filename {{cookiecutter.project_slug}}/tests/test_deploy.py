@@ -42,6 +42,8 @@ RUN = (ROOT / "deploy/supervisor/run.sh").read_text()
 # <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 SERVER = (ROOT / "gunicorn.conf.py").read_text()
+# <% elif cookiecutter.wsgi_server == "uwsgi" %>
+SERVER = (ROOT / "uwsgi.ini").read_text()
 # <% else %>
 SERVER = (ROOT / "src/{{ cookiecutter.package_name }}/server.py").read_text()
 # <% endif %>
@@ -56,9 +58,11 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
     ladder = [
         number(r"client_body_timeout (\d+)s;", NGINX),
         Settings().request_deadline,
-        number(r"proxy_read_timeout (\d+)s;", NGINX),
+        number(r"(?:proxy|uwsgi)_read_timeout (\d+)s;", NGINX),
         # <% if cookiecutter.wsgi_server == "gunicorn" %>
         number(r"^graceful_timeout = (\d+)", SERVER),
+        # <% elif cookiecutter.wsgi_server == "uwsgi" %>
+        number(r"^worker-reload-mercy = (\d+)", SERVER),
         # <% else %>
         number(r"^GRACE = ([\d.]+)", SERVER),
         # <% endif %>
@@ -91,7 +95,9 @@ def test_each_limit_is_the_one_that_is_told(name: str, file: str, value: str) ->
 
 
 def test_requests_outlast_a_release_that_is_taken_back() -> None:
-    assert 2 * number(r"^READY=(\d+)", INSTALL) <= number(r"proxy_read_timeout (\d+)s;", NGINX)
+    assert 2 * number(r"^READY=(\d+)", INSTALL) <= number(
+        r"(?:proxy|uwsgi)_read_timeout (\d+)s;", NGINX
+    )
 
 
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
@@ -123,7 +129,11 @@ def test_bodies_are_limited_alike() -> None:
 
 def test_no_answer_repeats_what_the_client_calls_us() -> None:
     uses = re.findall(r"^.*\$(?:http_)?host\b.*$", NGINX, re.MULTILINE)
+    # <% if cookiecutter.wsgi_server == "uwsgi" %>
+    assert uses == ["uwsgi_param HTTP_HOST $host if_not_empty;"]
+    # <% else %>
     assert uses == ["proxy_set_header Host $host;"]
+    # <% endif %>
 
 
 # <% if cookiecutter.supervisor == "systemd" %>
@@ -141,7 +151,11 @@ def directives(text: str) -> dict[str, str]:
 def test_the_service_is_ready_stopped_and_started_again_as_it_expects() -> None:
     expected = {
         "Type": "notify",  # by its own word, and that of no other process
+        # <% if cookiecutter.wsgi_server == "uwsgi" %>
+        "NotifyAccess": "all",
+        # <% else %>
         "NotifyAccess": "main",
+        # <% endif %>
         "KillMode": "control-group",  # nobody is left to tell the workers when the master is killed
         "OOMPolicy": "continue",  # and starts another one
         "Restart": "always",

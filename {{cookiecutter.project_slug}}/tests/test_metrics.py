@@ -1,6 +1,6 @@
 """The metrics: right in one process, and summed over workers that come and go."""
 
-# <% if cookiecutter.wsgi_server == "gunicorn" %>
+# <% if cookiecutter.wsgi_server != "waitress" %>
 import os
 import re
 import signal
@@ -93,7 +93,7 @@ def test_paths_make_no_series(here: TestApp) -> None:
         here.get(f"/nothing/{i}", status=404)
         here.request(f"/nothing/{i}", method=f"M{i}", status=404)
     assert len(metrics(here).splitlines()) <= grown + (grown - before)
-# <% if cookiecutter.wsgi_server == "gunicorn" %>
+# <% if cookiecutter.wsgi_server != "waitress" %>
 
 
 # One worker counts; another is killed when it has just opened its first file.

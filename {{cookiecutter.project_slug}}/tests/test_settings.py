@@ -183,7 +183,11 @@ def test_documents_and_deploy_files_name_settings_that_there_are() -> None:
         for place in ("README.md", "docs/*", "deploy/**/*")
         for path in ROOT.glob(place)
         if path.is_file()
+        # <% if cookiecutter.wsgi_server == "uwsgi" %>
+        for name in re.findall(r"(?<!uwsgi_param )\b[A-Z]+(?:_[A-Z]+)+", path.read_text())
+        # <% else %>
         for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+", path.read_text())
+        # <% endif %>
     }
     assert len({name for _, name in named} & known) > 5
     assert [(path, name) for path, name in sorted(named) if name not in known | others] == []
