@@ -89,7 +89,8 @@ def limits() -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize(("name", "file", "value"), limits())
 def test_each_limit_is_the_one_that_is_told(name: str, file: str, value: str) -> None:
-    (path,) = [*ROOT.glob(file), *ROOT.glob(f"deploy/*/{SLUG}{file}")]
+    place = "nginx" if file.endswith(".conf") else "*"
+    (path,) = [*ROOT.glob(file), *ROOT.glob(f"deploy/{place}/{SLUG}{file}")]
     line = rf"^[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
     assert re.findall(line, path.read_text(), re.MULTILINE) == [value]
 
@@ -173,7 +174,8 @@ def test_all_files_know_the_same_places() -> None:
     service, socket = directives(UNIT), directives(SOCKET)
     home = f"/opt/{SLUG}/current"
     assert service["WorkingDirectory"] == home
-    assert service["ExecStart"] == f"{home}/.venv/bin/python -m {{ cookiecutter.package_name }} serve"
+    python = f"{home}/.venv/bin/python"
+    assert service["ExecStart"] == f"{python} -m {{ cookiecutter.package_name }} serve"
     assert service["StateDirectory"] == SLUG
     assert {service["StateDirectoryMode"], service["UMask"]} == {"0750", "0027"}
     assert socket["ListenStream"] == f"/run/{SLUG}.sock"

@@ -92,7 +92,7 @@ def test_every_log_line_is_json(service: Service) -> None:
     answer(service, "/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
     answer(service, "/caf%C3%A9%20%F0%9F%99%82", {})
     # <% if cookiecutter.wsgi_server != "uwsgi" %>
-    for line in (
+    for sent in (
         b"GET /?token=secret\xff HTTP/1.1",
         b"GET /?token=a secret HTTP/1.1",
         b"GET / HTTP/1.1\r\nAuthorization Bearer secret",
@@ -100,7 +100,7 @@ def test_every_log_line_is_json(service: Service) -> None:
         b"GET http://[secret]/ HTTP/1.1",
     ):
         malformed = connect(service.address)
-        malformed.sock.sendall(line + b"\r\nHost: a\r\n\r\n")
+        malformed.sock.sendall(sent + b"\r\nHost: a\r\n\r\n")
         assert b" 400 " in malformed.sock.recv(100)
         malformed.close()
     # <% endif %>

@@ -178,15 +178,20 @@ def test_documents_and_deploy_files_name_settings_that_there_are() -> None:
     known = {name.upper() for name in Settings.__struct_fields__} | {"ENV_FILE"}
     # What systemd, Bash and the kernel call something.
     others = {"AF_INET", "AF_UNIX", "BASH_SOURCE", "CREDENTIALS_DIRECTORY"}
+    others |= {"LISTEN_FDS", "LISTEN_PID"}
+    # <% if cookiecutter.wsgi_server == "uwsgi" %>
+    others |= {"PATH_INFO", "QUERY_STRING", "REQUEST_METHOD"}
+    others |= {"SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL"}
+    # <% endif %>
     named = {
         (str(path.relative_to(ROOT)), name)
         for place in ("README.md", "docs/*", "deploy/**/*")
         for path in ROOT.glob(place)
         if path.is_file()
         # <% if cookiecutter.wsgi_server == "uwsgi" %>
-        for name in re.findall(r"(?<!uwsgi_param )\b[A-Z]+(?:_[A-Z]+)+", path.read_text())
+        for name in re.findall(r"(?<!uwsgi_param )\b(?!CAP_)[A-Z]+(?:_[A-Z]+)+", path.read_text())
         # <% else %>
-        for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+", path.read_text())
+        for name in re.findall(r"\b(?!CAP_)[A-Z]+(?:_[A-Z]+)+", path.read_text())
         # <% endif %>
     }
     assert len({name for _, name in named} & known) > 5
