@@ -123,7 +123,7 @@ def test_make_demo_again_keeps_what_was_tried_out(clone: Path) -> None:
 
 def test_make_new(clone: Path, tmp_path: Path) -> None:
     (command,) = blocks(TEMPLATE, "README.md", "Generate your own")
-    new = Terminal(*command.replace("..", str(tmp_path)).split(), cwd=clone)
+    new = Terminal(*command.split(), f"TO={tmp_path}", cwd=clone)
     new.read_until("What is the service called?", 60)
     new.type("Asked For\n" + "\n" * 12)
     new.end()
