@@ -97,7 +97,7 @@ class Machine:
 
     def __init__(self, suite: str, directory: Path, *more: str) -> None:
         self.more = more
-        self.name = f"boot-{os.getpid()}-{suite}"
+        self.name = "-".join(["boot", str(os.getpid()), suite, *more])
         self.suite = suite
         self.mount = directory / self.name
         self.console = directory / f"{self.name}.log"
@@ -166,8 +166,9 @@ class Machine:
             os.killpg(self.outer.pid, signal.SIGKILL)
             self.outer.wait()
         for group in self.groups:
-            for directory in [*sorted(group.rglob("*/"), reverse=True), group]:
-                remove(directory)
+            for directory in sorted(group.rglob("*/"), reverse=True):
+                directory.rmdir()
+            group.rmdir()
 
     def _run(self, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -204,18 +205,6 @@ class Machine:
         return self.client(
             *command, "--write-out", "%{http_version}", f"https://{name}/"
         ).communicate()[0]
-
-
-def remove(group: Path) -> None:
-    """Remove a control group as soon as the last of its processes is gone, which takes a moment."""
-    ends = time.monotonic() + 20
-    while True:
-        try:
-            return group.rmdir()
-        except OSError:
-            if time.monotonic() > ends:
-                raise
-            time.sleep(0.1)
 
 
 def child(process: int) -> int:
