@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from .conftest import Generate
-from .template import COMBINATIONS, Answers, name_of, run
+from .template import COMBINATIONS, Answers, name_of
 
 # Which paths come and go with an answer, told a second time beside __keep.
 OPTIONAL = {
@@ -150,6 +150,7 @@ def group_of(answers: Answers) -> Answers:
 
 
 GROUPS = [dict(pairs) for pairs in {tuple(group_of(c).items()): None for c in COMBINATIONS}]
+# What supervises a service changes nothing of the package: a test below.
 PACKAGES = [answers for answers in GROUPS if answers["supervisor"] == "systemd"]
 
 
@@ -184,13 +185,6 @@ def test_files(generated: Generate, answers: Answers) -> None:
             assert not re.fullmatch(f"{DEVICES}|{ILLEGAL}", part, re.IGNORECASE), name
     assert len({name.lower() for name in found}) == len(found)
     assert all(any(path.iterdir()) for path in project.rglob("*") if path.is_dir())
-
-
-@pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
-def test_style(generated: Generate, answers: Answers) -> None:
-    project = generated(**answers)
-    run("ruff", "check", "--no-cache", cwd=project)
-    run("ruff", "format", "--no-cache", "--check", cwd=project)
 
 
 def content(project: Path) -> str:

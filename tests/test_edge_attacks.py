@@ -8,10 +8,10 @@ import pytest
 from .answer import HEADERS
 from .chain import Chain
 from .client import DOMAIN
-from .test_combinations import GROUPS
+from .test_combinations import PACKAGES
 from .upstream import upstream
 
-CHAINS = [answers for answers in GROUPS if answers["database"] == "none"]
+CHAINS = [answers for answers in PACKAGES if answers["database"] == "none"]
 HOST = f"Host: {DOMAIN}\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 # Whoever ends the first request where another does not takes this for the next one.

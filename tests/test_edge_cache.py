@@ -11,10 +11,10 @@ import pytest
 
 from .chain import Chain
 from .client import DOMAIN
-from .test_combinations import GROUPS
+from .test_combinations import PACKAGES
 from .upstream import upstream
 
-CHAINS = [answers for answers in GROUPS if answers["database"] == "none"]
+CHAINS = [answers for answers in PACKAGES if answers["database"] == "none"]
 SNIPPETS = "/etc/nginx/snippets/my-service"
 SITE = f"    location / {{\n        include {SNIPPETS}-proxy.conf;\n"
 OTHER = "other.example.com"
