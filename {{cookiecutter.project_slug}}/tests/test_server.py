@@ -31,14 +31,19 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture
-def service(environ: dict[str, str], tmp_path: Path) -> Iterator[Service]:
-    # <% if cookiecutter.wsgi_server == "uwsgi" %>
-    with started(environ, f"unix:{tmp_path}/service.sock", tmp_path / "log") as service:
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+def place(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"unix:{tmp_path_factory.mktemp('s')}/socket"  # a socket's path is a short one
+# <% else %>
+def place() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+# <% endif %>
+
+
+@pytest.fixture
+def service(environ: dict[str, str], place: str, tmp_path: Path) -> Iterator[Service]:
+    with started(environ, place, tmp_path / "log") as service:
         yield service
-    # <% else %>
-    with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
-        yield service
-    # <% endif %>
 
 
 def answer(service: Service, path: str, headers: dict[str, str]) -> tuple[int, Any]:
