@@ -20,6 +20,11 @@ PROGRAMS = ("curl", "ip", "mmdebstrap", "nsenter", "setpriv", "systemd-nspawn", 
 PACKAGES = (
     "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates,curl,procps"
 )
+# And what only some tests start: packages, and which of their services Debian would start itself.
+MORE = {
+    "bookworm": ("", ""),
+    "trixie": (",prometheus,supervisor,uwsgi-core", "prometheus supervisor"),
+}
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 ADDRESS = "10.89.0.2"
 
@@ -68,10 +73,11 @@ def sources(suite: str) -> list[str]:
     return sorted(found)
 
 
-def tree(suite: str, *more: str) -> Path:
-    """Return the cached tree of the suite with these packages more, made if it is not there."""
-    packages = ",".join([PACKAGES, *more])
-    key = hashlib.sha256(packages.encode()).hexdigest()[:8]
+def tree(suite: str) -> Path:
+    """Return the cached tree of the suite, made if it is not there."""
+    more, services = MORE[suite]
+    packages = PACKAGES + more
+    key = hashlib.sha256((packages + services).encode()).hexdigest()[:8]
     path = CACHE.resolve() / f"{suite}-{key}"
     if not path.exists():
         part = path.with_suffix(".part")
@@ -79,6 +85,9 @@ def tree(suite: str, *more: str) -> Path:
         part.parent.mkdir(parents=True, exist_ok=True)
         command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
         command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man")]
+        command += [f'--customize-hook=chroot "$1" systemctl --quiet disable {services}'] * bool(
+            more
+        )
         done = subprocess.run(
             [*command, suite, str(part), *sources(suite)],
             check=False,
@@ -95,9 +104,8 @@ def tree(suite: str, *more: str) -> Path:
 class Machine:
     """A booted Debian of the suite: a context that powers it off at its end."""
 
-    def __init__(self, suite: str, directory: Path, *more: str) -> None:
-        self.more = more
-        self.name = "-".join(["boot", str(os.getpid()), suite, *more])
+    def __init__(self, suite: str, directory: Path, name: str = "") -> None:
+        self.name = "-".join(filter(None, ["boot", str(os.getpid()), suite, name]))
         self.suite = suite
         self.mount = directory / self.name
         self.console = directory / f"{self.name}.log"
@@ -109,7 +117,7 @@ class Machine:
 
     def __enter__(self) -> "Machine":
         self.mount.mkdir()
-        lower = tree(self.suite, *self.more)
+        lower = tree(self.suite)
         self.groups = control_groups(self.name)
         with self.console.open("wb") as console:
             # In the network namespace of these, which systemd-nspawn shares, is the client.

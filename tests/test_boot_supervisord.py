@@ -84,6 +84,7 @@ def host(
     project = generated(wsgi_server=request.param, supervisor="supervisord")
     with Machine("trixie", directory, "supervisor") as machine:
         host = Supervised(machine, project, directory, f"{request.param}, supervisord")
+        host.inside("systemctl", "start", "supervisor")
         # So that the tests need not wait for ten seconds each time.
         sooner = "sed -i s/^startsecs=10/startsecs=3/ deploy/supervisor/my-service.conf"
         host.typed(f"{sooner} && {COMMIT} sooner")

@@ -64,6 +64,8 @@ ALWAYS = [
     "deploy/nginx/my-service-ssl.conf",
     "deploy/nginx/my-service-tls.conf",
     "deploy/nginx/my-service.conf",
+    "deploy/prometheus/my-service-alerts.yml",
+    "deploy/prometheus/my-service.yml",
     "docs/runbook.md",
     "pyproject.toml",
     "requirements-dev.txt",
