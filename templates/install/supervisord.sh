@@ -54,7 +54,7 @@ register() {  # let supervisord read its files, which it does not act on yet
 }
 
 restart() {  # what the old process still answers does not count for the time of the new one
-    local ends process
+    local ends
     {
         supervisorctl stop "$service"
         supervisorctl update "$slug"
@@ -66,12 +66,17 @@ restart() {  # what the old process still answers does not count for the time of
         ready "$socket" $((ends - SECONDS)) && return
         sleep 0.1
     done
-    if $switching; then  # on the way back there is nothing better than to go on trying
-        process=$(process)  # 0 between two attempts
-        if [[ $process == [1-9]* ]]; then kill -KILL -- "-$process"; fi
-        supervisorctl stop "$service" >/dev/null
-    fi
+    ! $switching || give_up  # on the way back there is nothing better than to go on trying
     return 1
+}
+
+give_up() {  # what was killed before supervisord is told to stop it would be started anew meanwhile
+    local process
+    supervisorctl stop "$service" >/dev/null 9>&- &
+    sleep 1
+    process=$(process)  # 0 if it has ended
+    [[ $process == 0 ]] || kill -KILL -- "-$process" || true
+    wait $!
 }
 
 reload_nginx() { nginx -s reload 2>/dev/null || service nginx start; }
