@@ -5,6 +5,7 @@ all its network lives in namespaces of its own, so nothing is left behind when i
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import platform
@@ -76,29 +77,34 @@ def sources(suite: str) -> list[str]:
 def tree(suite: str) -> Path:
     """Return the cached tree of the suite, made if it is not there."""
     more, services = MORE[suite]
-    packages = PACKAGES + more
-    key = hashlib.sha256((packages + services).encode()).hexdigest()[:8]
+    key = hashlib.sha256(f"{PACKAGES}{more}{services}".encode()).hexdigest()[:8]
     path = CACHE.resolve() / f"{suite}-{key}"
-    if not path.exists():
-        part = path.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
-        command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man")]
-        command += [f'--customize-hook=chroot "$1" systemctl --quiet disable {services}'] * bool(
-            more
-        )
-        done = subprocess.run(
-            [*command, suite, str(part), *sources(suite)],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        # Each boot makes its own.
-        (part / "etc/machine-id").write_text("")
-        part.rename(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _make(suite, path)
     return path
+
+
+def _make(suite: str, path: Path) -> None:
+    more, services = MORE[suite]
+    part = path.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}{more}"]
+    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man")]
+    if services:
+        command += [f'--customize-hook=chroot "$1" systemctl --quiet disable {services}']
+    done = subprocess.run(
+        [*command, suite, str(part), *sources(suite)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    # Each boot makes its own.
+    (part / "etc/machine-id").write_text("")
+    part.rename(path)
 
 
 class Machine:

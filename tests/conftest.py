@@ -100,6 +100,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(noticing)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep together what shares a machine, or else a file, where tests run side by side."""
+    callspec = getattr(item, "callspec", None)
+    machine = callspec.params.get("host") if callspec else None
+    item.add_marker(pytest.mark.xdist_group(str(machine or item.path.stem)))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what wants a chain for each of the answers that its module names."""
     if "chain" in metafunc.fixturenames:
