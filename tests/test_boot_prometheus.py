@@ -23,7 +23,7 @@ FAST, SLOW, ALL = (
 )
 ONE, TWO = (f'process_resident_memory_bytes{{job="my-service", worker="{n}"}}' for n in (0, 1))
 # Half an hour of what each alert is about, a minute between two values: just well, and just not.
-ALERTS = [
+ALERTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("Down", {'up{job="my-service"}': "1x30"}, {'up{job="my-service"}': "1x20 0x10"}),
     ("Errors", {OK: "0+99x30", ERROR: "0+1x30"}, {OK: "0+97x30", ERROR: "0+3x30"}),
     ("Slow", *({FAST: f"0+{n}x30", SLOW: "0+99x30", ALL: "0+99x30"} for n in (95, 93))),
