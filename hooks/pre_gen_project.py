@@ -18,6 +18,9 @@ TAKEN = {
     "sqlalchemy", "tests", "waitress", "watchfiles", "webob", "webtest",
 }  # fmt: skip
 
+# Names of devices, which Windows has in every directory.
+DEVICES = r"con|prn|aux|nul|(com|lpt)[0-9]"
+
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
@@ -35,6 +38,8 @@ def problems(answers: dict[str, str]) -> Iterator[str]:
             "project_slug must be 2 to 39 lower-case letters, digits and -, "
             f"begin with a letter and not end with -: {slug!r}"
         )
+    if re.fullmatch(DEVICES, slug):
+        yield f"project_slug must not be what Windows calls a device: {slug!r}"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", package):
         yield f"package_name must be lower-case letters, digits and _: {package!r}"
     elif keyword.iskeyword(package) or package in sys.stdlib_module_names | TAKEN:

@@ -12,7 +12,7 @@ from .template import CHOICES, CONTEXT, PUBLIC, TEMPLATE, cookiecut, nothing_wri
 
 WRONG = {
     "project_name": ["", " ", 'a"b', "back\\slash", "bell\a", "two\nlines"],
-    "project_slug": ["../evil", "/evil", "a", "A-b", "1a", "-a", "a-", "a_b", "a" * 40, "a/b", "a/../b"],
+    "project_slug": ["../evil", "/evil", "a", "A-b", "1a", "-a", "a-", "a_b", "a" * 40, "con", "lpt1", "a/b", "a/../b"],
     "package_name": ["class", "json", "bottle", "tests", "a-b", "A", "1a", "é", "a.b"],
     "description": ["", 'say "hi"', "tab\there"],
     "author_name": ["", 'a"b'],

@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 
 from gunicorn import util
 
-bind = os.environ.get("SERVE_BIND", "127.0.0.1:8000")  # a socket inherited from systemd wins
+bind = os.environ["SERVE_BIND"]  # a socket inherited from systemd wins
 umask = 0o007  # a unix socket is for the service's own group
 
-worker_class = os.environ.get("SERVE_WORKER_CLASS", "gthread")
-workers = int(os.environ.get("SERVE_WEB_CONCURRENCY", "2"))
-threads = int(os.environ.get("SERVE_WEB_THREADS", "4"))
+worker_class = os.environ["SERVE_WORKER_CLASS"]
+workers = int(os.environ["SERVE_WEB_CONCURRENCY"])
+threads = int(os.environ["SERVE_WEB_THREADS"])
 
 # How the timeouts depend on each other: deploy/README.md.
 graceful_timeout = 40
@@ -68,7 +68,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
 
-_formatter = TextFormatter if os.environ.get("SERVE_LOG_FORMAT") == "text" else JsonFormatter
+_formatter = TextFormatter if os.environ["SERVE_LOG_FORMAT"] == "text" else JsonFormatter
 logconfig_dict = {
     "formatters": {"line": {"()": _formatter}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
@@ -76,7 +76,7 @@ logconfig_dict = {
     "loggers": {
         "gunicorn.error": {
             "handlers": ["stderr"],
-            "level": os.environ.get("SERVE_LOG_LEVEL", "INFO"),
+            "level": os.environ["SERVE_LOG_LEVEL"],
             "propagate": False,
         }
     },
@@ -121,5 +121,4 @@ def post_worker_init(worker: object) -> None:
 
 
 def on_exit(server: object) -> None:
-    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

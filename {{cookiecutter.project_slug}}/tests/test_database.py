@@ -171,6 +171,14 @@ def test_a_database_that_is_not_migrated(
         assert problems(database) == ""
 
 
+def test_no_migration_is_nothing_to_run(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "VERSIONS", tmp_path)
+    database.path.write_bytes(b"")
+    assert problems(database) == ""
+
+
 def test_a_database_that_cannot_be_migrated(environ: dict[str, str], database: Database) -> None:
     database.path.write_bytes(b"this is no database" * 100)
     with pytest.raises(BootError, match="file is not a database"):

@@ -107,9 +107,9 @@ class Database:
             if "no such table" not in str(error):
                 return [_problem(f"cannot use {self.path}: {error}")]
             current = None
-        if current is None or current in migrations.revisions()[:-1]:
-            latest = migrations.revisions()[-1]
-            return [_problem(f"is at revision {current}, {latest} is needed: {command}")]
+        known = migrations.revisions()
+        if known and (current is None or current in known[:-1]):
+            return [_problem(f"is at revision {current}, {known[-1]} is needed: {command}")]
         return []
 
     def close(self) -> None:
