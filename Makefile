@@ -22,7 +22,7 @@ new: .venv/ready ## answer questions and generate a service beside this director
 	@$(BIN)/python -m tools.new "$(or $(TO),..)"
 
 test: .venv/ready packages ## all tests; with REQUIRE_ALL=1 none may be left out
-	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest -n auto --maxprocesses 4 --no-loadscope-reorder
 
 fuzz: .venv/ready ## 100 000 hostile requests of a new seed
 	@FUZZ=$${FUZZ:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/pytest -s tests/test_fuzz.py

@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from . import noticing
 from .boot import PROGRAMS, Machine
@@ -100,11 +103,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(noticing)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep together what shares a machine, or else a file, where tests run side by side."""
-    callspec = getattr(item, "callspec", None)
-    machine = callspec.params.get("host") if callspec else None
-    item.add_marker(pytest.mark.xdist_group(str(machine or item.path.stem)))
+class _Places(LoadScopeScheduling):  # type: ignore[misc]
+    """What shares a machine, or else a file, is kept together where tests run side by side."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, name = nodeid.partition("::")
+        machine = re.search(rf"\b(?:{'|'.join(map('-'.join, MACHINES))})\b", name)
+        return machine[0] if machine else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Places:
+    return _Places(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
