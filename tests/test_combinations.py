@@ -110,6 +110,7 @@ ALWAYS = [
     "src/my_service/wsgi.py",
     "tests/__init__.py",
     "tests/conftest.py",
+    "tests/connection.py",
     "tests/service.py",
     "tests/stack.py",
     "tests/test_answers.py",

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from webtest import TestApp
 
+from .connection import Forwarder
 from .service import (
     TOKEN,
-    Forwarder,
     application,
     environ_in,
     free_port,

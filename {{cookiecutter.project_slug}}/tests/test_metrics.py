@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from webtest import TestApp
 
-from .service import ROOT, Service, application, connect, free_port, started, workers_of
+from .connection import connect
+from .service import ROOT, Service, application, free_port, started, workers_of
 # <% else %>
 import re
 from collections.abc import Iterator

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from .connection import connect
 # <% if cookiecutter.wsgi_server != "waitress" %>
-from .service import GUARDED, TOKEN, Service, connect, free_port, guarded, started, workers_of
+from .service import GUARDED, TOKEN, Service, free_port, guarded, started, workers_of
 # <% else %>
-from .service import GUARDED, TOKEN, Service, connect, free_port, guarded, started
+from .service import GUARDED, TOKEN, Service, free_port, guarded, started
 # <% endif %>
 
 BODY = b'{"{{ 'title' if cookiecutter.database != 'none' else 'name' }}": "x"}'
