@@ -41,6 +41,12 @@ OPTIONAL = {
     "tests/test_greetings.py": ("database", {"none"}),
     "tests/test_notes.py": ("database", {"sqlite"}),
 }
+EMPEROR = {
+    "deploy/uwsgi/emperor.uwsgi.ini",
+    "deploy/uwsgi/emperor.uwsgi.service",
+    "deploy/uwsgi/my-service.ini",
+    "deploy/uwsgi/my-service.tmpfiles",
+}
 ALWAYS = [
     ".editorconfig",
     ".env.example",
@@ -161,6 +167,8 @@ PACKAGES = [answers for answers in GROUPS if answers["supervisor"] == "systemd"]
 def test_files(generated: Generate, answers: Answers) -> None:
     project = generated(**answers)
     expected = {path for path, (name, values) in OPTIONAL.items() if answers[name] in values}
+    if (answers["wsgi_server"], answers["supervisor"]) == ("uwsgi", "systemd"):
+        expected |= EMPEROR
     found = {path.relative_to(project).as_posix() for path in files(project)}
     assert found == expected | set(ALWAYS)
     for path in files(project):

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -30,6 +32,9 @@ def packet(variables: dict[str, str]) -> bytes:
     content = b"".join(struct.pack("<H", len(text)) + text for text in texts)
     return struct.pack("<BHB", 0, len(content), 0) + content
 
+
+# What an emperor says, and what has it keep the socket and start the vassal with who waits there.
+RELOAD, BACK_TO_ON_DEMAND = b"\x01", b"\x16"
 
 _PROBE = packet(
     {
@@ -63,6 +68,7 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
     notify_socket = os.environ.pop("NOTIFY_SOCKET", "")  # READY=1 would come before any worker
     command = [sys.executable, "-c", "from pyuwsgi import run; run()", "--ini", str(CONFIG)]
     path = _inherited()
+    emperor = os.environ.pop("UWSGI_EMPEROR_FD", "")  # at whose word it would drop what it answers
     if not path and settings.bind.path:
         path = settings.bind.path
         command += ["--socket", path]
@@ -74,16 +80,24 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
         "SERVE_WEB_THREADS": str(settings.web_threads),
         f"SERVE_{settings.log_format.upper()}": "",
     }
-    _attend(metrics, path, notify_socket)
     os.dup2(2, 1)  # where it logs
-    os.execv(sys.executable, command)
+    if emperor:
+        _be_vassal(int(emperor), metrics)
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
+    else:
+        _attend(metrics, path, notify_socket)
+    os.execvp(command[0], command)
 
 
 def _inherited() -> str:
-    """Return the path that systemd listens on for us (sd_listen_fds(3))."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+    """Return the path that systemd listens on for us (sd_listen_fds(3)), or an emperor."""
+    if "UWSGI_EMPEROR_FD" in os.environ:
+        inherited = 0
+    elif os.environ.get("LISTEN_PID") == str(os.getpid()):
+        inherited = 3
+    else:
         return ""
-    path: str = socket.socket(fileno=os.dup(3)).getsockname()
+    path: str = socket.socket(fileno=os.dup(inherited)).getsockname()
     return path
 
 
@@ -106,6 +120,39 @@ def _attend(metrics: str, path: str, notify_socket: str) -> None:
                 os.kill(server, 0)
                 time.sleep(0.5)
         shutil.rmtree(metrics, ignore_errors=True)
+    os._exit(0)
+
+
+def _be_vassal(emperor: int, metrics: str) -> None:
+    """Leave a process that does what the emperor says, until the server, its child, has ended.
+
+    https://uwsgi-docs.readthedocs.io/en/latest/EmperorProtocol.html
+    """
+    if (server := os.fork()) == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the emperor's uWSGI ignores it
+        return
+    vassal = os.getpid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    events = [emperor, os.pidfd_open(server)]
+    check = [sys.executable, "-m", __package__, "check"]
+    while emperor in select.select(events, [], [])[0]:
+        word = os.read(emperor, 1)  # none if the emperor has died
+        if word == RELOAD:
+            if subprocess.run(check, stdout=subprocess.DEVNULL, check=False).returncode:
+                continue
+            os.write(emperor, BACK_TO_ON_DEMAND)
+        os.kill(server, signal.SIGTERM)
+        break
+    if os.WIFSIGNALED(os.waitpid(server, 0)[1]):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server, signal.SIGTERM)  # the workers of a master that was killed
+        os.write(emperor, BACK_TO_ON_DEMAND)
+    shutil.rmtree(metrics, ignore_errors=True)
+    if os.fork() == 0:
+        # The emperor looks who has died when this is closed, and then not for two seconds.
+        while os.getppid() == vassal:
+            time.sleep(0.01)
     os._exit(0)
 
 

@@ -36,6 +36,12 @@ UNIT, SOCKET, USER = (
     (ROOT / "deploy/systemd" / f"{SLUG}.{part}").read_text()
     for part in ("service", "socket", "sysusers")
 )
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+VASSAL, TMPFILES, EMPEROR, EMPEROR_UNIT = (
+    (ROOT / "deploy/uwsgi" / name).read_text()
+    for name in (f"{SLUG}.ini", f"{SLUG}.tmpfiles", "emperor.uwsgi.ini", "emperor.uwsgi.service")
+)
+# <% endif %>
 # <% else %>
 PROGRAM = (ROOT / "deploy/supervisor" / f"{SLUG}.conf").read_text()
 RUN = (ROOT / "deploy/supervisor/run.sh").read_text()
@@ -184,6 +190,30 @@ def test_all_files_know_the_same_places() -> None:
     assert (socket["SocketGroup"], socket["SocketMode"]) == ("www-data", "0660")
     assert service["User"] == socket["SocketUser"] == SLUG
     assert f'\nu {SLUG} - "The service {SLUG}" /var/lib/{SLUG}\n' in USER
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+
+
+def test_the_vassal_is_what_the_unit_starts() -> None:
+    unit, socket = directives(UNIT), directives(SOCKET)
+    variables = f"{unit['Environment']} CREDENTIALS_DIRECTORY=/etc/{SLUG}/credentials"
+    assert sorted(re.findall(r"^env = (.*)$", VASSAL, re.MULTILINE)) == sorted(variables.split())
+    assert f"\nuid = {SLUG}\ngid = {SLUG}\numask = {unit['UMask'][1:]}\n" in VASSAL
+    assert f" = cd {unit['WorkingDirectory']} && exec {unit['ExecStart']}\n" in VASSAL
+    assert f"\nL+ {socket['ListenStream']} - - - - uwsgi/{SLUG}.socket\n" in TMPFILES
+    assert {directives(EMPEROR_UNIT)[name] for name in ("RuntimeDirectory", "Group")} == {
+        "uwsgi",
+        socket["SocketGroup"],
+    }
+
+
+def test_the_emperor_waits_for_requests_in_flight() -> None:
+    tolerance, mercy, stop = (
+        number(r"^emperor-curse-tolerance = (\d+)", EMPEROR),
+        number(r"^reload-mercy = (\d+)", EMPEROR),
+        number(r"^TimeoutStopSec=(\d+)", EMPEROR_UNIT),
+    )
+    assert number(r"^worker-reload-mercy = (\d+)", SERVER) < mercy == tolerance < stop
+# <% endif %>
 # <% else %>
 def test_nginx_asks_where_supervisord_listens() -> None:
     (socket,) = re.findall(r"^socket=unix://(/.+)$", PROGRAM, re.MULTILINE)
