@@ -44,7 +44,7 @@ verify() {  # the units, as they will lie there and with the release where they 
 
 begin_trial() {
     local command
-    command=$(sed -n "s|$current/|$release/|g; s/^ExecStart=//p" "$release/deploy/systemd/$service")
+    command=$(sed -n "s|$current/|$release/|g; s/^ExecStart=//p" "$release/deploy/systemd/$slug.service")
     # shellcheck disable=SC2086  # words without quotes
     in_sandbox --unit="$slug-trial" --service-type=notify --property=TimeoutStartSec="$READY" \
         --setenv=WEB_CONCURRENCY=1 --socket-property=ListenStream="$trial" \

@@ -55,6 +55,10 @@ step() {  # say what is done, and do it
 }
 
 # <% include "install/" ~ cookiecutter.supervisor ~ ".sh" %>
+# <% if cookiecutter.wsgi_server == "uwsgi" and cookiecutter.supervisor == "systemd" %>
+
+# <% include "install/emperor.sh" %>
+# <% endif %>
 
 read_arguments() {
     while (($#)); do
