@@ -36,7 +36,12 @@ CHAIN: Asked = {
     "*.ini": ("edge_attacks", "chain", "edge_limits"),
 }
 BOOT = ("boot", "boot_faults", "boot_watch", "boot_install")
-ALONE: Asked = {"deploy/nginx/*": (), "deploy/systemd/*": ("units", *BOOT), "*": BOOT}
+ALONE: Asked = {
+    "deploy/nginx/*": (),
+    "deploy/systemd/*": ("units", *BOOT),
+    "deploy/uwsgi/*": ("boot_emperor",),
+    "*": BOOT,
+}
 SECONDS = 1200  # whatever takes longer was noticed
 
 SHIPPED = ("deploy/**/*", "*.conf.py", "*.ini")
