@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,18 +39,20 @@ ECHO = """
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's Cookiecutter settings out, and what it leaves behind in a place of ours."""
     home = tmp_path_factory.mktemp("home")
     config = home / "cookiecutter.yaml"
     config.write_text(f"cookiecutters_dir: {home}/templates\nreplay_dir: {home}/replay\n")
     os.environ["COOKIECUTTER_CONFIG"] = str(config)
-    # Cookiecutter never removes the hooks it has rendered.
-    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("tmp"))
     # The programs of this environment come first, as after activating it.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for name in ("APP_ENV", "BIND", "PORT", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH"):
         os.environ.pop(name, None)
+    # Cookiecutter never removes the hooks it has rendered. The kernel wants short paths of sockets.
+    with tempfile.TemporaryDirectory(prefix="t") as directory:
+        os.environ["TMPDIR"] = directory
+        yield
 
 
 @pytest.fixture(scope="session")

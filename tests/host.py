@@ -144,7 +144,7 @@ class Host:
         return sorted(json.loads(self.inside(*select)))
 
     @contextlib.contextmanager
-    def load(self, event: str, least: int = 200, pause: float = 0.1) -> Iterator[dict[str, Any]]:
+    def load(self, event: str, least: int = 200, pause: float = 0.2) -> Iterator[dict[str, Any]]:
         """Keep the client busy meanwhile; give, at the end, what came of its requests."""
         outcome: dict[str, Any] = {}
         if EVENTS:
