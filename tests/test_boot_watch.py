@@ -22,6 +22,7 @@ for _ in range(40):
     connection.sendall(b"POST /api/v1/notes HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n"
         b"Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n" % sys.argv[1].encode())
     held.append(connection)
+    time.sleep(0.05)  # or one worker might take them all
 time.sleep(float(sys.argv[2]))
 """
 
