@@ -16,7 +16,7 @@ systemctl restart {UNIT}
 HOLD = """
 import socket, sys, time
 held = []
-for _ in range(40):
+for _ in range(24):
     connection = socket.socket(socket.AF_UNIX)
     connection.connect("/run/my-service.sock")
     connection.sendall(b"POST /api/v1/notes HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n"
@@ -41,7 +41,7 @@ def test_a_service_that_hangs_is_restarted_and_a_busy_one_is_not(installed: Host
     installed.typed(WATCHDOG)
     (before,) = installed.show("NRestarts")
     hold = ["python3", "-c", HOLD, token(installed)]
-    installed.inside(*hold, "4")
+    installed.inside(*hold, "3")
     assert installed.ask("GET", "/livez")[0] == 200
     assert installed.show("NRestarts") == [before]
     installed.inside("systemd-run", "--quiet", "--unit=hold", *hold, "60")
