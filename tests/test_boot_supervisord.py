@@ -5,16 +5,16 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from .boot import PROGRAMS, Machine
 from .conftest import Generate
 from .documents import blocks
-from .host import COMMIT, DOMAIN, SETTINGS, TOKENS, Host
+from .host import COMMIT, DOMAIN, SETTINGS, TOKENS
+from .supervised import SERVICE, SupervisedHost
 
-SERVICE, HOLDER = "my-service:1", "my-service:0"
+HOLDER = "my-service:0"
 CONFIG = "/etc/supervisor/conf.d/my-service.conf"
 LOG = "/var/log/my-service/my-service.log"
 RUN = "/opt/my-service/current/deploy/supervisor/run.sh"
@@ -44,46 +44,19 @@ FAULTS = [
 ]
 
 
-class Supervised(Host):
-    """A machine whose supervisord runs the service, and its operator."""
-
-    def process(self) -> str:
-        return self.inside("supervisorctl", "pid", SERVICE).strip()
-
-    def current(self) -> str:
-        process = f"/proc/{self.process()}/cwd"
-        links = self.inside("readlink", "/opt/my-service/current", process).split()
-        assert links[0] == links[1]
-        return Path(links[0]).name
-
-    def states(self) -> dict[str, str]:
-        lines = self.typed("supervisorctl status || true").splitlines()
-        return {line.split()[0]: line.split()[1] for line in lines}
-
-    def wait_for(self, state: str) -> None:
-        ends = time.monotonic() + 60
-        while self.states()[SERVICE] != state and time.monotonic() < ends:
-            time.sleep(0.2)
-        assert self.states()[SERVICE] == state
-
-    def workers(self) -> set[str]:
-        process = self.process()
-        return set(self.inside("cat", f"/proc/{process}/task/{process}/children").split())
-
-
 @pytest.fixture(scope="module", params=["gunicorn", "waitress"])
 def host(
     request: pytest.FixtureRequest,
     generated: Generate,
     needs: Callable[..., None],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Supervised]:
+) -> Iterator[SupervisedHost]:
     """Return a booted machine with the project, not installed: the first test is about that."""
     needs(*PROGRAMS, also=os.getuid() == 0, reason="only root can boot a machine")
     directory = tmp_path_factory.mktemp("boot")
     project = generated(wsgi_server=request.param, supervisor="supervisord")
     with Machine("trixie", directory, "supervisor") as machine:
-        host = Supervised(machine, project, directory, f"{request.param}, supervisord")
+        host = SupervisedHost(machine, project, directory, f"{request.param}, supervisord")
         host.inside("systemctl", "start", "supervisor")
         # So that the tests need not wait for ten seconds each time.
         sooner = "sed -i s/^startsecs=10/startsecs=3/ deploy/supervisor/my-service.conf"
@@ -99,7 +72,7 @@ def host(
 
 
 @pytest.fixture
-def installed(host: Supervised) -> Supervised:
+def installed(host: SupervisedHost) -> SupervisedHost:
     if "my-service" not in host.inside("ls", "/etc/nginx/sites-enabled"):
         host.install("--self-signed")
     return host
@@ -109,7 +82,7 @@ only_gunicorn = pytest.mark.parametrize("host", ["gunicorn"], indirect=True)
 
 
 @only_gunicorn
-def test_a_first_release_that_fails_is_taken_away(host: Supervised) -> None:
+def test_a_first_release_that_fails_is_taken_away(host: SupervisedHost) -> None:
     fault = host.machine.root / FAULT
     fault.parent.mkdir()
     fault.write_text("hang service")
@@ -125,7 +98,7 @@ def test_a_first_release_that_fails_is_taken_away(host: Supervised) -> None:
     assert host.current() in host.inside("ls", "/opt/my-service/releases").split()
 
 
-def test_a_release_and_the_way_back(installed: Supervised) -> None:
+def test_a_release_and_the_way_back(installed: SupervisedHost) -> None:
     before = installed.current()
     installed.typed("touch new && git add new")
     installed.typed(f"{COMMIT} second")
@@ -140,7 +113,7 @@ def test_a_release_and_the_way_back(installed: Supervised) -> None:
     ]
 
 
-def test_what_is_installed_is_right(installed: Supervised) -> None:
+def test_what_is_installed_is_right(installed: SupervisedHost) -> None:
     for path in ("/livez", "/readyz", "/", "/static/app.css"):
         assert installed.ask("GET", path)[0] == 200
     assert installed.machine.http_version(DOMAIN, installed.certificate) == "2"
@@ -166,7 +139,7 @@ def test_what_is_installed_is_right(installed: Supervised) -> None:
     assert not {line["log.level"] for line in lines} & {"critical"}
 
 
-def test_a_second_run_changes_nothing(installed: Supervised) -> None:
+def test_a_second_run_changes_nothing(installed: SupervisedHost) -> None:
     before, process, release = installed.listing(), installed.process(), installed.current()
     told = installed.install("--release", release)
     assert installed.listing() == before
@@ -174,7 +147,7 @@ def test_a_second_run_changes_nothing(installed: Supervised) -> None:
     assert len(told.splitlines()) == 2
 
 
-def test_restarts_lose_no_request(installed: Supervised) -> None:
+def test_restarts_lose_no_request(installed: SupervisedHost) -> None:
     commands = installed.section("Where things are")
     assert f"supervisorctl restart {SERVICE}" in commands
     with installed.under_load("restart, twice", least=500, pause=0):
@@ -189,7 +162,7 @@ def test_restarts_lose_no_request(installed: Supervised) -> None:
         assert not installed.workers() & before
 
 
-def test_without_the_holder_a_restart_loses_requests(installed: Supervised) -> None:
+def test_without_the_holder_a_restart_loses_requests(installed: SupervisedHost) -> None:
     """The load can fail; and what a changed file costs, since supervisord begins anew with it."""
     with installed.load("restart of both (control)", pause=0.02) as outcome:
         installed.inside("supervisorctl", "restart", "my-service:*")
@@ -197,7 +170,7 @@ def test_without_the_holder_a_restart_loses_requests(installed: Supervised) -> N
     assert set(outcome["failed"]) <= {f"{method} 502" for method in ("GET", "POST")}
 
 
-def test_a_killed_process_costs_only_what_it_was_answering(installed: Supervised) -> None:
+def test_a_killed_process_costs_only_what_it_was_answering(installed: SupervisedHost) -> None:
     for name, process in (("the service", SERVICE), ("the holder", HOLDER)):
         killed = 8 if process == SERVICE else 0
         with installed.under_load(f"kill -9 of {name}", killed=killed, pause=0.02):
@@ -209,7 +182,7 @@ def test_a_killed_process_costs_only_what_it_was_answering(installed: Supervised
 @only_gunicorn
 @pytest.mark.parametrize(("fault", "said", "ends"), FAULTS)
 def test_a_release_that_fails_is_not_kept(
-    installed: Supervised, fault: str, said: str, ends: str
+    installed: SupervisedHost, fault: str, said: str, ends: str
 ) -> None:
     installed.install()
     before, file = installed.current(), installed.machine.root / FAULT
@@ -224,7 +197,7 @@ def test_a_release_that_fails_is_not_kept(
 
 
 @only_gunicorn
-def test_wrong_settings_end_in_fatal_with_a_reason(installed: Supervised) -> None:
+def test_wrong_settings_end_in_fatal_with_a_reason(installed: SupervisedHost) -> None:
     settings = installed.machine.root / SETTINGS
     right = settings.read_text()
     settings.write_text(f"{right}WEB_TREADS=4\n")
@@ -240,7 +213,7 @@ def test_wrong_settings_end_in_fatal_with_a_reason(installed: Supervised) -> Non
 
 
 @only_gunicorn
-def test_what_is_not_its_own_is_left(installed: Supervised) -> None:
+def test_what_is_not_its_own_is_left(installed: SupervisedHost) -> None:
     config = installed.machine.root / CONFIG[1:]
     right = config.read_text()
     config.write_text(f"{right}; by hand\n")
@@ -250,7 +223,7 @@ def test_what_is_not_its_own_is_left(installed: Supervised) -> None:
 
 
 @only_gunicorn
-def test_the_readme_and_the_runbook_tell_what_is_there(installed: Supervised) -> None:
+def test_the_readme_and_the_runbook_tell_what_is_there(installed: SupervisedHost) -> None:
     places = set(re.findall(r"`(/(?:etc|opt|run|var)/[^` ]*)`", installed.readme))
     for place in {place.replace("/ID", "") for place in places}:
         if "NAME" not in place:
