@@ -22,6 +22,7 @@ from .supervised import SupervisedChain
 from .template import Answers, generate, name_of
 
 Generate = Callable[..., Path]
+Booted = Callable[..., contextlib.AbstractContextManager[tuple[Machine, Path]]]
 Test = Callable[..., None]
 
 # What reached the application, told by a plain Bottle handler with the headers that are asked for.
@@ -159,6 +160,20 @@ def chain(request: pytest.FixtureRequest, served: Chain) -> Iterator[Chain]:
         yield stack.enter_context(served.behind_nginx())
 
 
+@pytest.fixture(scope="session")
+def booted(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Booted:
+    """Return what boots a machine of a suite, beside a directory, under a name of its own."""
+
+    @contextlib.contextmanager
+    def boot(suite: str, name: str = "") -> Iterator[tuple[Machine, Path]]:
+        needs(*PROGRAMS, also=os.getuid() == 0, reason="only root can boot a machine")
+        directory = tmp_path_factory.mktemp("boot")
+        with Machine(suite, directory, name) as machine:
+            yield machine, directory
+
+    return boot
+
+
 MACHINES = [
     ("bookworm", "gunicorn"),
     ("trixie", "gunicorn"),
@@ -191,14 +206,11 @@ def turn() -> None:
 def host(
     request: pytest.FixtureRequest,
     generated: Generate,
-    needs: Callable[..., None],
-    tmp_path_factory: pytest.TempPathFactory,
+    booted: Booted,
 ) -> Iterator[Host]:
     """Return a booted machine with the project, not installed: test_boot.py begins with that."""
-    needs(*PROGRAMS, also=os.getuid() == 0, reason="only root can boot a machine")
     suite, server = request.param
-    directory = tmp_path_factory.mktemp("boot")
-    with Machine(suite, directory) as machine:
+    with booted(suite) as (machine, directory):
         host = Host(machine, generated(wsgi_server=server), directory, server)
         yield host
         print(host.table())

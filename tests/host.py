@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ find / /run -xdev \\( -path /proc -o -path /sys -o -path /var/log -o -path /run/
 
 class Host:
     """A machine and its operator."""
+
+    unit = UNIT  # what runs the service
 
     def __init__(self, machine: Machine, project: Path, directory: Path, server: str) -> None:
         self.machine = machine
@@ -88,10 +90,21 @@ class Host:
         """Return the ID of the release that would be made now."""
         return self.typed("git rev-parse --short HEAD").strip()
 
-    def current(self) -> str:
-        """Return the ID of the release that serves: the link's, and the process's."""
+    def process(self) -> str:
+        """Return the process that serves, or the master of those that do."""
         (process,) = self.show("MainPID")
-        links = self.inside("readlink", "/opt/my-service/current", f"/proc/{process}/cwd").split()
+        return process
+
+    def children(self, process: str) -> list[str]:
+        return self.inside("cat", f"/proc/{process}/task/{process}/children").split()
+
+    def workers(self) -> set[str]:
+        return set(self.children(self.process()))
+
+    def current(self, process: str = "") -> str:
+        """Return the ID of the release that serves: the link's, and the process's."""
+        directory = f"/proc/{process or self.process()}/cwd"
+        links = self.inside("readlink", "/opt/my-service/current", directory).split()
         assert links[0] == links[1]
         return Path(links[0]).name
 
@@ -124,6 +137,18 @@ class Host:
         ]
         lines = [json.loads(entry) for entry in self.inside(*read).splitlines()]
         return [line["MESSAGE"] for line in lines if line["_TRANSPORT"] == "stdout"]
+
+    def told(self) -> str:
+        """Return the last lines of the journal of what runs the service."""
+        self.inside("journalctl", "--sync")
+        return self.inside("journalctl", "--unit", self.unit, "--output=cat", "--lines=60")
+
+    def wait_until(self, so: Callable[[], object], seconds: float) -> None:
+        """Ask again and again whether it is so; after the time it is a failure."""
+        ends = time.monotonic() + seconds
+        while not so():
+            assert time.monotonic() < ends, self.told()
+            time.sleep(0.1)
 
     def client(self, *arguments: str) -> list[str]:
         token = self.inside("cat", TOKENS).strip().partition(":")[2]

@@ -4,9 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from .chain import Chain
 from .host import Host
@@ -66,25 +64,11 @@ class SupervisedChain(Chain):
 class SupervisedHost(Host):
     """A machine whose supervisord runs the service, and its operator."""
 
+    unit = "supervisor.service"
+
     def process(self) -> str:
         return self.inside("supervisorctl", "pid", SERVICE).strip()
-
-    def current(self) -> str:
-        process = f"/proc/{self.process()}/cwd"
-        links = self.inside("readlink", "/opt/my-service/current", process).split()
-        assert links[0] == links[1]
-        return Path(links[0]).name
 
     def states(self) -> dict[str, str]:
         lines = self.typed("supervisorctl status || true").splitlines()
         return {line.split()[0]: line.split()[1] for line in lines}
-
-    def wait_for(self, state: str) -> None:
-        ends = time.monotonic() + 60
-        while self.states()[SERVICE] != state and time.monotonic() < ends:
-            time.sleep(0.2)
-        assert self.states()[SERVICE] == state
-
-    def workers(self) -> set[str]:
-        process = self.process()
-        return set(self.inside("cat", f"/proc/{process}/task/{process}/children").split())

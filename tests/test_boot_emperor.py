@@ -1,15 +1,12 @@
 """uWSGI as a vassal of Debian's uWSGI emperor, on a booted Debian: as deploy/README.md tells it."""
 
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from .boot import PROGRAMS, Machine
-from .conftest import Generate
+from .conftest import Booted, Generate
 from .host import COMMIT, DOMAIN, SETTINGS, TOKENS, Host
 
 EMPEROR = "emperor.uwsgi.service"
@@ -21,8 +18,7 @@ CONNECT = "import socket; socket.socket(socket.AF_UNIX).connect('/run/my-service
 class Vassal(Host):
     """A machine whose emperor runs the service, and its operator."""
 
-    def children(self, process: str) -> list[str]:
-        return self.inside("cat", f"/proc/{process}/task/{process}/children").split()
+    unit = EMPEROR
 
     def emperor(self) -> str:
         return self.inside("systemctl", "show", "--property=MainPID", "--value", EMPEROR).strip()
@@ -31,39 +27,15 @@ class Vassal(Host):
         (process,) = self.children(self.emperor())
         return process
 
-    def master(self) -> str:
+    def process(self) -> str:
         (process,) = self.children(self.vassal())
         return process
 
-    def current(self) -> str:
-        process = f"/proc/{self.master()}/cwd"
-        links = self.inside("readlink", "/opt/my-service/current", process).split()
-        assert links[0] == links[1]
-        return Path(links[0]).name
-
-    def told(self) -> str:
-        """Return the last lines of the emperor's journal."""
-        self.inside("journalctl", "--sync")
-        return self.inside("journalctl", "--unit", EMPEROR, "--output=cat", "--lines=60")
-
-    def wait_until(self, so: Callable[[], bool]) -> None:
-        ends = time.monotonic() + 20
-        while not so():
-            assert time.monotonic() < ends, self.told()
-            time.sleep(0.1)
-
 
 @pytest.fixture(scope="module", params=["uwsgi"])
-def host(
-    request: pytest.FixtureRequest,
-    generated: Generate,
-    needs: Callable[..., None],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Vassal]:
+def host(request: pytest.FixtureRequest, generated: Generate, booted: Booted) -> Iterator[Vassal]:
     """Return a machine with the service under systemd, and an emperor beside it."""
-    needs(*PROGRAMS, also=os.getuid() == 0, reason="only root can boot a machine")
-    directory = tmp_path_factory.mktemp("boot")
-    with Machine("trixie", directory, "emperor") as machine:
+    with booted("trixie", "emperor") as (machine, directory):
         project = generated(wsgi_server=request.param)
         host = Vassal(machine, project, directory, "uWSGI under an emperor")
         host.install("--self-signed")
@@ -92,7 +64,7 @@ def test_what_runs_is_right(vassal: Vassal) -> None:
     assert vassal.machine.http_version(DOMAIN, vassal.certificate) == "2"
     assert vassal.current() == vassal.head()
     user = vassal.inside("id", "--user", "my-service").strip()
-    for process in (vassal.vassal(), vassal.master(), *vassal.children(vassal.master())):
+    for process in (vassal.vassal(), vassal.process(), *vassal.children(vassal.process())):
         status = vassal.inside("cat", f"/proc/{process}/status")
         for line in (rf"Uid:(\t{user}){{4}}", r"CapEff:\t0+", r"NoNewPrivs:\t1", r"Umask:\t0027"):
             assert re.search(f"^{line}$", status, re.MULTILINE)
@@ -100,7 +72,7 @@ def test_what_runs_is_right(vassal: Vassal) -> None:
             "/opt/my-service/current/.venv/bin/python"
         )
     secret = vassal.inside("cat", TOKENS).strip().partition(":")[2]
-    assert secret not in vassal.inside("cat", f"/proc/{vassal.master()}/environ")
+    assert secret not in vassal.inside("cat", f"/proc/{vassal.process()}/environ")
     assert not vassal.typed("find /etc/uwsgi -not -type l \\( -not -user root -or -perm /022 \\)")
 
 
@@ -115,23 +87,23 @@ def test_who_reaches_the_socket(vassal: Vassal) -> None:
 
 
 def test_a_reload_loses_no_request(vassal: Vassal) -> None:
-    before = vassal.master()
+    before = vassal.process()
     with vassal.under_load("reload (touch)", least=500, pause=0.02):
         vassal.typed(vassal.section("Reload under the emperor"))
-        vassal.wait_until(lambda: before not in vassal.inside("ps", "-eo", "pid").split())
+        vassal.wait_until(lambda: before not in vassal.inside("ps", "-eo", "pid").split(), 20)
     assert vassal.ask("GET", "/readyz")[0] == 200
-    assert vassal.master() != before
+    assert vassal.process() != before
 
 
 def test_wrong_settings_are_told_and_not_taken(vassal: Vassal) -> None:
-    settings, before = vassal.machine.root / SETTINGS, vassal.master()
+    settings, before = vassal.machine.root / SETTINGS, vassal.process()
     right = settings.read_text()
     settings.write_text(f"{right}WEB_TREADS=4\n")
     time.sleep(1)  # the emperor knows times in whole seconds
     vassal.typed(vassal.section("Reload under the emperor"))
-    vassal.wait_until(lambda: "did you mean WEB_THREADS?" in vassal.told())
+    vassal.wait_until(lambda: "did you mean WEB_THREADS?" in vassal.told(), 20)
     assert vassal.ask("GET", "/readyz")[0] == 200
-    assert vassal.master() == before
+    assert vassal.process() == before
     settings.write_text(right)
 
 
@@ -144,9 +116,9 @@ def test_a_release_and_the_way_back_lose_no_request(vassal: Vassal) -> None:
     with vassal.under_load("roll-back"):
         vassal.typed(vassal.section("Roll back").replace(" ID", f" {before}"))
     assert vassal.current() == before
-    process = vassal.master()
+    process = vassal.process()
     assert vassal.install("--release", before).splitlines()[-1] == f"my-service: release {before}"
-    assert vassal.master() == process
+    assert vassal.process() == process
 
 
 def test_a_release_with_a_wrong_file_is_refused(vassal: Vassal) -> None:
@@ -160,13 +132,13 @@ def test_a_release_with_a_wrong_file_is_refused(vassal: Vassal) -> None:
 
 def test_a_killed_process_costs_what_it_was_answering(vassal: Vassal) -> None:
     with vassal.under_load("`kill -9` of a worker", killed=4, pause=0.02):
-        vassal.inside("kill", "-9", vassal.children(vassal.master())[0])
-    before = vassal.master()
+        vassal.inside("kill", "-9", vassal.children(vassal.process())[0])
+    before = vassal.process()
     # Its workers may end by themselves before they are asked to.
     with vassal.under_load("`kill -9` of the master", killed=4, pause=0.02):
         vassal.inside("kill", "-9", before)
-        vassal.wait_until(lambda: before not in vassal.inside("ps", "-eo", "sid").split())
-    assert vassal.master() != before
+        vassal.wait_until(lambda: before not in vassal.inside("ps", "-eo", "sid").split(), 20)
+    assert vassal.process() != before
 
 
 def test_what_costs_requests(vassal: Vassal) -> None:
@@ -175,7 +147,7 @@ def test_what_costs_requests(vassal: Vassal) -> None:
         process = vassal.vassal()
         with vassal.load(f"**{event}**", pause=0.02) as outcome:
             vassal.typed(f"{kill} {process}" if kill else f"systemctl restart {EMPEROR}")
-            vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200)
+            vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 20)
         assert {kind.split()[1] for kind in outcome["failed"]} <= {"502"}
         assert vassal.vassal() != process
     assert len(vassal.inside("ps", "-u", "my-service", "-o", "pid=").split()) == 4
@@ -186,10 +158,10 @@ def test_a_wrong_file_is_an_outage_until_it_is_mended(vassal: Vassal) -> None:
     right = file.read_text()
     file.write_text(right.replace("umask", "umsk"))
     vassal.typed(vassal.section("Reload under the emperor"))
-    vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 502)
+    vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 502, 20)
     assert "unknown config directive: umsk" in vassal.told()
     file.write_text(right)
-    vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200)
+    vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 20)
 
 
 def test_the_way_back_to_systemd(vassal: Vassal) -> None:
@@ -197,9 +169,9 @@ def test_the_way_back_to_systemd(vassal: Vassal) -> None:
     release = vassal.current()
     with vassal.load("from the emperor to systemd") as outcome:
         vassal.typed(vassal.section("From the emperor to systemd"))
-        vassal.wait_until(lambda: not vassal.children(vassal.emperor()))
+        vassal.wait_until(lambda: not vassal.children(vassal.emperor()), 20)
     assert len(outcome["failed"]) <= 4
     assert vassal.inside("stat", "--format=%a", TOKENS) == "600\n"
-    assert Host.current(vassal) == release
+    assert vassal.current(*vassal.show("MainPID")) == release
     told = vassal.install("--release", release)
     assert told.splitlines()[-1] == f"my-service: release {release}"

@@ -12,7 +12,7 @@ PROBES = {
     "NoNewPrivileges=yes": "nobody(); assert subprocess.check_output(['/srv/id', '-u']) == b'0\\n'",
     "CapabilityBoundingSet=": "os.chroot('/')",
     "ProtectSystem=strict": "open('/usr/probe', 'w')",
-    "ProtectHome=yes": "open('/root/probe')",
+    "ProtectHome=yes": "open('/home/probe')",
     "PrivateTmp=yes": "open('/tmp/probe')",
     "PrivateDevices=yes": "os.mknod('/var/tmp/probe', stat.S_IFCHR, os.makedev(1, 3))",
     "PrivateUsers=yes": "assert os.stat('/srv/foreign').st_uid == 12345",
@@ -80,7 +80,7 @@ print(json.dumps(allowed))
 PREPARE = """
 install -m 4755 /usr/bin/id /srv/id
 mkdir -p /usr/lib/modules
-touch /root/probe /tmp/probe /dev/shm/probe /usr/lib/modules/probe /srv/foreign
+touch /home/probe /tmp/probe /dev/shm/probe /usr/lib/modules/probe /srv/foreign
 chown 12345 /srv/foreign
 python3 -c 'import ctypes; ctypes.CDLL(None).shmget(0x5eed, 4096, 0o1666)'
 """

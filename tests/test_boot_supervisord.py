@@ -4,12 +4,11 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from .boot import PROGRAMS, Machine
-from .conftest import Generate
+from .conftest import Booted, Generate
 from .documents import blocks
 from .host import COMMIT, DOMAIN, SETTINGS, TOKENS
 from .supervised import SERVICE, SupervisedHost
@@ -46,16 +45,11 @@ FAULTS = [
 
 @pytest.fixture(scope="module", params=["gunicorn", "waitress"])
 def host(
-    request: pytest.FixtureRequest,
-    generated: Generate,
-    needs: Callable[..., None],
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, generated: Generate, booted: Booted
 ) -> Iterator[SupervisedHost]:
     """Return a booted machine with the project, not installed: the first test is about that."""
-    needs(*PROGRAMS, also=os.getuid() == 0, reason="only root can boot a machine")
-    directory = tmp_path_factory.mktemp("boot")
     project = generated(wsgi_server=request.param, supervisor="supervisord")
-    with Machine("trixie", directory, "supervisor") as machine:
+    with booted("trixie", "supervisor") as (machine, directory):
         host = SupervisedHost(machine, project, directory, f"{request.param}, supervisord")
         host.inside("systemctl", "start", "supervisor")
         # So that the tests need not wait for ten seconds each time.
@@ -156,10 +150,7 @@ def test_restarts_lose_no_request(installed: SupervisedHost) -> None:
         before = installed.workers()
         with installed.under_load("reload (HUP)"):
             installed.inside("supervisorctl", "signal", "HUP", SERVICE)
-            ends = time.monotonic() + 30
-            while installed.workers() & before and time.monotonic() < ends:
-                time.sleep(0.2)
-        assert not installed.workers() & before
+            installed.wait_until(lambda: not installed.workers() & before, 30)
 
 
 def test_without_the_holder_a_restart_loses_requests(installed: SupervisedHost) -> None:
@@ -205,7 +196,7 @@ def test_wrong_settings_end_in_fatal_with_a_reason(installed: SupervisedHost) ->
     assert "did you mean WEB_THREADS?" in told
     assert installed.ask("GET", "/readyz")[0] == 200
     installed.inside("supervisorctl", "restart", SERVICE, status=7)
-    installed.wait_for("FATAL")
+    installed.wait_until(lambda: installed.states()[SERVICE] == "FATAL", 60)
     assert told.splitlines()[-1] == installed.inside("tail", "-1", LOG).strip("\n")
     settings.write_text(right)
     installed.inside("supervisorctl", "start", SERVICE)

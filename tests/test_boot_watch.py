@@ -1,7 +1,5 @@
 """A service that hangs, one that is busy, and one that is to read its settings anew."""
 
-import time
-
 from .conftest import event, once, with_gunicorn
 from .documents import blocks
 from .host import SETTINGS, UNIT, Host
@@ -27,11 +25,6 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-def workers(host: Host) -> set[str]:
-    (master,) = host.show("MainPID")
-    return set(host.inside("cat", f"/proc/{master}/task/{master}/children").split())
-
-
 def token(host: Host) -> str:
     return host.inside("cat", "/etc/my-service/credentials/API_TOKENS").strip().partition(":")[2]
 
@@ -45,10 +38,7 @@ def test_a_service_that_hangs_is_restarted_and_a_busy_one_is_not(installed: Host
     assert installed.ask("GET", "/livez")[0] == 200
     assert installed.show("NRestarts") == [before]
     installed.inside("systemd-run", "--quiet", "--unit=hold", *hold, "60")
-    ends = time.monotonic() + 40
-    while installed.show("NRestarts") == [before] and time.monotonic() < ends:
-        time.sleep(0.5)
-    assert installed.show("NRestarts") != [before]
+    installed.wait_until(lambda: installed.show("NRestarts") != [before], 40)
     installed.inside("systemctl", "stop", "hold.service")
     assert installed.ask("GET", "/readyz")[0] == 200
     journal = installed.inside("journalctl", f"--unit={UNIT}", "--no-pager", "--lines=40")
@@ -60,18 +50,15 @@ def test_a_service_that_hangs_is_restarted_and_a_busy_one_is_not(installed: Host
 @event
 @with_gunicorn
 def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
-    settings, before = installed.machine.root / SETTINGS, workers(installed)
+    settings, before = installed.machine.root / SETTINGS, installed.workers()
     right = settings.read_text()
     settings.write_text(f"{right}WEB_TREADS=4\n")
     installed.inside("systemctl", "reload", UNIT, status=1)
-    assert workers(installed) == before
+    assert installed.workers() == before
     settings.write_text(right)
     with installed.under_load("reload"):
         installed.inside("systemctl", "reload", UNIT)
-        ends = time.monotonic() + 30
-        while workers(installed) & before and time.monotonic() < ends:
-            time.sleep(0.2)
-    assert not workers(installed) & before
+        installed.wait_until(lambda: not installed.workers() & before, 30)
     assert installed.show("NRestarts", "ActiveState")[1] == "active"
 
 
