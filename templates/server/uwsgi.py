@@ -89,6 +89,32 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
     os.execvp(command[0], command)
 
 
+def outlive_master() -> None:
+    """Have this process, if it is a worker, end gracefully when its master was killed.
+
+    By itself it would end at once, with all that its threads answer, when one of them reads that
+    the master's end of a socket is closed (`uwsgi_receive_signal` in uWSGI's core/signal.c).
+    """
+    if sys.platform != "linux" or "uwsgi" not in sys.modules:
+        return
+    master = os.getppid()
+    watched = os.pidfd_open(master)
+    never_closed, _ = (end.detach() for end in socket.socketpair())
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as end:
+            made_by, *_ = struct.unpack(
+                "3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            )
+            if (end.type, end.getsockname(), made_by) == (socket.SOCK_STREAM, "", master):
+                os.dup2(never_closed, fd)
+
+    def stop() -> None:
+        select.select([watched], [], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+
+
 def _inherited() -> str:
     """Return the path that systemd listens on for us (sd_listen_fds(3)), or an emperor."""
     if "UWSGI_EMPEROR_FD" in os.environ:
@@ -129,7 +155,6 @@ def _be_vassal(emperor: int, metrics: str) -> None:
     https://uwsgi-docs.readthedocs.io/en/latest/EmperorProtocol.html
     """
     if (server := os.fork()) == 0:
-        os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the emperor's uWSGI ignores it
         return
     vassal = os.getpid()
@@ -145,8 +170,6 @@ def _be_vassal(emperor: int, metrics: str) -> None:
         os.kill(server, signal.SIGTERM)
         break
     if os.WIFSIGNALED(os.waitpid(server, 0)[1]):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server, signal.SIGTERM)  # the workers of a master that was killed
         os.write(emperor, BACK_TO_ON_DEMAND)
     shutil.rmtree(metrics, ignore_errors=True)
     if os.fork() == 0:

@@ -12,8 +12,8 @@ PACKAGE = ROOT / "src" / COMMAND[-1]
 
 # A module imports from floors below its own, or from its own package.
 FLOORS = [
-    ["dev", "__main__"],
-    ["wsgi", "server"],
+    ["dev", "__main__", "wsgi"],
+    ["server"],
     ["app"],
     ["routes"],
     ["assets"],

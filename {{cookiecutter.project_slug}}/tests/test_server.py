@@ -204,6 +204,23 @@ def test_systemd_is_not_told_while_it_hangs(systemd: socket.socket, service: Ser
     assert systemd.recv(100) == b"WATCHDOG=1"
 
 
+@guarded
+def test_a_worker_outlives_its_master_to_answer(service: Service) -> None:
+    connection = half_a_request(service)
+    time.sleep(0.3)
+    workers = [Path(f"/proc/{worker}/cmdline") for worker in workers_of(service)]
+    service.process.kill()
+    service.process.wait()
+    time.sleep(1.5)
+    connection.send(BODY[5:])
+    assert connection.getresponse().status in ANSWERED
+    connection.close()
+    ends = time.monotonic() + 20
+    while any(worker.exists() and worker.read_bytes() for worker in workers):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
 def test_a_reload_reads_the_settings_anew(environ: dict[str, str], tmp_path: Path) -> None:
     def allowed(service: Service) -> str:
         connection = connect(service.address)
