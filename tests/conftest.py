@@ -184,8 +184,8 @@ MACHINES = [
 
 # For what depends neither on the server nor on the suite.
 once = pytest.mark.parametrize("host", MACHINES[:1], ids="-".join, indirect=True)
-# For what differs by how the server ends, or by the suite.
-on_each_server = pytest.mark.parametrize("host", MACHINES[1:3], ids="-".join, indirect=True)
+# For what differs by how the server starts and ends.
+on_each_server = pytest.mark.parametrize("host", MACHINES[1:], ids="-".join, indirect=True)
 # For those that can listen on a port.
 on_http = pytest.mark.parametrize("host", MACHINES[:3], ids="-".join, indirect=True)
 with_gunicorn = pytest.mark.parametrize("host", MACHINES[:2], ids="-".join, indirect=True)

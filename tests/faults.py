@@ -35,7 +35,7 @@ CHAIN: Asked = {
     "*.conf.py": ("edge_attacks", "chain", "edge_limits"),
     "*.ini": ("edge_attacks", "chain", "edge_limits"),
 }
-BOOT = ("boot", "boot_faults", "boot_watch", "boot_install")
+BOOT = ("boot", "boot_refused", "boot_sandbox", "boot_install", "boot_faults", "boot_watch")
 ALONE: Asked = {
     "deploy/nginx/*": (),
     "deploy/systemd/*": ("units", *BOOT),

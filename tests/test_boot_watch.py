@@ -1,8 +1,10 @@
 """A service that hangs, one that is busy, and one that is to read its settings anew."""
 
+import time
+
 from .conftest import event, once, with_gunicorn
 from .documents import blocks
-from .host import SETTINGS, UNIT, Host
+from .host import SETTINGS, TOKENS, UNIT, Host
 
 WATCHDOG = f"""
 mkdir -p /run/systemd/system/{UNIT}.d
@@ -25,19 +27,31 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-def token(host: Host) -> str:
-    return host.inside("cat", "/etc/my-service/credentials/API_TOKENS").strip().partition(":")[2]
+def hold(host: Host, seconds: int) -> None:
+    """Have all threads of the service wait, in the background."""
+    token = host.inside("cat", TOKENS).strip().partition(":")[2]
+    unit = ["systemd-run", "--quiet", "--collect", "--unit=hold"]
+    host.inside(*unit, "python3", "-c", HOLD, token, str(seconds))
 
 
 @once
-def test_a_service_that_hangs_is_restarted_and_a_busy_one_is_not(installed: Host) -> None:
+def test_a_busy_service_is_left(installed: Host) -> None:
+    """All its threads wait, for as long as Nginx waits for an answer (proxy_read_timeout)."""
+    before = installed.show("MainPID", "NRestarts"), installed.workers()
+    hold(installed, seconds=30)
+    time.sleep(2)
+    began = time.monotonic()
+    ask = ["curl", "--silent", "--unix-socket", "/run/my-service.sock", "http://localhost/livez"]
+    assert "ok" in installed.inside(*ask)
+    assert time.monotonic() - began > 20
+    assert (installed.show("MainPID", "NRestarts"), installed.workers()) == before
+
+
+@once
+def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
     installed.typed(WATCHDOG)
     (before,) = installed.show("NRestarts")
-    hold = ["python3", "-c", HOLD, token(installed)]
-    installed.inside(*hold, "3")
-    assert installed.ask("GET", "/livez")[0] == 200
-    assert installed.show("NRestarts") == [before]
-    installed.inside("systemd-run", "--quiet", "--unit=hold", *hold, "60")
+    hold(installed, seconds=60)
     installed.wait_until(lambda: installed.show("NRestarts") != [before], 40)
     installed.inside("systemctl", "stop", "hold.service")
     assert installed.ask("GET", "/readyz")[0] == 200
