@@ -188,6 +188,9 @@ once = pytest.mark.parametrize("host", MACHINES[:1], ids="-".join, indirect=True
 on_each_server = pytest.mark.parametrize("host", MACHINES[1:], ids="-".join, indirect=True)
 # For those that can listen on a port.
 on_http = pytest.mark.parametrize("host", MACHINES[:3], ids="-".join, indirect=True)
+with_workers = pytest.mark.parametrize(
+    "host", [*MACHINES[:2], MACHINES[3]], ids="-".join, indirect=True
+)
 with_gunicorn = pytest.mark.parametrize("host", MACHINES[:2], ids="-".join, indirect=True)
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from .conftest import event, once, with_gunicorn
+from .conftest import event, once, with_workers
 from .documents import blocks
 from .host import SETTINGS, TOKENS, UNIT, Host
 
@@ -62,7 +62,7 @@ def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
 
 
 @event
-@with_gunicorn
+@with_workers
 def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
     settings, before = installed.machine.root / SETTINGS, installed.workers()
     right = settings.read_text()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 
@@ -9,6 +10,9 @@ import pytest
 
 from {{ cookiecutter.package_name }}.settings import Settings
 from {{ cookiecutter.package_name }}.telemetry import logs
+from {{ cookiecutter.package_name }}.telemetry.access import AccessLog
+
+from .stack import client, public
 
 HOSTILE = 'a\nb\x1b[31m\ud800\x00"é'
 
@@ -43,3 +47,21 @@ def test_whatever_is_logged_is_one_line_of_json(capfd: pytest.CaptureFixture[str
     assert "Traceback" in lines[1]["error.stack_trace"]
     assert lines[2]["log.logger"] == "py.warnings"
     assert lines[3]["message"].startswith("%d cannot be logged: ")
+
+
+@pytest.mark.usefixtures("_configured")
+def test_a_line_that_cannot_be_written_fails_no_request() -> None:
+    app = client(
+        lambda app: public(app, "/fails", lambda: 1 / 0), recorders=[AccessLog(Settings(), "logs")]
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    kept = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+        answer = app.get("/fails", status=500)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    assert answer.json["title"] == "Internal Server Error"

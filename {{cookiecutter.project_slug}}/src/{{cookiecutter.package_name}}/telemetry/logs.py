@@ -28,9 +28,13 @@ class LineHandler(logging.Handler):
 
 
 def write_line(line: bytes) -> None:
+    """Write the line, or lose it where that fails: whoever read it has ended, or a disk is full."""
     line += b"\n"
-    while (written := os.write(2, line)) < len(line):
-        line = line[written:]
+    try:
+        while (written := os.write(2, line)) < len(line):
+            line = line[written:]
+    except OSError:
+        pass
 
 
 class JsonFormatter(logging.Formatter):
