@@ -89,15 +89,24 @@ def test_faults_are_noticed(
     def place(fault: Fault) -> Path:
         return tmp_path / f"{chosen.index(fault)}"
 
+    def told(fault: Fault, by: str) -> str:
+        if by:  # at once: who ends a run of hours keeps what it has found
+            print(f"{fault}: {by}", flush=True)
+        return by
+
     def ask(fault: Fault) -> str:
         project = shutil.copytree(projects[fault.server], place(fault))
-        told = noticed_in(project, fault)
+        by = noticed_in(project, fault)
         shutil.rmtree(project)
-        return told
+        return told(fault, by)
 
     def ask_chains(faults: list[Fault]) -> dict[Fault, str]:
         place(faults[0]).mkdir()
-        return noticed_on_chains(faults, place(faults[0]))
+        found = noticed_on_chains(faults, place(faults[0]))
+        return {fault: told(fault, by) for fault, by in found.items()}
+
+    def ask_alone(fault: Fault) -> str:
+        return told(fault, noticed_alone(fault, place(fault)))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
 
@@ -110,15 +119,14 @@ def test_faults_are_noticed(
             if tests := asked(CHAIN, fault.file):
                 kinds.setdefault((fault.server, tuple(tests)), []).append(fault)
         parts = [kind[n::AT_ONCE] for kind in kinds.values() for n in range(AT_ONCE)]
-        for told in pool.map(ask_chains, filter(None, parts)):
-            noticed |= told
+        for found in pool.map(ask_chains, filter(None, parts)):
+            noticed |= found
         if FILES:
             last = [fault for fault in left() if fault != none]
-            alone = pool.map(lambda fault: noticed_alone(fault, place(fault)), last)
-            noticed |= zip(last, alone, strict=True)
+            noticed |= zip(last, pool.map(ask_alone, last), strict=True)
     chosen.remove(none)
-    for fault in chosen:
-        print(f"{fault}: {noticed.get(fault) or 'NOT NOTICED'}")
+    for fault in left():
+        print(f"{fault}: NOT NOTICED")
     for file in sorted({fault.file for fault in chosen}):
         seen = [bool(noticed.get(fault)) for fault in chosen if fault.file == file]
         print(f"{sum(seen)} of {len(seen)}: {file}")
