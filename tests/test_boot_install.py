@@ -117,6 +117,9 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
             installed.install("--release", release)
         with installed.under_load("roll-back, as the README says"):
             installed.install("--release", before)
+    # What was switched on stays so until it is switched off.
+    assert exposure(installed) > 0.4
+    installed.install("--no-outbound", "--release", before)
     assert list(mine.parent.iterdir()) == [mine]
     assert exposure(installed) <= 0.4
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .conftest import once
+from .conftest import on_the_newest, once
 from .host import SETTINGS, Host
 from .test_boot_install import FOREIGN
 
@@ -52,6 +52,64 @@ def test_settings_and_foreign_links_are_left(installed: Host) -> None:
     told = installed.install(status=1)
     installed.inside("ln", "-sfn", "../sites-available/my-service.conf", enabled)
     assert f"{enabled} leads elsewhere" in told
+
+
+@once
+def test_another_default_server_is_left(installed: Host) -> None:
+    """As the one of a second service from this template."""
+    nginx = installed.machine.root / "etc/nginx"
+    own, other = (nginx / f"snippets/{name}-default.conf" for name in ("my-service", "other"))
+    installed.inside("rm", "-f", "/etc/nginx/sites-enabled/default")
+    installed.install()
+    before = own.read_text()
+    closed = "server {{ listen {} default_server; ssl_reject_handshake on; }}\n"
+    other.write_text(closed.format(80) + closed.format(443))
+    own.unlink()
+    (nginx / "sites-enabled/other.conf").write_text("include snippets/other-default.conf;\n")
+    installed.install()
+    assert not own.exists()
+    (nginx / "sites-enabled/other.conf").unlink()
+    other.unlink()
+    installed.install()
+    assert own.read_text() == before
+
+
+@once
+def test_a_key_of_another_certificate_is_refused(installed: Host) -> None:
+    """Before Nginx has to; so far the site had none."""
+    tls = "/etc/my-service/tls"
+    installed.typed(f"cp -a {tls} /srv/tls && openssl genrsa -out {tls}/privkey.pem 2048")
+    installed.typed("rm my-service-tls.conf my-service-default.conf", place="/etc/nginx/snippets")
+    before = installed.listing()
+    told = installed.install(status=1)
+    assert "privkey.pem beside it do not belong together" in told
+    assert installed.listing() == before
+    installed.typed(f"nginx -t && rm -r {tls} && mv /srv/tls {tls}")
+    installed.install()
+
+
+@on_the_newest
+def test_a_debian_that_was_upgraded(installed: Host) -> None:
+    """A release for a Python that is gone is built anew; the older Nginx's file is a release's too."""
+    release, listen = installed.current(), "my-service-listen.conf"
+    directory = f"/opt/my-service/releases/{release}"
+    installed.typed(f"mv {directory}/.venv/lib/python3.13 {directory}/.venv/lib/python3.11")
+    installed.inside("cp", f"{directory}/deploy/nginx/{listen}", "/etc/nginx/snippets/")
+    told = installed.install("--release", release, status=1)
+    assert "is for another Python: install it from its sources" in told
+    told = installed.install()
+    assert f"build the release {release}" in told
+    assert f"install /etc/nginx/snippets/{listen}" in told
+    assert installed.ask("GET", "/readyz")[0] == 200
+
+
+@once
+def test_a_dry_run_leaves_a_trial_alone(installed: Host) -> None:
+    trial = "my-service-trial.service"
+    installed.inside("systemd-run", "--quiet", f"--unit={trial}", "sleep", "600")
+    installed.install("--dry-run")
+    assert installed.inside("systemctl", "is-active", trial) == "active\n"
+    installed.inside("systemctl", "stop", trial)
 
 
 @once

@@ -6,7 +6,7 @@ trial=/run/$slug-trial.sock
 trial_log="journalctl -u $slug-trial"
 dropin=/etc/systemd/system/$slug.service.d/outbound.conf
 programs=(systemctl) packages=''
-outbound=false
+outbound=''  # unless it is told: as it was
 
 service_files() {  # which file of deploy/ belongs where
     echo "systemd/$slug.sysusers /etc/sysusers.d/$slug.conf"

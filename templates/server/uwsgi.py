@@ -97,15 +97,14 @@ def outlive_master() -> None:
     """
     if sys.platform != "linux" or "uwsgi" not in sys.modules:
         return
-    master = os.getppid()
-    watched = os.pidfd_open(master)
+    watched = os.pidfd_open(os.getppid())
+    master = struct.pack("i", os.getppid())
     never_closed, _ = (end.detach() for end in socket.socketpair())
     for fd in map(int, os.listdir("/proc/self/fd")):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as end:
-            made_by, *_ = struct.unpack(
-                "3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            )
-            if (end.type, end.getsockname(), made_by) == (socket.SOCK_STREAM, "", master):
+        with contextlib.suppress(OSError), socket.fromfd(fd, socket.AF_UNIX, 0) as end:
+            kind = end.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+            made_by = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4)
+            if (kind, end.getsockname()) == (socket.SOCK_STREAM, "") and made_by == master:
                 os.dup2(never_closed, fd)
 
     def stop() -> None:

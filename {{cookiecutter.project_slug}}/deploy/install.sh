@@ -2,13 +2,13 @@
 # <% set slug = cookiecutter.project_slug %>
 # Install this tree as a release of {{ slug }}, as root on Debian 12, Ubuntu 24.04 or later:
 #
-#   deploy/install.sh [--release ID] [--dry-run] [--self-signed]{{ ' [--outbound]' if cookiecutter.supervisor == 'systemd' }}
+#   deploy/install.sh [--release ID] [--dry-run] [--self-signed]{{ ' [--outbound | --no-outbound]' if cookiecutter.supervisor == 'systemd' }}
 #
 #   --release ID    take the release that is in /opt/{{ slug }}/releases/ID: the way back
 #   --dry-run       change nothing, print what would be done
 #   --self-signed   make a certificate for {{ cookiecutter.domain_name }} if there is none
 # <% if cookiecutter.supervisor == "systemd" %>
-#   --outbound      let the service connect to the network (systemd/outbound.conf)
+#   --outbound      let the service connect to the network (systemd/outbound.conf), from now on
 # <% endif %>
 #
 # Run again it does what is left to do. If anything fails, the release that ran before runs again
@@ -68,6 +68,7 @@ read_arguments() {
             --self-signed) self_signed=true ;;
 # <% if cookiecutter.supervisor == "systemd" %>
             --outbound) outbound=true ;;
+            --no-outbound) outbound=false ;;
 # <% endif %>
             *) fail "unknown argument '$1': the first lines of $tree/deploy/install.sh tell all" ;;
         esac
@@ -116,11 +117,13 @@ find_release() {
     previous=$(readlink "$current" || true)
 # <% if cookiecutter.supervisor == "systemd" %>
     outbound_before=$([[ -e $dropin ]] && echo true || echo false)
+    outbound=${outbound:-$outbound_before}
 # <% endif %>
 }
 
 default_server() {  # whether another site is it
-    grep -Rqs default_server /etc/nginx/conf.d /etc/nginx/sites-enabled
+    grep -Rqs --exclude="$slug-default.conf" default_server \
+        /etc/nginx/conf.d /etc/nginx/sites-enabled /etc/nginx/snippets
 }
 
 files() {  # RELEASE: which file of its deploy/ belongs where
@@ -139,10 +142,11 @@ files() {  # RELEASE: which file of its deploy/ belongs where
     done
 }
 
-ours() {  # FILE PLACE: the place holds this file as some release has it
-    local known
+ours() {  # FILE PLACE: the place holds this file as some release has it, for this Nginx or another
+    local known file=${1/from-1.25.1\//}
     for known in "$tree" "$releases"/*; do
-        cmp -s "$known/deploy/$1" "$2" && return
+        cmp -s "$known/deploy/$file" "$2" && return
+        cmp -s "$known/deploy/nginx/from-1.25.1/${file#nginx/}" "$2" && return
     done
     return 1
 }
@@ -156,6 +160,9 @@ refuse_what_is_not_ours() {
     [[ ! -e $enabled && ! -L $enabled ]] || [[ $(readlink -f "$enabled") == "$site" ]] ||
         fail "$enabled leads elsewhere: remove it"
     [[ ! -e $current || -L $current ]] || fail "$current is no link to a release: move it away"
+    [[ ! -e $certificate ]] || cmp -s <(openssl x509 -noout -pubkey -in "$certificate") \
+        <(openssl pkey -pubout -in "$etc/tls/privkey.pem") ||
+        fail "$certificate and privkey.pem beside it do not belong together"
     home=$(getent passwd "$slug" | cut -d: -f6) || true
     [[ ${home:-/var/lib/$slug} == "/var/lib/$slug" ]] || fail "the user $slug is somebody else's"
 }
@@ -196,6 +203,10 @@ build() {  # wheels only, and src/ on the path: nothing is compiled on the host
     echo "$release/src" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/src.pth"
     "$python" -m compileall -q "$release/src"
     touch "$release/.venv/ready"
+}
+
+built() {  # and for the Python that the host has now
+    [[ -e $release/.venv/ready ]] && "$python" -IB -c "import $package" 2>/dev/null
 }
 
 ready() {  # SOCKET [SECONDS]: whether the service there says so
@@ -281,7 +292,7 @@ activate() {  # RELEASE
 finish() {  # whatever ends this script: say so, and take the way back
     local status=$?
     trap - EXIT
-    end_trial
+    $dry_run || end_trial
     ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing" >&2
     $switching || exit "$status"
     switching=false
@@ -312,7 +323,10 @@ main() {
     find_release
     refuse_what_is_not_ours
     prepare_the_host
-    [[ -e $release/.venv/ready ]] || step "build the release $id" build
+    if ! built; then
+        [[ $tree != "$release" ]] || fail "the release '$id' is for another Python: install it from its sources"
+        step "build the release $id" build
+    fi
     [[ $(running) == "$release" ]] || step "try the release $id" judge
     $dry_run || switching=true
     activate "$release"
