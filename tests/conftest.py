@@ -184,7 +184,7 @@ MACHINES = [
 
 # For what depends neither on the server nor on the suite.
 once = pytest.mark.parametrize("host", MACHINES[:1], ids="-".join, indirect=True)
-on_the_newest = pytest.mark.parametrize("host", MACHINES[1:2], ids="-".join, indirect=True)
+on_trixie = pytest.mark.parametrize("host", MACHINES[1:2], ids="-".join, indirect=True)
 # For what differs by how the server starts and ends.
 on_each_server = pytest.mark.parametrize("host", MACHINES[1:], ids="-".join, indirect=True)
 # For those that can listen on a port.

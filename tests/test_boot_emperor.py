@@ -23,6 +23,9 @@ class Vassal(Host):
     def emperor(self) -> str:
         return self.inside("systemctl", "show", "--property=MainPID", "--value", EMPEROR).strip()
 
+    def processes(self) -> list[str]:
+        return self.inside("ps", "-u", "my-service", "-o", "pid=").split()
+
     def vassal(self) -> str:
         (process,) = self.children(self.emperor())
         return process
@@ -139,7 +142,7 @@ def test_a_killed_process_costs_what_it_was_answering(vassal: Vassal) -> None:
             vassal.inside("kill", "-9", before)
             vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 20)
             assert vassal.process() != before
-            assert len(vassal.inside("ps", "-u", "my-service", "-o", "pid=").split()) == 4
+            vassal.wait_until(lambda: len(vassal.processes()) == 4, 20)
 
 
 def test_what_costs_requests(vassal: Vassal) -> None:
@@ -151,7 +154,7 @@ def test_what_costs_requests(vassal: Vassal) -> None:
             vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 20)
         assert {kind.split()[1] for kind in outcome["failed"]} <= {"502"}
         assert vassal.vassal() != process
-    assert len(vassal.inside("ps", "-u", "my-service", "-o", "pid=").split()) == 4
+    assert len(vassal.processes()) == 4
 
 
 def test_a_wrong_file_is_an_outage_until_it_is_mended(vassal: Vassal) -> None:

@@ -7,12 +7,11 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from .conftest import MACHINES, Generate
+from .conftest import Generate, on_trixie
 from .host import UNIT, Host
 
-on_trixie = pytest.mark.parametrize("host", MACHINES[1:2], ids="-".join, indirect=True)
 CONFIG = "/etc/prometheus/prometheus.yml"
-RULES = "/etc/prometheus/my-service-alerts.yml"
+RULES = "/etc/prometheus/rules.d/my-service-alerts.yml"
 SECONDS = "http_server_request_duration_seconds"
 OK, ERROR = (
     f'{SECONDS}_count{{job="my-service", http_response_status_code="{n}"}}' for n in (200, 500)
@@ -50,6 +49,7 @@ def test_prometheus_scrapes_the_service(installed: Host) -> None:
     # So that the test need not wait.
     installed.inside("sed", "-i", "s/interval: *15s/interval: 1s/", CONFIG)
     installed.inside("systemctl", "start", "prometheus")
+    installed.typed(installed.section("Prometheus"))
     told = installed.typed(installed.section("Prometheus"))
     assert f"{CONFIG} is valid prometheus config file" in told
     assert f"SUCCESS: {len(ALERTS)} rules found" in told

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .conftest import on_the_newest, once
+from .conftest import on_trixie, once
 from .host import SETTINGS, Host
 from .test_boot_install import FOREIGN
 
@@ -88,7 +88,7 @@ def test_a_key_of_another_certificate_is_refused(installed: Host) -> None:
     installed.install()
 
 
-@on_the_newest
+@on_trixie
 def test_a_debian_that_was_upgraded(installed: Host) -> None:
     """A release for a Python that is gone is built anew; the older Nginx's file is a release's too."""
     release, listen = installed.current(), "my-service-listen.conf"
