@@ -12,17 +12,27 @@ printf '[Service]\\nWatchdogSec=6\\n' >/run/systemd/system/{UNIT}.d/watchdog.con
 systemctl daemon-reload
 systemctl restart {UNIT}
 """
-# Requests whose bodies do not come: each keeps a thread of Gunicorn's for so many seconds.
+# Requests whose bodies do not come, until every thread of Gunicorn's waits for one: then nobody is
+# answered, wherever the question lands.
 HOLD = """
-import socket, sys, time
-held = []
-for _ in range(24):
+import pathlib, socket, sys, time
+def sent(request, seconds=None):
     connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(seconds)
     connection.connect("/run/my-service.sock")
-    connection.sendall(b"POST /api/v1/notes HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n"
-        b"Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n" % sys.argv[1].encode())
-    held.append(connection)
+    connection.sendall(request + b"Host: a\\r\\n\\r\\n")
+    return connection
+def answers():
+    try:
+        return sent(b"GET /livez HTTP/1.1\\r\\n", 0.5).recv(1)
+    except OSError:
+        return b""
+held = []
+while len(held) < 8 or any(answers() for _ in range(4)):
+    held.append(sent(b"POST /api/v1/notes HTTP/1.1\\r\\nContent-Length: 9\\r\\n"
+        b"Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n" % sys.argv[1].encode()))
     time.sleep(0.05)  # or one worker might take them all
+pathlib.Path("/run/held").touch()
 time.sleep(float(sys.argv[2]))
 """
 
@@ -30,8 +40,10 @@ time.sleep(float(sys.argv[2]))
 def hold(host: Host, seconds: int) -> None:
     """Have all threads of the service wait, in the background."""
     token = host.inside("cat", TOKENS).strip().partition(":")[2]
+    host.inside("rm", "-f", "/run/held")
     unit = ["systemd-run", "--quiet", "--collect", "--unit=hold"]
     host.inside(*unit, "python3", "-c", HOLD, token, str(seconds))
+    host.wait_until((host.machine.root / "run/held").exists, 60)
 
 
 @once
@@ -39,7 +51,6 @@ def test_a_busy_service_is_left(installed: Host) -> None:
     """All its threads wait, for as long as Nginx waits for an answer (proxy_read_timeout)."""
     before = installed.show("MainPID", "NRestarts"), installed.workers()
     hold(installed, seconds=30)
-    time.sleep(2)
     began = time.monotonic()
     ask = ["curl", "--silent", "--unix-socket", "/run/my-service.sock", "http://localhost/livez"]
     assert "ok" in installed.inside(*ask)
