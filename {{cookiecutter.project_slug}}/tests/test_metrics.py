@@ -158,6 +158,9 @@ def test_workers_count_together_and_when_replaced(environ: dict[str, str], tmp_p
         for worker in workers_of(service):
             # One worker would take every request of a light load, so the other is made to wait.
             os.kill(worker, signal.SIGSTOP)
+            threads = list(Path(f"/proc/{worker}/task").glob("*/stat"))
+            while any(") T " not in thread.read_text() for thread in threads):
+                time.sleep(0.01)  # or one takes a request with it
             for _ in range(10):
                 ask(service, "/livez")
             os.kill(worker, signal.SIGCONT)
