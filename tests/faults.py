@@ -12,35 +12,53 @@ import re
 import signal
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Self
 
 TESTS = Path(__file__).parent
+# The answers of the projects whose files are made wrong; the others have nothing of their own.
+KINDS = {
+    "gunicorn": {"wsgi_server": "gunicorn"},
+    "waitress": {"wsgi_server": "waitress"},
+    "uwsgi": {"wsgi_server": "uwsgi"},
+    "supervisord": {"wsgi_server": "gunicorn", "supervisor": "supervisord"},
+}
 # What is asked of a faulty project itself, cheapest first.
 SUITE = ["pytest", "-x", "-p", "no:cacheprovider"]
 OWN = [
-    ("*.sh", ["shellcheck", "deploy/install.sh"]),
+    ("*.sh", ["shellcheck", "{file}"]),
     ("*.py", ["ruff", "check", "--no-cache"]),
     ("*", [*SUITE, "tests/test_deploy.py"]),
-    ("*.conf.py", [*SUITE, "-m", "live", "tests/test_server.py"]),
-    ("*.ini", [*SUITE, "-m", "live", "tests/test_server.py"]),
+    ("gunicorn.conf.py", [*SUITE, "-m", "live", "tests/test_server.py"]),
+    ("uwsgi.ini", [*SUITE, "-m", "live", "tests/test_server.py"]),
 ]
-# The template's tests that are asked next: on a chain, and last one fault at a time.
-Asked = dict[str, tuple[str, ...]]
-CHAIN: Asked = {
-    "deploy/nginx/*-cache.conf": ("edge_cache",),
-    "deploy/nginx/*": ("edge_hosts", "chain", "edge_limits", "edge_attacks", "edge_cache"),
-    "*.conf.py": ("edge_attacks", "chain", "edge_limits"),
-    "*.ini": ("edge_attacks", "chain", "edge_limits"),
+# The template's tests that are asked next of a kind's file: first on a chain, all faults in one run.
+CHAIN = {
+    "*/deploy/nginx/*-cache.conf": ["edge_cache"],
+    "*/deploy/nginx/*": ["edge_hosts", "chain", "edge_limits", "edge_attacks", "edge_cache"],
+    "*.conf.py": ["edge_attacks", "chain", "edge_limits"],
+    "*/uwsgi.ini": ["edge_attacks", "chain", "edge_limits"],
 }
-BOOT = ("boot", "boot_refused", "boot_sandbox", "boot_install", "boot_faults", "boot_watch")
-ALONE: Asked = {
-    "deploy/nginx/*": (),
-    "deploy/systemd/*": ("units", *BOOT),
-    "deploy/uwsgi/*": ("boot_emperor",),
-    "*": BOOT,
+# And last on booted machines, one fault at a time: what each of these asks shares a machine.
+INSTALL = "boot boot_refused boot_sandbox boot_install"
+BOOT = f"{INSTALL} boot_faults boot_watch"
+ALONE = {
+    "*/deploy/nginx/*": [],
+    "supervisord/*": ["boot_supervisord"],
+    "*/deploy/uwsgi/*": ["boot_emperor"],
+    "*/deploy/systemd/*": ["units boot_sandbox", BOOT],
+    "uwsgi/deploy/install.sh": ["boot_emperor", INSTALL],
+    "*/deploy/install.sh": [INSTALL],
+    "*": [BOOT],
+}
+# Cases that are not a kind's, or more of the same.
+BUT = {
+    "gunicorn": "waitress or uwsgi or supervisord or sqlite or trixie-gunicorn",
+    "waitress": "gunicorn or uwsgi or supervisord or sqlite",
+    "uwsgi": "gunicorn or waitress or supervisord or sqlite",
+    "supervisord": "waitress or uwsgi or systemd",
 }
 SECONDS = 1200  # whatever takes longer was noticed
 
@@ -57,7 +75,7 @@ ABSOLUTE = re.compile(r"(?<![\w.$*})\]/-])/[\w./${}%@-]+")
 class Fault:
     """One line of one file, and what stands in its place: an empty `becomes` is no line at all."""
 
-    server: str
+    kind: str
     file: str
     number: int
     line: str
@@ -102,7 +120,7 @@ def _with(line: str, found: re.Match[str], new: str) -> str:
     return line[: found.start()] + new + line[found.end() :]
 
 
-def faults(server: str, project: Path, but: set[tuple[str, str]]) -> Iterator[Fault]:
+def faults(kind: str, project: Path, but: set[tuple[str, str]]) -> Iterator[Fault]:
     """Yield every fault of the project's deploy files, but of the lines named and of comments."""
     for path in sorted({path for pattern in SHIPPED for path in project.glob(pattern)}):
         file = path.relative_to(project).as_posix()
@@ -113,7 +131,7 @@ def faults(server: str, project: Path, but: set[tuple[str, str]]) -> Iterator[Fa
         for number, line in enumerate(text.splitlines(), 1):
             if not COMMENT.match(line) and number not in told and (file, line) not in but:
                 for becomes in variants(line):
-                    yield Fault(server, file, number, line, becomes)
+                    yield Fault(kind, file, number, line, becomes)
 
 
 def _docstrings(source: str) -> Iterator[int]:
@@ -127,28 +145,35 @@ def lines(project: Path) -> set[tuple[str, str]]:
     return {(fault.file, fault.line) for fault in faults("", project, set())}
 
 
-def asked(table: Asked, file: str) -> list[str]:
-    """Return which modules of the template's tests the table has for a file."""
-    found = next((names for pattern, names in table.items() if fnmatch(file, pattern)), ())
-    return [str(TESTS / f"test_{name}.py") for name in found]
+def asked(table: dict[str, list[str]], fault: Fault) -> list[str]:
+    """Return what the table has for the file of the kind."""
+    file = f"{fault.kind}/{fault.file}"
+    return next((found for pattern, found in table.items() if fnmatch(file, pattern)), [])
+
+
+def _modules(names: Iterable[str]) -> list[str]:
+    return [str(TESTS / f"test_{name}.py") for name in names]
 
 
 def noticed_in(project: Path, fault: Fault) -> str:
     """Return which check of this copy of the project fails of the fault; "" if none does."""
     fault.put_into(project)
-    asked = (command for pattern, command in OWN if fnmatch(fault.file, pattern))
-    told = (_failure(command, project, SECONDS) for command in asked)
-    return next(filter(None, told), "")
+    for pattern, command in OWN:
+        if fnmatch(fault.file, pattern):
+            told = [word.format(file=fault.file) for word in command]
+            if failure := _failure(told, project, SECONDS):
+                return failure
+    return ""
 
 
 def noticed_on_chains(faults: list[Fault], directory: Path) -> dict[Fault, str]:
-    """Return which test of a chain fails of each of the faults, which are of one file and server."""
+    """Return which test of a chain fails of each of the faults, which are of one file and kind."""
     given = directory / "faults"
     given.write_text("".join(json.dumps(dataclasses.asdict(fault)) + "\n" for fault in faults))
-    # One of the projects with this server is enough. The shared cases ask least and take longest.
-    kept = f"{faults[0].server} and not sqlite and not shared_cases"
+    # The shared cases ask least and take longest.
+    kept = f"not ({BUT[faults[0].kind]} or shared_cases)"
     options = ["-k", kept, "-p", "no:cacheprovider"]
-    tests = [f"--basetemp={directory}/tests", *asked(CHAIN, faults[0].file)]
+    tests = [f"--basetemp={directory}/tests", *_modules(asked(CHAIN, faults[0]))]
     noticed = directory / "faults.noticed"
     noticed.touch()
     _failure(["pytest", *options, *tests], TESTS.parent, FAULTS_GIVEN=str(given))
@@ -157,14 +182,14 @@ def noticed_on_chains(faults: list[Fault], directory: Path) -> dict[Fault, str]:
 
 
 def noticed_alone(fault: Fault, directory: Path) -> str:
-    """Return which other test of the template fails of the fault; "" if none does."""
-    if not (tests := asked(ALONE, fault.file)):
-        return ""
+    """Return which test on a machine fails of the fault; "" if none does."""
     options = ["-x", "-rfE", "-p", "no:cacheprovider", f"--basetemp={directory}"]
-    kept = f"{fault.server} and not trixie-gunicorn"
-    return _failure(
-        ["pytest", *options, "-k", kept, *tests], TESTS.parent, SECONDS, **fault.environ()
-    )
+    options += ["-k", f"not ({BUT[fault.kind]})"]
+    for names in asked(ALONE, fault):
+        command = ["pytest", *options, *_modules(names.split())]
+        if failure := _failure(command, TESTS.parent, SECONDS, **fault.environ()):
+            return failure
+    return ""
 
 
 def _failure(command: list[str], cwd: Path, limit: int | None = None, **environ: str) -> str:

@@ -23,6 +23,7 @@ from .conftest import Generate
 from .faults import (
     ALONE,
     CHAIN,
+    KINDS,
     KNOWN,
     Fault,
     asked,
@@ -33,7 +34,6 @@ from .faults import (
     noticed_in,
     noticed_on_chains,
 )
-from .test_combinations import GROUPS
 
 FILES = os.environ.get("FAULTS", "").split()
 SEED = os.environ.get("FAULTS_SEED") or str(time.time_ns())
@@ -43,8 +43,8 @@ AT_ONCE = int(os.environ.get("FAULTS_AT_ONCE") or os.cpu_count() or 1)
 
 @pytest.fixture(scope="module")
 def projects(generated: Generate) -> dict[str, Path]:
-    """Return a project of each kind by the server's name."""
-    return {group["wsgi_server"]: generated(**group) for group in reversed(GROUPS)}
+    """Return a project of each kind."""
+    return {kind: generated(**answers) for kind, answers in KINDS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def every(projects: dict[str, Path]) -> list[Fault]:
 
     def each() -> Iterator[Fault]:
         tried: set[tuple[str, str]] = set()
-        for server, project in sorted(projects.items(), key=lambda item: item[0] != "gunicorn"):
-            yield from faults(server, project, tried)
+        for kind, project in projects.items():
+            yield from faults(kind, project, tried)
             tried |= lines(project)
 
     return list(each())
@@ -78,7 +78,7 @@ def test_faults_are_noticed(
     needs("nginx", "openssl")
     chosen = [fault for fault in every if any(map(partial(fnmatch, fault.file), FILES))]
     if not FILES:
-        near = [fault for fault in every if not asked(ALONE, fault.file)]
+        near = [fault for fault in every if not asked(ALONE, fault)]
         chosen = random.Random(SEED).sample(near, SAMPLE)  # noqa: S311
     # One that is none, to see that it is the fault that makes a test fail.
     none = next(fault for fault in every if fault.file == "deploy/nginx/my-service-cache.conf")
@@ -95,7 +95,7 @@ def test_faults_are_noticed(
         return by
 
     def ask(fault: Fault) -> str:
-        project = shutil.copytree(projects[fault.server], place(fault))
+        project = shutil.copytree(projects[fault.kind], place(fault))
         by = noticed_in(project, fault)
         shutil.rmtree(project)
         return told(fault, by)
@@ -116,8 +116,8 @@ def test_faults_are_noticed(
         noticed |= zip(chosen, pool.map(ask, chosen), strict=True)
         kinds: dict[tuple[str, tuple[str, ...]], list[Fault]] = {}
         for fault in left():
-            if tests := asked(CHAIN, fault.file):
-                kinds.setdefault((fault.server, tuple(tests)), []).append(fault)
+            if tests := asked(CHAIN, fault):
+                kinds.setdefault((fault.kind, tuple(tests)), []).append(fault)
         parts = [kind[n::AT_ONCE] for kind in kinds.values() for n in range(AT_ONCE)]
         for found in pool.map(ask_chains, filter(None, parts)):
             noticed |= found
