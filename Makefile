@@ -33,7 +33,7 @@ soak: .venv/ready ## 200 000 requests in one process, 32 threads, 1 000 workers
 events: .venv/ready packages ## what events do to requests: each three times, 5 000 requests each
 	@EVENTS=$${EVENTS:-5000} $(BIN)/pytest -s -m event
 
-faults: .venv/ready packages ## break each line of the deploy files in turn, or of FAULTS='deploy/nginx/*': hours
+faults: .venv/ready packages ## break each line of the deploy files in turn, or of FAULTS='*/deploy/nginx/*': hours
 	@FAULTS="$${FAULTS:-*}" $(BIN)/pytest -s tests/test_faults.py
 
 lint: .venv/ready

@@ -175,24 +175,26 @@ def booted(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory)
 
 
 MACHINES = [
-    ("bookworm", "gunicorn"),
     ("trixie", "gunicorn"),
     ("trixie", "waitress"),
     ("trixie", "uwsgi"),
+    ("bookworm", "gunicorn"),
 ]
 
 
+def on(*which: int) -> pytest.MarkDecorator:
+    machines = [MACHINES[index] for index in which]
+    return pytest.mark.parametrize("host", machines, ids="-".join, indirect=True)
+
+
 # For what depends neither on the server nor on the suite.
-once = pytest.mark.parametrize("host", MACHINES[:1], ids="-".join, indirect=True)
-on_trixie = pytest.mark.parametrize("host", MACHINES[1:2], ids="-".join, indirect=True)
+once = on(0)
 # For what differs by how the server starts and ends.
-on_each_server = pytest.mark.parametrize("host", MACHINES[1:], ids="-".join, indirect=True)
+on_each_server = on(0, 1, 2)
 # For those that can listen on a port.
-on_http = pytest.mark.parametrize("host", MACHINES[:3], ids="-".join, indirect=True)
-with_workers = pytest.mark.parametrize(
-    "host", [*MACHINES[:2], MACHINES[3]], ids="-".join, indirect=True
-)
-with_gunicorn = pytest.mark.parametrize("host", MACHINES[:2], ids="-".join, indirect=True)
+on_http = on(0, 1, 3)
+with_workers = on(0, 2, 3)
+with_gunicorn = on(0, 3)
 
 
 def event(test: Test) -> Test:

@@ -42,12 +42,13 @@ CHAIN = {
     "*/uwsgi.ini": ["edge_attacks", "chain", "edge_limits"],
 }
 # And last on booted machines, one fault at a time: what each of these asks shares a machine.
-INSTALL = "boot boot_refused boot_sandbox boot_install"
-BOOT = f"{INSTALL} boot_faults boot_watch"
+INSTALL = "boot boot_refused boot_install"
+BOOT = f"{INSTALL} boot_sandbox boot_faults boot_watch"
 ALONE = {
     "*/deploy/nginx/*": [],
     "supervisord/*": ["boot_supervisord"],
     "*/deploy/uwsgi/*": ["boot_emperor"],
+    "*/deploy/systemd/nginx.conf": ["units boot_sandbox"],
     "*/deploy/systemd/*": ["units boot_sandbox", BOOT],
     "uwsgi/deploy/install.sh": ["boot_emperor", INSTALL],
     "*/deploy/install.sh": [INSTALL],
@@ -55,7 +56,7 @@ ALONE = {
 }
 # Cases that are not a kind's, or more of the same.
 BUT = {
-    "gunicorn": "waitress or uwsgi or supervisord or sqlite or trixie-gunicorn",
+    "gunicorn": "waitress or uwsgi or supervisord or sqlite or bookworm",
     "waitress": "gunicorn or uwsgi or supervisord or sqlite",
     "uwsgi": "gunicorn or waitress or supervisord or sqlite",
     "supervisord": "waitress or uwsgi or systemd",
@@ -85,6 +86,10 @@ class Fault:
         return (
             f"{self.file}:{self.number}: {self.line.strip()} → {self.becomes.strip() or 'deleted'}"
         )
+
+    @property
+    def place(self) -> str:
+        return f"{self.kind}/{self.file}:{self.number}"
 
     def environ(self) -> dict[str, str]:
         return {"FAULT": json.dumps(dataclasses.asdict(self))}

@@ -10,9 +10,14 @@ import re
 from .boot import ADDRESS
 from .conftest import event, on_http
 from .documents import blocks
-from .host import CERTIFICATE, DATA, DOMAIN, UNIT, Host
+from .host import CERTIFICATE, DATA, DOMAIN, SETTINGS, UNIT, Host
 
 UNITS = [f"/etc/systemd/system/{name}" for name in (UNIT, "my-service.socket")]
+FILES = [
+    "/etc/nginx/sites-available/my-service.conf",
+    "/etc/nginx/snippets/my-service-proxy.conf",
+    "/etc/sysusers.d/my-service.conf",
+]
 PRIVATE = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108
 ASK = """
 import http.client, sys
@@ -64,11 +69,12 @@ def test_the_readme_installs_it(host: Host) -> None:
     told = host.typed(host.section()) if not self_signed else host.install("--self-signed")
     assert host.current() == host.head()
     assert len(set(told.splitlines())) == len(told.splitlines())
-    for name in ("API_TOKENS", "ADMIN_TOKEN"):
+    uses = {"API_TOKENS": "with a token for 'me'", "ADMIN_TOKEN": "for /metrics"}
+    for name, use in uses.items():
         secret = host.machine.root / "etc/my-service/credentials" / name
-        assert f"credentials/{name}" in told
+        assert f"credentials/{name} {use}\n" in told
         assert secret.stat().st_mode & 0o777 == 0o600
-        assert len(secret.read_text()) > 64
+        assert len(secret.read_text().strip().rpartition(":")[2]) == 64
         assert secret.read_text().strip().partition(":")[2] not in told.split()
         assert secret.read_text().strip()[-64:] not in told
     if not self_signed:
@@ -80,11 +86,14 @@ def test_the_readme_installs_it(host: Host) -> None:
         assert f"restart {UNIT}" not in told
     assert "only port 80" not in told
     assert host.inside("sh", "-c", LISTENS.format(port=443, pause=0.1)) != ""
-    assert host.inside("find", "/etc/my-service/tls", "-perm", "/077", "-type", "f") == ""
+    for days, status in ((364, 0), (366, 1)):
+        expires = ["openssl", "x509", "-in", f"/{CERTIFICATE}", "-checkend", str(days * 86400)]
+        host.inside(*expires, "-noout", status=status)
 
 
 def test_port_80_serves_acme_and_redirects(installed: Host) -> None:
     challenge = installed.machine.root / "var/lib/my-service-acme/.well-known/acme-challenge"
+    assert challenge.parents[1].is_dir()
     challenge.mkdir(parents=True)
     (challenge / "token").write_text("proof")
     path = "/.well-known/acme-challenge/token"
@@ -126,9 +135,14 @@ def test_what_is_installed_is_right(installed: Host) -> None:
     assert installed.inside("systemd-analyze", "verify", *UNITS) == ""
     assert "[warn]" not in installed.inside("nginx", "-t")
     assert installed.machine.state() == "running"
-    mine = ["find", "/opt/my-service", "/etc/my-service", "-user", "my-service"]
-    assert installed.inside(*mine) == ""
-    assert installed.inside("find", "/opt/my-service", "-perm", "/022", "-not", "-type", "l") == ""
+    places = "/opt/my-service", "/etc/my-service"
+    assert installed.inside("find", *places, "-user", "my-service") == ""
+    assert installed.inside("find", *places, "-perm", "/022", "-not", "-type", "l") == ""
+    private = "/etc/my-service/credentials", "/etc/my-service/tls"
+    assert installed.inside("find", *private, "-perm", "/077") == ""
+    modes = installed.inside("stat", "--format=%a", *UNITS, *FILES, f"/{SETTINGS}")
+    assert set(modes.split()) == {"644"}
+    assert installed.inside("find", "/opt/my-service/current/src", "-name", "*.pyc") != ""
 
 
 def test_it_answers(installed: Host) -> None:

@@ -6,14 +6,14 @@ import pytest
 
 from .conftest import on_each_server, once
 from .host import DATA, TURNS, UNIT, Host
-from .test_boot import UNITS, exposure
+from .test_boot import FILES, UNITS, exposure
 
 FAULT = "etc/my-service/fault"
 # A release that fails as it is told, in the unit it is told: check runs in one named run-….
 FAULTY = f"""
 
 def create_app(settings: Settings, right=create_app) -> Bottle:
-    import os, pathlib, socket, threading, time
+    import os, pathlib, signal, socket, threading, time
     app = right(settings)
     fault, _, unit = pathlib.Path("/{FAULT}").read_text().strip().partition(" ")
     if unit not in pathlib.Path("/proc/self/cgroup").read_text():
@@ -22,6 +22,8 @@ def create_app(settings: Settings, right=create_app) -> Bottle:
         case "refuse":
             raise BootError([Problem("", "refuses", "this release")])
         case "hang":
+            if unit == "{UNIT}":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(600)
         case "crash":
             threading.Timer(1.5, os._exit, [1]).start()
@@ -30,9 +32,11 @@ def create_app(settings: Settings, right=create_app) -> Bottle:
         case "call":
             try:
                 socket.create_connection(("10.89.0.1", 8000), timeout=5)
-                print("call: answered", flush=True)
+                outcome = "answered"
             except OSError as error:
-                print(f"call: {{error}}", flush=True)
+                outcome = error.strerror
+            where = "beside its trial" if os.path.exists("/run/my-service-trial.sock") else "alone"
+            print(f"call: {{outcome}}, {{where}}", flush=True)
     return app
 """
 CHECK, TRIAL = "run-", "my-service-trial.service"
@@ -61,16 +65,19 @@ def upgrade() -> None:
     op.execute("CREATE TABLE half (id INTEGER)")
     op.execute("INSERT INTO nowhere VALUES (1)")
 """
-FOREIGN = [
-    "/etc/nginx/sites-available/my-service.conf",
-    "/etc/nginx/snippets/my-service-proxy.conf",
-    UNITS[0],
-    "/etc/sysusers.d/my-service.conf",
-]
+# Beside an installation: how the release is tried, and that it is tidied up when that is broken off.
+TRIED = f"""
+timeout 20 sh -c 'until systemctl show {TRIAL} | grep -qx SubState=start; do sleep 0.1; done'
+stat --format='%a %U' /run/my-service-trial.sock
+systemctl show --property=Environment,RestrictAddressFamilies {TRIAL}
+kill $!
+wait $! || echo "ended with $?"
+ls /run
+"""
 
 
 def called(host: Host) -> str:
-    """Return what came of the newest attempt of the service to call out."""
+    """Return what came of the service's newest attempt to call out, and if its trial had ended."""
     host.inside("journalctl", "--sync")
     newest = ["journalctl", f"--unit={UNIT}", "--output=cat", "--grep=^call: ", "--lines=1"]
     return host.inside(*newest).strip()
@@ -100,10 +107,10 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
             kept = installed.inside("ls", "/opt/my-service/releases").split()
             assert len(kept) == 5
             assert {before, release} <= set(kept)
-            assert called(installed) == "call: [Errno 97] Address family not supported by protocol"
+            assert called(installed) == "call: Address family not supported by protocol, alone"
             with installed.under_load("release with --outbound, of the same tree"):
                 installed.typed(installed.section("Calling out"), place="/srv/faulty")
-            assert called(installed) == "call: answered"
+            assert called(installed) == "call: answered, alone"
             assert exposure(installed) <= 1.2
         finally:
             listener.kill()
@@ -145,17 +152,57 @@ def test_a_release_that_fails_is_not_kept(
     (installed.machine.root / FAULT).write_text(f"{fault} {unit}")
     killed = 16 if (fault, unit) == ("crash", UNIT) else 0
     with installed.under_load(f"release with the fault: {fault} in {unit}", killed=killed):
-        told = installed.install("--release", faulty, status=1, place="/srv/quick")
+        options = ["--outbound", "--release", faulty]
+        told = installed.install(*options, status=1, place="/srv/quick")
     assert said in told
     assert ends in told
     assert installed.current() == before
     assert installed.show("ActiveState") == ["active"]
     assert installed.inside("systemctl", "list-units", "--plain", "--no-legend", "*trial*") == ""
+    assert not (installed.machine.root / f"{UNITS[0][1:]}.d/outbound.conf").exists()
+
+
+@once
+def test_a_trial_is_small_and_private(installed: Host, faulty: str) -> None:
+    (installed.machine.root / FAULT).write_text(f"hang {TRIAL}")
+    install = f"deploy/install.sh --outbound --release {faulty}"
+    told = installed.typed(f"{install} &{TRIED}", place="/srv/quick").splitlines()
+    assert {"600 my-service", "ended with 1"} <= set(told)
+    assert f"install.sh: could not try the release {faulty}" in told
+    assert any(line.endswith(" WEB_CONCURRENCY=1") for line in told)
+    assert any(re.fullmatch("RestrictAddressFamilies=.*AF_INET .*", line) for line in told)
+    assert "my-service-trial.sock" not in told
+
+
+@once
+def test_a_release_resets_the_limit_of_starts(installed: Host) -> None:
+    """Of the service, and of the socket that a request has ended meanwhile."""
+    restart = f"systemctl restart {UNIT} || exit 0"
+    installed.typed(f"for _ in 1 2 3 4 5 6; do {restart}; done; exit 1")
+    installed.typed("! curl --silent --unix-socket /run/my-service.sock http://localhost/")
+    told = installed.inside("systemctl", "show", "--property=Result", UNIT, "my-service.socket")
+    assert told.split() == ["Result=start-limit-hit", "Result=service-start-limit-hit"]
+    installed.install()
+    assert installed.ask("GET", "/readyz")[0] == 200
+
+
+@once
+def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) -> None:
+    release = installed.current()
+    (installed.machine.root / FAULT).write_text(f"crash {UNIT}")
+    installed.inside("rm", "/opt/my-service/current")
+    told = installed.install("--release", faulty, status=1)
+    assert "there is no release to go back to" in told
+    assert installed.inside("ls", "/opt/my-service") == "releases\n"
+    assert "my-service" not in installed.inside("ls", "/etc/nginx/sites-enabled")
+    assert installed.show("ActiveState", "UnitFileState") == ["inactive", "disabled"]
+    installed.install("--release", release)
+    assert installed.show("ActiveState", "UnitFileState") == ["active", "enabled"]
 
 
 @once
 def test_files_that_nginx_refuses_are_taken_back(installed: Host, faulty: str) -> None:
-    before, listing = installed.current(), installed.inside("cat", *FOREIGN)
+    before, listing = installed.current(), installed.inside("cat", *FILES, UNITS[0])
     (process,) = installed.show("MainPID")
     (installed.machine.root / FAULT).write_text("none none")
     there = f"opt/my-service/releases/{faulty}/deploy/nginx/my-service-proxy.conf"
@@ -163,7 +210,7 @@ def test_files_that_nginx_refuses_are_taken_back(installed: Host, faulty: str) -
     broken.write_text(f"{broken.read_text()}no_such_directive on;\n")
     told = installed.install("--release", faulty, status=1)
     assert "Nginx refuses the release's files" in told
-    assert installed.inside("cat", *FOREIGN) == listing
+    assert installed.inside("cat", *FILES, UNITS[0]) == listing
     assert (installed.current(), installed.show("MainPID")) == (before, [process])
     installed.inside("nginx", "-t")
 

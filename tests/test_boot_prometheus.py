@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from .conftest import Generate, on_trixie
+from .conftest import Generate, once
 from .host import UNIT, Host
 
 CONFIG = "/etc/prometheus/prometheus.yml"
@@ -44,7 +44,7 @@ def wait_for(host: Host, query: str) -> None:
     host.wait_until(lambda: asked(host, query), 30)
 
 
-@on_trixie
+@once
 def test_prometheus_scrapes_the_service(installed: Host) -> None:
     # So that the test need not wait.
     installed.inside("sed", "-i", "s/interval: *15s/interval: 1s/", CONFIG)
@@ -66,7 +66,7 @@ def test_prometheus_scrapes_the_service(installed: Host) -> None:
     installed.inside("systemctl", "stop", "prometheus")
 
 
-@on_trixie
+@once
 @pytest.mark.parametrize(("alert", "well", "ill"), ALERTS, ids=[name for name, _, _ in ALERTS])
 def test_each_alert_warns_when_it_should(
     installed: Host, alert: str, well: dict[str, str], ill: dict[str, str]

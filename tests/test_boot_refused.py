@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from .conftest import on_trixie, once
+from .conftest import once
 from .host import SETTINGS, Host
-from .test_boot_install import FOREIGN
+from .test_boot import FILES, UNITS
 
 
 @once
@@ -30,7 +30,7 @@ def test_wrong_calls_are_refused(installed: Host) -> None:
 
 
 @once
-@pytest.mark.parametrize("place", FOREIGN)
+@pytest.mark.parametrize("place", [*FILES, UNITS[0]])
 def test_what_is_not_its_own_is_left(installed: Host, place: str) -> None:
     file = installed.machine.root / place[1:]
     right = file.read_text()
@@ -52,24 +52,34 @@ def test_settings_and_foreign_links_are_left(installed: Host) -> None:
     told = installed.install(status=1)
     installed.inside("ln", "-sfn", "../sites-available/my-service.conf", enabled)
     assert f"{enabled} leads elsewhere" in told
+    installed.typed("mv current kept && mkdir current", place="/opt/my-service")
+    told = installed.install(status=1)
+    installed.typed("rmdir current && mv kept current", place="/opt/my-service")
+    assert "/opt/my-service/current is no link to a release" in told
+    installed.inside("sed", "-i.right", "/^my-service:/s,:/var/lib/,:/home/,", "/etc/passwd")
+    told = installed.install(status=1)
+    installed.inside("mv", "/etc/passwd.right", "/etc/passwd")
+    assert "the user my-service is somebody else's" in told
 
 
 @once
 def test_another_default_server_is_left(installed: Host) -> None:
     """As the one of a second service from this template."""
     nginx = installed.machine.root / "etc/nginx"
-    own, other = (nginx / f"snippets/{name}-default.conf" for name in ("my-service", "other"))
+    own = nginx / "snippets/my-service-default.conf"
     installed.inside("rm", "-f", "/etc/nginx/sites-enabled/default")
     installed.install()
     before = own.read_text()
     closed = "server {{ listen {} default_server; ssl_reject_handshake on; }}\n"
-    other.write_text(closed.format(80) + closed.format(443))
-    own.unlink()
-    (nginx / "sites-enabled/other.conf").write_text("include snippets/other-default.conf;\n")
-    installed.install()
-    assert not own.exists()
-    (nginx / "sites-enabled/other.conf").unlink()
-    other.unlink()
+    site = nginx / "sites-enabled/second.conf"
+    for place in ("snippets/other.conf", "conf.d/other.conf", "sites-enabled/other.conf"):
+        (nginx / place).write_text(closed.format(80) + closed.format(443))
+        site.write_text("include snippets/other.conf;\n" if "snippets" in place else "")
+        own.unlink(missing_ok=True)
+        installed.install()
+        assert not own.exists()
+        (nginx / place).unlink()
+    site.unlink()
     installed.install()
     assert own.read_text() == before
 
@@ -88,7 +98,7 @@ def test_a_key_of_another_certificate_is_refused(installed: Host) -> None:
     installed.install()
 
 
-@on_trixie
+@once
 def test_a_debian_that_was_upgraded(installed: Host) -> None:
     """A release for a Python that is gone is built anew; the older Nginx's file is a release's too."""
     release, listen = installed.current(), "my-service-listen.conf"

@@ -77,6 +77,8 @@ for name in sys.argv[1:]:
         allowed.append(name)
 print(json.dumps(allowed))
 """
+# What systemd tells of Nginx that was killed.
+RESTARTED = {"SubState": "running", "NRestarts": "1", "RestartUSec": "1s", "LimitNOFILE": "8192"}
 PREPARE = """
 install -m 4755 /usr/bin/id /srv/id
 mkdir -p /usr/lib/modules
@@ -127,6 +129,10 @@ def test_nginx_works_in_its_sandbox(installed: Host) -> None:
         installed.typed(f"mv {log} {log}.1 && kill -USR1 $(cat /run/nginx.pid) && sleep 1")
         assert installed.ask("GET", "/static/app.css")[0] == 200
         assert installed.inside("wc", "-l", log).startswith("1 ")
+        show = ["systemctl", "show", "nginx", *(f"--property={name}" for name in RESTARTED)]
+        installed.inside("systemctl", "kill", "--signal=KILL", "nginx")
+        expected = sorted(map("=".join, RESTARTED.items()))
+        installed.wait_until(lambda: sorted(installed.inside(*show).split()) == expected, 10)
         (worker, *_) = installed.inside("pgrep", "--newest", "--uid", "www-data", "nginx").split()
         status = installed.inside("cat", f"/proc/{worker}/status")
         assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)

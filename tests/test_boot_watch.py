@@ -24,11 +24,11 @@ def sent(request, seconds=None):
     return connection
 def answers():
     try:
-        return sent(b"GET /livez HTTP/1.1\\r\\n", 0.5).recv(1)
+        return sent(b"GET /livez HTTP/1.1\\r\\n", 1).recv(1)
     except OSError:
         return b""
 held = []
-while len(held) < 8 or any(answers() for _ in range(4)):
+while len(held) < 8 or any(answers() for _ in range(5)):
     held.append(sent(b"POST /api/v1/notes HTTP/1.1\\r\\nContent-Length: 9\\r\\n"
         b"Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n" % sys.argv[1].encode()))
     time.sleep(0.05)  # or one worker might take them all

@@ -66,6 +66,31 @@ def test_a_mistake_would_be_found(tmp_path: Path, needs: Callable[..., None]) ->
     assert re.search(r"my-service\.service:3: Unknown key .*'TimoutStopSec'", done.stderr)
 
 
+# What is not denied to Nginx too, which serves the network and writes its logs, and what it has instead.
+NOT_NGINX = """
+CapabilityBoundingSet= PrivateUsers=yes PrivateNetwork=yes ReadOnlyPaths=/run
+TemporaryFileSystem=/dev/shm:mode=1777 ReadOnlyPaths=/dev/mqueue /dev/pts -/dev/hugepages
+RestrictAddressFamilies=AF_UNIX RemoveIPC=yes SystemCallFilter=~@privileged @resources IPAddressDeny=any
+"""
+
+
+def test_nginx_is_denied_what_the_service_is(generated: Generate) -> None:
+    """Whose lines test_boot_sandbox.py tries one by one; but for what it needs."""
+    units = generated() / "deploy" / "systemd"
+    sandbox = (units / "my-service.service").read_text().partition("# Sandbox\n")[2]
+    denied = re.findall(r"^[A-Z]\w+=.*", sandbox.partition("[Install]")[0], re.MULTILINE)
+    nginx = re.findall(r"^[A-Z]\w+=.*", (units / "nginx.conf").read_text(), re.MULTILINE)
+    assert " ".join(line for line in denied if line not in nginx) == " ".join(NOT_NGINX.split())
+    assert [line.partition("=")[0] for line in nginx if line not in denied] == [
+        "Restart",
+        "RestartSec",
+        "LimitNOFILE",
+        "CapabilityBoundingSet",
+        "ReadWritePaths",
+        "RestrictAddressFamilies",
+    ]
+
+
 # What systemd would have closed too, and why it is not.
 OPEN = {
     "RootDirectory=/RootImage=",  # it is the host's Python that runs

@@ -78,7 +78,6 @@ register() {  # tell the supervisor of its files
 restart() {  # what the old process still answers does not count for the time of the new one
     systemctl --quiet stop "$service"
     systemctl reset-failed "$service" "$slug.socket" &>/dev/null || true
-    systemctl start "$slug.socket"
     timeout "$READY" systemctl start "$service" && return
     systemctl kill --signal=KILL "$service" &>/dev/null || true
     return 1

@@ -16,7 +16,7 @@
 # shellcheck disable=SC2329  # step calls its functions by name
 set -euo pipefail
 umask 022
-export PATH="$PATH:/usr/sbin:/sbin"
+export PATH="$PATH:/usr/sbin"
 
 slug={{ slug }}
 package={{ cookiecutter.package_name }}
@@ -291,7 +291,6 @@ activate() {  # RELEASE
 
 finish() {  # whatever ends this script: say so, and take the way back
     local status=$?
-    trap - EXIT
     $dry_run || end_trial
     ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing" >&2
     $switching || exit "$status"
