@@ -43,16 +43,16 @@ CHAIN = {
 }
 # And last on booted machines, one fault at a time: what each of these asks shares a machine.
 INSTALL = "boot boot_refused boot_install"
-BOOT = f"{INSTALL} boot_sandbox boot_faults boot_watch"
+EVENTS = "boot boot_faults boot_watch"
 ALONE = {
     "*/deploy/nginx/*": [],
     "supervisord/*": ["boot_supervisord"],
-    "*/deploy/uwsgi/*": ["boot_emperor"],
+    "*/deploy/uwsgi/*": ["units", "boot_emperor"],
     "*/deploy/systemd/nginx.conf": ["units boot_sandbox"],
-    "*/deploy/systemd/*": ["units boot_sandbox", BOOT],
+    "*/deploy/systemd/*": ["units boot_sandbox", EVENTS, INSTALL],
     "uwsgi/deploy/install.sh": ["boot_emperor", INSTALL],
     "*/deploy/install.sh": [INSTALL],
-    "*": [BOOT],
+    "*": [EVENTS],
 }
 # Cases that are not a kind's, or more of the same.
 BUT = {

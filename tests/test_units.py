@@ -66,29 +66,22 @@ def test_a_mistake_would_be_found(tmp_path: Path, needs: Callable[..., None]) ->
     assert re.search(r"my-service\.service:3: Unknown key .*'TimoutStopSec'", done.stderr)
 
 
-# What is not denied to Nginx too, which serves the network and writes its logs, and what it has instead.
-NOT_NGINX = """
+# What Nginx and an emperor are not denied: they serve the network, write, and change to other users.
+NOT_DENIED = """
 CapabilityBoundingSet= PrivateUsers=yes PrivateNetwork=yes ReadOnlyPaths=/run
 TemporaryFileSystem=/dev/shm:mode=1777 ReadOnlyPaths=/dev/mqueue /dev/pts -/dev/hugepages
 RestrictAddressFamilies=AF_UNIX RemoveIPC=yes SystemCallFilter=~@privileged @resources IPAddressDeny=any
 """
 
 
-def test_nginx_is_denied_what_the_service_is(generated: Generate) -> None:
-    """Whose lines test_boot_sandbox.py tries one by one; but for what it needs."""
-    units = generated() / "deploy" / "systemd"
-    sandbox = (units / "my-service.service").read_text().partition("# Sandbox\n")[2]
+@pytest.mark.parametrize("file", ["systemd/nginx.conf", "uwsgi/emperor.uwsgi.service"])
+def test_others_are_denied_what_the_service_is(generated: Generate, file: str) -> None:
+    """By lines that test_boot_sandbox.py tries one by one."""
+    deploy = generated(wsgi_server="uwsgi") / "deploy"
+    sandbox = (deploy / "systemd/my-service.service").read_text().partition("# Sandbox\n")[2]
     denied = re.findall(r"^[A-Z]\w+=.*", sandbox.partition("[Install]")[0], re.MULTILINE)
-    nginx = re.findall(r"^[A-Z]\w+=.*", (units / "nginx.conf").read_text(), re.MULTILINE)
-    assert " ".join(line for line in denied if line not in nginx) == " ".join(NOT_NGINX.split())
-    assert [line.partition("=")[0] for line in nginx if line not in denied] == [
-        "Restart",
-        "RestartSec",
-        "LimitNOFILE",
-        "CapabilityBoundingSet",
-        "ReadWritePaths",
-        "RestrictAddressFamilies",
-    ]
+    lines = re.findall(r"^[A-Z]\w+=.*", (deploy / file).read_text(), re.MULTILINE)
+    assert " ".join(line for line in denied if line not in lines) == " ".join(NOT_DENIED.split())
 
 
 # What systemd would have closed too, and why it is not.
