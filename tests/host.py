@@ -87,8 +87,8 @@ class Host:
         return "".join(blocks(self.source, "deploy/README.md", title))
 
     def install(self, *options: str, status: int = 0, place: str = "/srv/my-service") -> str:
-        """Run install.sh as who came by `su` and keeps files private; it leaves nothing behind."""
-        call = f"umask 077; PATH=/usr/bin:/bin deploy/install.sh {' '.join(options)}"
+        """Run install.sh in the environment of somebody's `su`; it leaves nothing behind."""
+        call = f"umask 077; PATH=/usr/bin:/bin outbound=true deploy/install.sh {' '.join(options)}"
         told = self.typed(call, status, place)
         assert self.inside("sh", "-c", LEFT) == ""
         return told

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from .conftest import on_each_server, once
-from .host import DATA, TURNS, UNIT, Host
+from .host import COMMIT, DATA, TURNS, UNIT, Host
 from .test_boot import FILES, UNITS, exposure
 
 FAULT = "etc/my-service/fault"
@@ -156,6 +156,7 @@ def test_a_release_that_fails_is_not_kept(
         told = installed.install(*options, status=1, place="/srv/quick")
     assert said in told
     assert ends in told
+    assert "install.sh: could not" not in told
     assert installed.current() == before
     assert installed.show("ActiveState") == ["active"]
     assert installed.inside("systemctl", "list-units", "--plain", "--no-legend", "*trial*") == ""
@@ -245,3 +246,15 @@ def test_a_migration_that_fails_leaves_the_tables(installed: Host) -> None:
     assert [installed.current(), *installed.show("MainPID")] == before
     tables = "import sqlite3; print([*sqlite3.connect('db.sqlite3').execute('PRAGMA table_list')])"
     assert "half" not in installed.typed(f'python3 -c "{tables}"', place=DATA)
+
+
+@once
+def test_a_build_that_fails_is_told_and_begun_again(installed: Host) -> None:
+    before = installed.current()
+    installed.typed(f"touch newest && git add newest && {COMMIT} newest")
+    told = installed.typed("PIP_FIND_LINKS=/nowhere deploy/install.sh", status=1)
+    release = installed.head()
+    assert told.splitlines()[-1] == f"install.sh: could not build the release {release}"
+    assert installed.current() == before
+    installed.install()
+    assert installed.current() == release

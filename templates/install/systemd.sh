@@ -77,9 +77,9 @@ register() {  # tell the supervisor of its files
 
 restart() {  # what the old process still answers does not count for the time of the new one
     systemctl --quiet stop "$service"
-    systemctl reset-failed "$service" "$slug.socket" &>/dev/null || true
+    systemctl reset-failed "$service" "$slug.socket" &>/dev/null
     timeout "$READY" systemctl start "$service" && return
-    systemctl kill --signal=KILL "$service" &>/dev/null || true
+    systemctl kill --signal=KILL "$service" &>/dev/null
     return 1
 }
 
