@@ -66,8 +66,7 @@ def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
     installed.wait_until(lambda: installed.show("NRestarts") != [before], 40)
     installed.inside("systemctl", "stop", "hold.service")
     assert installed.ask("GET", "/readyz")[0] == 200
-    journal = installed.inside("journalctl", f"--unit={UNIT}", "--no-pager", "--lines=40")
-    assert "Watchdog timeout" in journal
+    installed.inside("journalctl", f"--unit={UNIT}", "--since=-2min", "--grep=Watchdog timeout")
     installed.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
     installed.start()
 
