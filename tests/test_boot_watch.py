@@ -1,6 +1,9 @@
 """A service that hangs, one that is busy, and one that is to read its settings anew."""
 
 import time
+from collections.abc import Iterator
+
+import pytest
 
 from .conftest import event, once, with_workers
 from .documents import blocks
@@ -12,8 +15,7 @@ printf '[Service]\\nWatchdogSec=6\\n' >/run/systemd/system/{UNIT}.d/watchdog.con
 systemctl daemon-reload
 systemctl restart {UNIT}
 """
-# Requests whose bodies do not come, until every thread of Gunicorn's waits for one: then nobody is
-# answered, wherever the question lands.
+# Requests whose bodies do not come, until every thread of Gunicorn's worker waits for one.
 HOLD = """
 import pathlib, socket, sys, time
 def sent(request, seconds=None):
@@ -24,17 +26,28 @@ def sent(request, seconds=None):
     return connection
 def answers():
     try:
-        return sent(b"GET /livez HTTP/1.1\\r\\n", 1).recv(1)
+        return sent(b"GET /livez HTTP/1.1\\r\\n", 2).recv(1)
     except OSError:
         return b""
 held = []
-while len(held) < 8 or any(answers() for _ in range(5)):
+while answers():
     held.append(sent(b"POST /api/v1/notes HTTP/1.1\\r\\nContent-Length: 9\\r\\n"
         b"Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n" % sys.argv[1].encode()))
-    time.sleep(0.05)  # or one worker might take them all
 pathlib.Path("/run/held").touch()
 time.sleep(float(sys.argv[2]))
 """
+
+
+@pytest.fixture
+def alone(installed: Host) -> Iterator[Host]:
+    """Return the host with one worker, in which every request lands."""
+    settings = installed.machine.root / SETTINGS
+    right = settings.read_text()
+    settings.write_text(f"{right}WEB_CONCURRENCY=1\n")
+    installed.start()
+    yield installed
+    settings.write_text(right)
+    installed.start()
 
 
 def hold(host: Host, seconds: int) -> None:
@@ -47,28 +60,27 @@ def hold(host: Host, seconds: int) -> None:
 
 
 @once
-def test_a_busy_service_is_left(installed: Host) -> None:
+def test_a_busy_service_is_left(alone: Host) -> None:
     """All its threads wait, for as long as Nginx waits for an answer (proxy_read_timeout)."""
-    before = installed.show("MainPID", "NRestarts"), installed.workers()
-    hold(installed, seconds=30)
+    before = alone.show("MainPID", "NRestarts"), alone.workers()
+    hold(alone, seconds=30)
     began = time.monotonic()
     ask = ["curl", "--silent", "--unix-socket", "/run/my-service.sock", "http://localhost/livez"]
-    assert "ok" in installed.inside(*ask)
+    assert "ok" in alone.inside(*ask)
     assert time.monotonic() - began > 20
-    assert (installed.show("MainPID", "NRestarts"), installed.workers()) == before
+    assert (alone.show("MainPID", "NRestarts"), alone.workers()) == before
 
 
 @once
-def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
-    installed.typed(WATCHDOG)
-    (before,) = installed.show("NRestarts")
-    hold(installed, seconds=60)
-    installed.wait_until(lambda: installed.show("NRestarts") != [before], 40)
-    installed.inside("systemctl", "stop", "hold.service")
-    assert installed.ask("GET", "/readyz")[0] == 200
-    installed.inside("journalctl", f"--unit={UNIT}", "--since=-2min", "--grep=Watchdog timeout")
-    installed.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
-    installed.start()
+def test_a_service_that_hangs_is_restarted(alone: Host) -> None:
+    alone.typed(WATCHDOG)
+    (before,) = alone.show("NRestarts")
+    hold(alone, seconds=60)
+    alone.wait_until(lambda: alone.show("NRestarts") != [before], 40)
+    alone.inside("systemctl", "stop", "hold.service")
+    assert alone.ask("GET", "/readyz")[0] == 200
+    alone.inside("journalctl", f"--unit={UNIT}", "--since=-2min", "--grep=Watchdog timeout")
+    alone.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
 
 
 @event

@@ -69,7 +69,9 @@ def half_a_request(service: Service) -> HTTPConnection:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
     assert service.stop(number) == 0
-    assert "Traceback" not in service.log()
+    # Gunicorn's fast stop meets a worker that is still importing: Python tells that as ignored.
+    told = re.sub(r"Exception ignored in.*?SystemExit: 0", "", service.log(), flags=re.DOTALL)
+    assert "Traceback" not in told
     with pytest.raises(ConnectionRefusedError):
         connect(service.address).request("GET", "/livez")
 
@@ -197,7 +199,7 @@ def test_systemd_is_not_told_while_it_hangs(systemd: socket.socket, service: Ser
         os.kill(worker, signal.SIGSTOP)
     systemd.settimeout(1)
     with pytest.raises(TimeoutError):
-        listen(systemd, times=10)  # to what was answered before
+        listen(systemd, times=100)  # to what was answered before
     systemd.settimeout(20)
     for worker in workers_of(service):
         os.kill(worker, signal.SIGCONT)
