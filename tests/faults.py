@@ -50,7 +50,6 @@ ALONE = {
     "*/deploy/uwsgi/*": ["units", "boot_emperor"],
     "*/deploy/systemd/nginx.conf": ["units boot_sandbox"],
     "*/deploy/systemd/outbound.conf": [INSTALL],
-    "*/deploy/systemd/outbound.conf": [INSTALL],
     "*/deploy/systemd/*": ["units boot_sandbox", EVENTS, INSTALL],
     "uwsgi/deploy/install.sh": ["boot_emperor", INSTALL],
     "*/deploy/install.sh": [INSTALL],

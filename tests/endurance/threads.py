@@ -92,7 +92,7 @@ def of_the_service(number: int) -> Due:
         Due(200, "/readyz", None, 1, Ask("GET", "/readyz", mark, b"", own)),
         Due(405, "", None, 2, Ask("DELETE", "/livez", mark, b"", own)),
     )
-    # Few of them write at a time: SQLite's lock is not given in turn, and waited for 5 s at most.
+    # Few of them write at a time: each waits 5 s at most for its turn.
     return kinds[(row + thread) % len(kinds) if row else 0]
 
 

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -194,6 +195,25 @@ def test_a_database_that_stays_locked(things: TestApp, database: Database) -> No
         assert problem.headers["Retry-After"] == "1"
         things.get("/things", status=200)
     things.post_json("/things", {"name": "x"}, status=201)
+
+
+def test_threads_wait_in_line_to_write(database: Database) -> None:
+    """And not at SQLite's lock, each with a connection: there one in a thousand waits for seconds."""
+
+    def write() -> None:
+        with database.session("POST") as session:
+            session.execute(text("SELECT 1"))
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    with database.session("POST") as session:
+        session.execute(text("SELECT 1"))
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        assert "Current Checked out connections: 1" in session.connection().engine.pool.status()
+    for thread in threads:
+        thread.join()
+    database.close()
 
 
 def test_no_parameter_is_logged(

@@ -1,4 +1,4 @@
-"""The database: one engine for the process, one transaction for a request."""
+"""The database: one transaction for a request, one connection of the process that writes."""
 
 import os
 import sqlite3
@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -30,24 +30,17 @@ class Database:
     as long as the busy timeout. Left to itself SQLite takes it at the first write, and fails at
     once if another connection wrote since the first read
     (https://www.sqlite.org/isolation.html, SQLITE_BUSY_SNAPSHOT).
+
+    Threads wait in line for the one connection that writes. At SQLite's lock they would only ask
+    again, up to 0.1 s apart, and some would miss every turn (sqlite3_busy_timeout).
     """
 
     def __init__(self, settings: Settings) -> None:
         url = make_url(settings.database_url.reveal())
         self.path = Path(url.database or "")
-        self._busy_timeout = min(5.0, settings.request_deadline / 2)
-        self._reading = create_engine(
-            url,
-            # Parameters are what clients sent: they do not belong in a log.
-            hide_parameters=True,
-            pool_size=settings.web_threads,
-            max_overflow=0,
-            pool_timeout=settings.request_deadline,
-            connect_args={"timeout": self._busy_timeout},
-        )
-        self._writing = self._reading.execution_options(begin="IMMEDIATE")
-        event.listen(self._reading, "connect", _configure)
-        event.listen(self._reading, "begin", _begin)
+        seconds = min(5.0, settings.request_deadline / 2)
+        self._reading = _engine(url, "DEFERRED", settings.web_threads, seconds)
+        self._writing = _engine(url, "IMMEDIATE", 1, seconds)
 
     @contextmanager
     def session(self, method: str) -> Iterator[Session]:
@@ -114,6 +107,7 @@ class Database:
 
     def close(self) -> None:
         self._reading.dispose()
+        self._writing.dispose()
 
 
 def _problem(text: str) -> BootProblem:
@@ -135,14 +129,25 @@ def _reported() -> Iterator[None]:
         ) from None
 
 
+def _engine(url: URL, begin: str, connections: int, busy_timeout: float) -> Engine:
+    """Return an engine whose transactions begin so, and wait so many seconds for a turn."""
+    engine = create_engine(
+        url,
+        # Parameters are what clients sent: they do not belong in a log.
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=busy_timeout,
+        connect_args={"timeout": busy_timeout},
+    )
+    event.listen(engine, "connect", _configure)
+    # The driver's own BEGIN comes too late and is always deferred: see _configure.
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(f"BEGIN {begin}"))
+    return engine
+
+
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-    # The driver's own BEGIN comes too late and is always deferred: see _begin.
-    connection.isolation_level = None
+    connection.isolation_level = None  # or the driver begins by itself
     connection.execute("PRAGMA foreign_keys=ON")
     # With write-ahead logging a power cut may cost the last commits, never the file.
     connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _begin(connection: Connection) -> None:
-    kind = connection.get_execution_options().get("begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {kind}")
