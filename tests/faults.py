@@ -31,8 +31,8 @@ OWN = [
     ("*.sh", ["shellcheck", "{file}"]),
     ("*.py", ["ruff", "check", "--no-cache"]),
     ("*", [*SUITE, "tests/test_deploy.py"]),
-    ("gunicorn.conf.py", [*SUITE, "-m", "live", "tests/test_server.py"]),
-    ("uwsgi.ini", [*SUITE, "-m", "live", "tests/test_server.py"]),
+    ("gunicorn.conf.py", [*SUITE, "-m", "live", "tests/test_server.py", "tests/test_systemd.py"]),
+    ("uwsgi.ini", [*SUITE, "-m", "live", "tests/test_server.py", "tests/test_systemd.py"]),
 ]
 # The template's tests that are asked next of a kind's file: first on a chain, all faults in one run.
 CHAIN = {

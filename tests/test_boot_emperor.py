@@ -93,7 +93,7 @@ def test_a_reload_loses_no_request(vassal: Vassal) -> None:
     before = vassal.process()
     with vassal.under_load("reload (touch)", least=500, pause=0.02):
         vassal.typed(vassal.section("Reload under the emperor"))
-        vassal.wait_until(lambda: before not in vassal.inside("ps", "-eo", "pid").split(), 20)
+        vassal.wait_until(lambda: before not in vassal.inside("ps", "-eo", "pid").split(), 60)
     assert vassal.ask("GET", "/readyz")[0] == 200
     assert vassal.process() != before
 
@@ -104,7 +104,7 @@ def test_wrong_settings_are_told_and_not_taken(vassal: Vassal) -> None:
     settings.write_text(f"{right}WEB_TREADS=4\n")
     time.sleep(1)  # the emperor knows times in whole seconds
     vassal.typed(vassal.section("Reload under the emperor"))
-    vassal.wait_until(lambda: "did you mean WEB_THREADS?" in vassal.told(), 20)
+    vassal.wait_until(lambda: "did you mean WEB_THREADS?" in vassal.told(), 60)
     assert vassal.ask("GET", "/readyz")[0] == 200
     assert vassal.process() == before
     settings.write_text(right)
@@ -140,9 +140,9 @@ def test_a_killed_process_costs_what_it_was_answering(vassal: Vassal) -> None:
         for _ in range(3):
             before = vassal.process()
             vassal.inside("kill", "-9", before)
-            vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 20)
+            vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 60)
             assert vassal.process() != before
-            vassal.wait_until(lambda: len(vassal.processes()) == 4, 20)
+            vassal.wait_until(lambda: len(vassal.processes()) == 4, 60)
 
 
 def test_what_costs_requests(vassal: Vassal) -> None:
@@ -151,7 +151,7 @@ def test_what_costs_requests(vassal: Vassal) -> None:
         process = vassal.vassal()
         with vassal.load(f"**{event}**", pause=0.02) as outcome:
             vassal.typed(f"{kill} {process}" if kill else f"systemctl restart {EMPEROR}")
-            vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 20)
+            vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 60)
         assert {kind.split()[1] for kind in outcome["failed"]} <= {"502"}
         assert vassal.vassal() != process
     assert len(vassal.processes()) == 4
@@ -162,10 +162,10 @@ def test_a_wrong_file_is_an_outage_until_it_is_mended(vassal: Vassal) -> None:
     right = file.read_text()
     file.write_text(right.replace("umask", "umsk"))
     vassal.typed(vassal.section("Reload under the emperor"))
-    vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 502, 20)
+    vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 502, 60)
     assert "unknown config directive: umsk" in vassal.told()
     file.write_text(right)
-    vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 20)
+    vassal.wait_until(lambda: vassal.ask("GET", "/readyz")[0] == 200, 60)
 
 
 def test_the_way_back_to_systemd(vassal: Vassal) -> None:
@@ -173,7 +173,7 @@ def test_the_way_back_to_systemd(vassal: Vassal) -> None:
     release = vassal.current()
     with vassal.load("from the emperor to systemd") as outcome:
         vassal.typed(vassal.section("From the emperor to systemd"))
-        vassal.wait_until(lambda: not vassal.children(vassal.emperor()), 20)
+        vassal.wait_until(lambda: not vassal.children(vassal.emperor()), 60)
     assert len(outcome["failed"]) <= 4
     assert vassal.inside("stat", "--format=%a", TOKENS) == "600\n"
     assert vassal.current(*vassal.show("MainPID")) == release

@@ -137,6 +137,7 @@ ALWAYS = [
     "tests/test_routing.py",
     "tests/test_server.py",
     "tests/test_settings.py",
+    "tests/test_systemd.py",
 ]
 
 # Answers that change no line that runs: one combination stands for all that differ in these only.

@@ -8,6 +8,7 @@ their own: after a reload the workers read theirs anew.
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -42,8 +43,6 @@ limit_request_field_size = 8190
 # take these headers from anybody.
 secure_scheme_headers = {}
 forwarder_headers = ""
-
-accesslog = None  # the application writes the access line
 
 
 class JsonFormatter(logging.Formatter):

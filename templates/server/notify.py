@@ -1,7 +1,7 @@
 def notify(socket_name: str, state: str) -> None:
     """Tell systemd, as sd_notify(3) does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.connect(socket_name.replace("@", "\0", 1))
+        channel.connect(re.sub("^@", "\0", socket_name))
         channel.sendall(state.encode())
 
 

@@ -18,6 +18,7 @@ from webtest import TestApp
 from .connection import Forwarder
 from .service import (
     TOKEN,
+    Service,
     application,
     environ_in,
     free_port,
@@ -71,6 +72,25 @@ def environ(
     shutil.copy(migrated, tmp_path)
     # <% endif %>
     return environ_in(tmp_path)
+
+
+@pytest.fixture
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+def place(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where a service can be started."""
+    return f"unix:{tmp_path_factory.mktemp('s')}/socket"  # a socket's path is a short one
+# <% else %>
+def place() -> str:
+    """Where a service can be started."""
+    return f"http://127.0.0.1:{free_port()}"
+# <% endif %>
+
+
+@pytest.fixture
+def service(environ: dict[str, str], place: str, tmp_path: Path) -> Iterator[Service]:
+    """A service of its own for the test, started."""
+    with started(environ, place, tmp_path / "log") as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,10 @@
 """The started server: that it starts, tells the truth in its log, and ends without a loss."""
 
 import json
-# <% if cookiecutter.wsgi_server != "waitress" %>
-import os
-# <% endif %>
 import re
 import signal
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -20,7 +15,7 @@ from .connection import connect
 # <% if cookiecutter.wsgi_server != "waitress" %>
 from .service import GUARDED, TOKEN, Service, free_port, guarded, started, workers_of
 # <% else %>
-from .service import GUARDED, TOKEN, Service, free_port, guarded, started
+from .service import GUARDED, TOKEN, Service, guarded, started
 # <% endif %>
 
 BODY = b'{"{{ 'title' if cookiecutter.database != 'none' else 'name' }}": "x"}'
@@ -29,22 +24,6 @@ ANSWERED = {200, 201, 202, 204, 422}
 
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-# <% if cookiecutter.wsgi_server == "uwsgi" %>
-def place(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"unix:{tmp_path_factory.mktemp('s')}/socket"  # a socket's path is a short one
-# <% else %>
-def place() -> str:
-    return f"http://127.0.0.1:{free_port()}"
-# <% endif %>
-
-
-@pytest.fixture
-def service(environ: dict[str, str], place: str, tmp_path: Path) -> Iterator[Service]:
-    with started(environ, place, tmp_path / "log") as service:
-        yield service
 
 
 def answer(service: Service, path: str, headers: dict[str, str]) -> tuple[int, Any]:
@@ -74,6 +53,12 @@ def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
     assert "Traceback" not in told
     with pytest.raises(ConnectionRefusedError):
         connect(service.address).request("GET", "/livez")
+
+
+def test_a_unix_socket_is_for_the_group(environ: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with started(environ, f"unix:{path}", tmp_path / "log"):
+        assert path.stat().st_mode & 0o666 == 0o660
 
 
 @guarded
@@ -115,6 +100,8 @@ def test_every_log_line_is_json(service: Service) -> None:
     service.stop()
     lines = service.lines()
     assert any(re.search("[Ll]istening|bound to", line["message"]) for line in lines)
+    always = {"@timestamp", "log.level", "log.logger", "message"}
+    assert all(always <= line.keys() for line in lines)
     assert {line["service.name"] for line in lines} == {"{{ cookiecutter.project_slug }}"}
     assert "/café 🙂" in [line.get("url.path") for line in lines]
     (line,) = [line for line in lines if line.get("http.request.id") == "a-given-id"]
@@ -155,55 +142,7 @@ def test_the_client_is_whom_our_proxy_names(service: Service) -> None:
     lines = service.lines()
     (line,) = [line for line in lines if line.get("http.request.id") == "forwarded-for"]
     assert line["client.ip"] == "203.0.113.9"
-
-
-@pytest.fixture
-def systemd(environ: dict[str, str], tmp_path: Path) -> Iterator[socket.socket]:
-    """What systemd listens on for sd_notify(3), with a watchdog of 0.8 s."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(str(tmp_path / "notify"))
-        channel.settimeout(20)
-        environ |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "800000"}
-        yield channel
-
-
-def test_systemd_is_told_that_it_answers(systemd: socket.socket, service: Service) -> None:
-    assert systemd.recv(100) == b"READY=1"
-    assert {systemd.recv(100) for _ in range(5)} == {b"WATCHDOG=1"}
-
-
-def test_an_inherited_socket_wins(environ: dict[str, str], tmp_path: Path) -> None:
-    path = tmp_path / "held.sock"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        service = Service(environ, f"unix:{tmp_path}/other.sock", tmp_path / "log", listener)
-        service.address = f"unix:{path}"
-        try:
-            service.wait_until_ready()
-        finally:
-            service.stop()
-    assert not (tmp_path / "other.sock").exists()
-    assert path.exists()
 # <% if cookiecutter.wsgi_server != "waitress" %>
-
-
-def listen(systemd: socket.socket, times: int) -> None:
-    for _ in range(times):
-        systemd.recv(100)
-
-
-def test_systemd_is_not_told_while_it_hangs(systemd: socket.socket, service: Service) -> None:
-    assert systemd.recv(100) == b"READY=1"
-    for worker in workers_of(service):
-        os.kill(worker, signal.SIGSTOP)
-    systemd.settimeout(1)
-    with pytest.raises(TimeoutError):
-        listen(systemd, times=100)  # to what was answered before
-    systemd.settimeout(20)
-    for worker in workers_of(service):
-        os.kill(worker, signal.SIGCONT)
-    assert systemd.recv(100) == b"WATCHDOG=1"
 
 
 @guarded
@@ -254,6 +193,18 @@ def test_a_reload_reads_the_settings_anew(environ: dict[str, str], tmp_path: Pat
         assert "/livez" not in service.log()[read:]
 # <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
+
+
+def test_gunicorns_own(environ: dict[str, str], place: str, tmp_path: Path) -> None:
+    """Heartbeats are files in memory, it cannot be asked itself, and its lines are told once."""
+    environ |= {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    with started(environ, place, tmp_path / "log") as service:
+        for worker in workers_of(service):
+            files = [file.readlink() for file in Path(f"/proc/{worker}/fd").iterdir()]
+            assert any(file.is_relative_to("/dev/shm") for file in files)  # noqa: S108
+        assert not [*tmp_path.rglob("*.ctl")]
+        lines = service.log().splitlines()
+    assert len(lines) == len(set(lines))
 
 
 @guarded
