@@ -30,7 +30,7 @@ SUITE = ["pytest", "-x", "-p", "no:cacheprovider"]
 OWN = [
     ("*.sh", ["shellcheck", "{file}"]),
     ("*.py", ["ruff", "check", "--no-cache"]),
-    ("*", [*SUITE, "tests/test_deploy.py"]),
+    ("*", [*SUITE, "tests/test_deploy.py", "tests/test_nginx.py"]),
     ("gunicorn.conf.py", [*SUITE, "-m", "live", "tests/test_server.py", "tests/test_systemd.py"]),
     ("uwsgi.ini", [*SUITE, "-m", "live", "tests/test_server.py", "tests/test_systemd.py"]),
 ]

@@ -17,6 +17,13 @@ HOLDER = "my-service:0"
 CONFIG = "/etc/supervisor/conf.d/my-service.conf"
 LOG = "/var/log/my-service/my-service.log"
 RUN = "/opt/my-service/current/deploy/supervisor/run.sh"
+DIRECTORIES = {
+    "/etc/my-service/credentials": "root:my-service 2750",
+    "/run/my-service": "root:root 755",
+    "/run/my-service/tmp": "my-service:my-service 700",
+    "/var/lib/my-service": "my-service:my-service 750",
+    "/var/log/my-service": "root:adm 750",
+}
 FAULT = "etc/my-service/fault"
 # A release that fails as it is told, where it is told: as it is checked, tried, or serves.
 FAULTY = f"""
@@ -53,7 +60,7 @@ def host(
         host = SupervisedHost(machine, project, directory, f"{request.param}, supervisord")
         host.inside("systemctl", "start", "supervisor")
         # So that the tests need not wait for ten seconds each time.
-        sooner = "sed -i s/^startsecs=10/startsecs=3/ deploy/supervisor/my-service.conf"
+        sooner = "sed -i s/^startsecs=10$/startsecs=3/ deploy/supervisor/my-service.conf"
         host.typed(f"{sooner} && {COMMIT} sooner")
         host.typed("mkdir /srv/faulty && git archive HEAD | tar -x -C /srv/faulty")
         faulty = machine.root / "srv" / "faulty"
@@ -115,13 +122,20 @@ def test_what_is_installed_is_right(installed: SupervisedHost) -> None:
     assert installed.inside("cat", "/run/supervisord.pid").strip() == re.findall(
         r"^PPid:\t(\d+)$", installed.inside("cat", f"{process}/status"), re.MULTILINE
     )[0]  # fmt: skip
-    assert "NoNewPrivs:\t1" in installed.inside("cat", f"{process}/status")
+    for line in ("NoNewPrivs:\t1", "Umask:\t0027"):
+        assert line in installed.inside("cat", f"{process}/status")
+    links = installed.inside("readlink", f"{process}/cwd", f"{process}/fd/0").splitlines()
+    assert links == [f"/opt/my-service/releases/{installed.current()}", "/dev/null"]
+    assert installed.states() == {HOLDER: "RUNNING", SERVICE: "RUNNING"}
+    assert " 2048 " in installed.typed("ss -xl src /run/my-service/my-service.sock")
     assert re.search(
         r"^Max open files +8192 +8192 ", installed.inside("cat", f"{process}/limits"), re.MULTILINE
     )
     assert installed.inside("stat", "--format=%U:%G %a", "/run/my-service/my-service.sock") == (
         "root:www-data 660\n"
     )
+    for path, mode in DIRECTORIES.items():
+        assert installed.inside("stat", "--format=%U:%G %a", path) == f"{mode}\n"
     secret = installed.inside("cat", TOKENS).strip().partition(":")[2]
     assert secret not in installed.inside("cat", f"{process}/environ")
     nobody = "runuser -u nobody -- cat"
@@ -162,6 +176,13 @@ def test_without_the_holder_a_restart_loses_requests(installed: SupervisedHost) 
         installed.inside("supervisorctl", "restart", "my-service:*")
     assert outcome["failed"]
     assert set(outcome["failed"]) <= {f"{method} 502" for method in ("GET", "POST")}
+
+
+def test_a_service_that_ends_by_itself_is_started_again(installed: SupervisedHost) -> None:
+    process = installed.process()
+    installed.inside("kill", "-TERM", process)
+    installed.wait_until(lambda: installed.process() not in (process, "0"), 60)
+    assert installed.ask("GET", "/readyz")[0] == 200
 
 
 def test_a_killed_process_costs_only_what_it_was_answering(installed: SupervisedHost) -> None:

@@ -131,6 +131,7 @@ ALWAYS = [
     "tests/test_lint.py",
     "tests/test_logs.py",
     "tests/test_metrics.py",
+    "tests/test_nginx.py",
     "tests/test_pages.py",
     "tests/test_records.py",
     "tests/test_requests.py",

@@ -2,21 +2,17 @@
 
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 import ast
-import json
 import re
 
 import pytest
 from gunicorn.config import Config
 # <% else %>
-import json
 import re
 
 import pytest
 # <% endif %>
 
 from {{ cookiecutter.package_name }}.settings import {{ 'SECRETS, ' if cookiecutter.supervisor == 'systemd' }}Settings, load_settings
-from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS
-from {{ cookiecutter.package_name }}.web.problems import title
 
 from .service import ROOT
 
@@ -24,10 +20,6 @@ SLUG = "{{ cookiecutter.project_slug }}"
 NGINX = "".join(
     (ROOT / "deploy/nginx" / f"{SLUG}{part}.conf").read_text()
     for part in ("", "-limits", "-proxy", "-tls")
-)
-ERRORS, HEADERS, LISTEN = (
-    (ROOT / "deploy/nginx" / f"{SLUG}-{part}.conf").read_text()
-    for part in ("errors", "headers", "listen")
 )
 README = (ROOT / "deploy/README.md").read_text()
 INSTALL = (ROOT / "deploy/install.sh").read_text()
@@ -134,15 +126,6 @@ def test_bodies_are_limited_alike() -> None:
     assert number(r"client_max_body_size (\d+)m;", NGINX) * 2**20 == Settings().max_body_bytes
 
 
-def test_no_answer_repeats_what_the_client_calls_us() -> None:
-    uses = re.findall(r"^.*\$(?:http_)?host\b.*$", NGINX, re.MULTILINE)
-    # <% if cookiecutter.wsgi_server == "uwsgi" %>
-    assert uses == ["uwsgi_param HTTP_HOST $host if_not_empty;"]
-    # <% else %>
-    assert uses == ["proxy_set_header Host $host;"]
-    # <% endif %>
-
-
 # <% if cookiecutter.supervisor == "systemd" %>
 def test_the_unit_loads_every_secret() -> None:
     assert set(re.findall(r"^LoadCredential=(\w+):", UNIT, re.MULTILINE)) == SECRETS
@@ -215,6 +198,19 @@ def test_the_emperor_waits_for_requests_in_flight() -> None:
     assert number(r"^worker-reload-mercy = (\d+)", SERVER) < mercy == tolerance < stop
 # <% endif %>
 # <% else %>
+def test_the_environment_is_of_its_own() -> None:
+    variables = RUN.partition(" env -i ")[2]
+    assert dict(re.findall(r"\b([A-Z_]+)=(\S+)", variables)) == {
+        "PATH": "/usr/bin",
+        "LANG": "C.UTF-8",
+        "TMPDIR": f"/run/{SLUG}/tmp",  # noqa: S108
+        "APP_ENV": "production",
+        "ENV_FILE": f"/etc/{SLUG}/{SLUG}.env",
+        "CREDENTIALS_DIRECTORY": f"/etc/{SLUG}/credentials",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
 def test_nginx_asks_where_supervisord_listens() -> None:
     (socket,) = re.findall(r"^socket=unix://(/.+)$", PROGRAM, re.MULTILINE)
     assert set(re.findall(r"server unix:/?(/run.*?) ", NGINX)) == {socket}
@@ -227,54 +223,4 @@ def test_the_settings_file_is_right() -> None:
     # <% if cookiecutter.supervisor == "systemd" %>
     where = f"APP_ENV=production ENV_FILE=/etc/{SLUG}/{SLUG}.env PYTHONDONTWRITEBYTECODE=1"
     assert directives(UNIT)["Environment"] == where
-    # <% else %>
-    assert f"ENV_FILE=/etc/{SLUG}/{SLUG}.env" in RUN
     # <% endif %>
-
-
-@pytest.mark.parametrize(("name", "value"), DEFAULT_HEADERS)
-def test_nginx_fills_in_the_header_where_it_is_missing(name: str, value: str) -> None:
-    (variable,) = re.findall(rf"^add_header {name} (\S+) always;$", HEADERS, re.MULTILINE)
-    source = f"$upstream_http_{name.lower().replace('-', '_')}"
-    start = re.escape(f"map {source} {variable} ")
-    (filled,) = re.findall(start + r'\{\n    "" (.+);', NGINX)
-    if name == "Cache-Control":
-        assert f"default {value};" in NGINX
-    else:
-        assert filled == f'"{value}"'
-
-
-def test_each_error_of_nginx_is_a_problem() -> None:
-    pages = re.findall(r"^error_page (\d+) /_err/(\d+);$", ERRORS, re.MULTILINE)
-    assert all(status == page for status, page in pages)
-    form = r"""^location = /_err/(\d+) \{
-    internal;
-    types \{\}
-    default_type application/problem\+json;
-(?:    (?:#|add_header) .*\n)*    return (\d+) '(.*)';
-\}$"""
-    answers = re.findall(form, ERRORS, re.MULTILINE)
-    assert [address for address, _, _ in answers] == [status for status, _ in pages]
-    for address, status, body in answers:
-        problem = json.loads(body)
-        assert (address, int(address)) == (status, problem["status"])
-        assert (problem["type"], problem["title"]) == ("about:blank", title(int(status)))
-
-
-def test_both_ways_to_listen_are_one() -> None:
-    """The two files differ in nothing but the word for HTTP/2."""
-    newer = (ROOT / f"deploy/nginx/from-1.25.1/{SLUG}-listen.conf").read_text()
-    listens = re.findall(r"^listen .*$", newer, re.MULTILINE)
-    assert "\nhttp2 on;\n" in newer
-    assert re.findall(r"^listen .*$", LISTEN, re.MULTILINE) == [
-        listen.replace("ssl;", "ssl http2;") for listen in listens
-    ]
-    assert listens == ["listen 443 ssl;", "listen [::]:443 ssl;"]
-
-
-def test_nginx_listens_on_both_internets() -> None:
-    default = (ROOT / "deploy/nginx" / f"{SLUG}-default.conf").read_text()
-    lines = re.findall(r"^ *listen (.*);$", NGINX + LISTEN + default, re.MULTILINE)
-    old = {line for line in lines if not line.startswith(("[::]:", "127."))}
-    assert old == {"80", "443 ssl http2", "80 default_server", "443 default_server"}
-    assert sorted(lines) == sorted([*old, *(f"[::]:{line}" for line in old), "127.0.0.1:9180"])

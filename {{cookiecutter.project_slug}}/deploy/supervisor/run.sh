@@ -25,7 +25,7 @@ shift
 
 # Nothing of the caller's environment. A secret is a file of its name among the credentials.
 exec prlimit --core=0 --nofile=8192 setpriv --no-new-privs env -i \
-    PATH=/usr/bin:/bin LANG=C.UTF-8 TMPDIR=/run/{{ slug }}/tmp APP_ENV=production \
+    PATH=/usr/bin LANG=C.UTF-8 TMPDIR=/run/{{ slug }}/tmp APP_ENV=production \
     ENV_FILE=/etc/{{ slug }}/{{ slug }}.env CREDENTIALS_DIRECTORY=/etc/{{ slug }}/credentials \
     PYTHONDONTWRITEBYTECODE=1 \
     "$@" "$release/.venv/bin/python" -m {{ cookiecutter.package_name }} "$command"
