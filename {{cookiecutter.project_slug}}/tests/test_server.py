@@ -3,6 +3,10 @@
 import json
 import re
 import signal
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+import subprocess
+import sys
+# <% endif %>
 import threading
 import time
 from http.client import HTTPConnection
@@ -12,7 +16,9 @@ from typing import Any
 import pytest
 
 from .connection import connect
-# <% if cookiecutter.wsgi_server != "waitress" %>
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+from .service import GUARDED, ROOT, TOKEN, Service, free_port, guarded, started, workers_of
+# <% elif cookiecutter.wsgi_server == "gunicorn" %>
 from .service import GUARDED, TOKEN, Service, free_port, guarded, started, workers_of
 # <% else %>
 from .service import GUARDED, TOKEN, Service, guarded, started
@@ -59,6 +65,38 @@ def test_a_unix_socket_is_for_the_group(environ: dict[str, str], tmp_path: Path)
     path = tmp_path / "socket"
     with started(environ, f"unix:{path}", tmp_path / "log"):
         assert path.stat().st_mode & 0o666 == 0o660
+
+
+@guarded
+def test_a_slow_client_holds_one_thread(
+    environ: dict[str, str], place: str, tmp_path: Path
+) -> None:
+    environ |= {"WEB_CONCURRENCY": "1", "WEB_THREADS": "2"}
+    with started(environ, place, tmp_path / "log") as service:
+        connection = half_a_request(service)
+        time.sleep(0.3)
+        assert answer(service, "/livez", {})[0] == 200
+        connection.send(BODY[5:])
+        assert connection.getresponse().status in ANSWERED
+        connection.close()
+
+
+def test_a_client_that_has_gone_is_no_error(service: Service) -> None:
+    for _ in range(20):
+        connection = connect(service.address)
+        connection.request("GET", "/readyz")
+        connection.close()
+    time.sleep(0.3)
+    service.stop()
+    assert {line["log.level"] for line in service.lines()} == {"info"}
+    assert not re.search("broken pipe|sigpipe|write error", service.log(), re.IGNORECASE)
+
+
+def test_the_log_can_be_text(environ: dict[str, str], place: str, tmp_path: Path) -> None:
+    environ["LOG_FORMAT"] = "text"
+    with started(environ, place, tmp_path / "log") as service:
+        assert "/livez" in service.log()
+    assert not [line for line in service.log().splitlines() if line.startswith("{")]
 
 
 @guarded
@@ -149,8 +187,10 @@ def test_the_client_is_whom_our_proxy_names(service: Service) -> None:
 def test_a_worker_outlives_its_master_to_answer(
     environ: dict[str, str], place: str, tmp_path: Path
 ) -> None:
-    environ["TMPDIR"] = str(tmp_path)  # where a master that is killed leaves its counts
+    # Where a master that is killed leaves its counts; and no thread needs another one to start.
+    environ |= {"TMPDIR": str(tmp_path), "WEB_CONCURRENCY": "2", "WEB_THREADS": "1"}
     with started(environ, place, tmp_path / "log") as service:
+        assert len(workers_of(service)) == 2
         connection = half_a_request(service)
         time.sleep(1)
         workers = [Path(f"/proc/{worker}/cmdline") for worker in workers_of(service)]
@@ -191,6 +231,29 @@ def test_a_reload_reads_the_settings_anew(environ: dict[str, str], tmp_path: Pat
         read = len(service.log())
         assert allowed(service) == "https://b.example"
         assert "/livez" not in service.log()[read:]
+# <% endif %>
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("misspelt = 1", "unknown config directive"), ("module = nothing:app", "no app loaded")],
+)
+def test_uwsgi_does_not_start(wrong: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "uwsgi.ini"
+    file.write_text(f"{(ROOT / 'uwsgi.ini').read_text()}\n{wrong}\n")
+    given = {"SERVE_WEB_CONCURRENCY": "1", "SERVE_WEB_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from pyuwsgi import run; run()", "--ini", file, "-s", "socket"],
+        cwd=tmp_path,
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode
+    assert said in done.stderr
 # <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 
