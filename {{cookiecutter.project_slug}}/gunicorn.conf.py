@@ -35,9 +35,8 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 control_socket_disable = True
 http_parser = "python"
 
-# As long as Nginx takes them (large_client_header_buffers).
+# As long as Nginx takes it (large_client_header_buffers); each header is by itself.
 limit_request_line = 8190
-limit_request_field_size = 8190
 
 # The application itself decides which proxy it believes; over a unix socket Gunicorn would
 # take these headers from anybody.
@@ -76,7 +75,6 @@ logconfig_dict = {
         "gunicorn.error": {
             "handlers": ["stderr"],
             "level": os.environ["SERVE_LOG_LEVEL"],
-            "propagate": False,
         }
     },
 }

@@ -142,8 +142,8 @@ class Service:
     def lines(self) -> list[dict[str, Any]]:
         """Return what it has logged, which is JSON."""
         # <% if cookiecutter.wsgi_server == "uwsgi" %>
-        # All but what uWSGI says of its options, among which it reads how its lines look.
-        lines = [line for line in self.log().splitlines() if not line.startswith("[")]
+        # All but what uWSGI says before it has read how its lines look.
+        lines = [line for line in self.log().splitlines() if not line.startswith(("[", "running"))]
         # <% else %>
         lines = self.log().splitlines()
         # <% endif %>

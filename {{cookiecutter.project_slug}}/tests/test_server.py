@@ -1,15 +1,23 @@
 """The started server: that it starts, tells the truth in its log, and ends without a loss."""
 
 import json
+# <% if cookiecutter.wsgi_server == "uwsgi" %>
+import os
 import re
 import signal
-# <% if cookiecutter.wsgi_server == "uwsgi" %>
 import subprocess
 import sys
+# <% else %>
+import re
+import signal
 # <% endif %>
 import threading
 import time
+# <% if cookiecutter.wsgi_server == "gunicorn" %>
+from http.client import HTTPConnection, HTTPResponse
+# <% else %>
 from http.client import HTTPConnection
+# <% endif %>
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +104,7 @@ def test_the_log_can_be_text(environ: dict[str, str], place: str, tmp_path: Path
     environ["LOG_FORMAT"] = "text"
     with started(environ, place, tmp_path / "log") as service:
         assert "/livez" in service.log()
+        assert service.stop() == 0
     assert not [line for line in service.log().splitlines() if line.startswith("{")]
 
 
@@ -254,6 +263,19 @@ def test_uwsgi_does_not_start(wrong: str, said: str, tmp_path: Path) -> None:
     )
     assert done.returncode
     assert said in done.stderr
+
+
+def test_it_ends_while_workers_start(environ: dict[str, str], place: str, tmp_path: Path) -> None:
+    """Each process is asked, as systemd does."""
+    service = Service(environ, place, tmp_path / "log")
+    try:
+        while "spawned uWSGI worker 2" not in service.log():
+            assert service.process.poll() is None
+        for process in (service.process.pid, *workers_of(service)):
+            os.kill(process, signal.SIGTERM)
+        assert service.process.wait(timeout=20) == 0
+    finally:
+        service.process.kill()
 # <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 
@@ -266,8 +288,29 @@ def test_gunicorns_own(environ: dict[str, str], place: str, tmp_path: Path) -> N
             files = [file.readlink() for file in Path(f"/proc/{worker}/fd").iterdir()]
             assert any(file.is_relative_to("/dev/shm") for file in files)  # noqa: S108
         assert not [*tmp_path.rglob("*.ctl")]
-        lines = service.log().splitlines()
+        processes = {service.process.pid, *workers_of(service)}
+    lines = service.log().splitlines()
     assert len(lines) == len(set(lines))
+    own = [line for line in service.lines() if line["log.logger"] == "gunicorn.error"]
+    assert {line["process.pid"] for line in own} == processes
+
+
+def test_gunicorn_believes_no_header(service: Service) -> None:
+    """Over a unix socket, and from this host, it would by itself."""
+    headers = {"SCRIPT_NAME": "/livez", "X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"}
+    assert answer(service, "/livez", headers)[0] == 200
+
+
+def test_gunicorns_refusals_are_problems(service: Service) -> None:
+    channel = connect(service.address).sock
+    channel.sendall(b"GET / HTTP/1.1\r\nHost: a b\x01\r\n\r\n")
+    response = HTTPResponse(channel)
+    response.begin()
+    assert response.status == 400
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Connection"] == "close"
+    assert json.loads(response.read())["status"] == 400
+    channel.close()
 
 
 @guarded
