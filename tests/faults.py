@@ -53,7 +53,7 @@ ALONE = {
     "*/deploy/systemd/*": ["units boot_sandbox", EVENTS, INSTALL],
     "uwsgi/deploy/install.sh": ["boot_emperor", INSTALL],
     "*/deploy/install.sh": [INSTALL],
-    "*": [EVENTS],
+    "*": [EVENTS, INSTALL],
 }
 # Cases that are not a kind's, or more of the same.
 BUT = {

@@ -74,6 +74,11 @@ def test_what_runs_is_right(vassal: Vassal) -> None:
         assert vassal.inside("cat", f"/proc/{process}/cmdline").split("\0")[0] == (
             "/opt/my-service/current/.venv/bin/python"
         )
+    # To be another user, and to end what is another's: nothing more is to be had.
+    assert "CapBnd:\t00000000000000e0\n" in vassal.inside("cat", f"/proc/{vassal.emperor()}/status")
+    for path, mode in (("credentials", "2750"), ("credentials/API_TOKENS", "640")):
+        told = vassal.inside("stat", "--format=%U:%G %a", f"/etc/my-service/{path}")
+        assert told == f"root:my-service {mode}\n"
     secret = vassal.inside("cat", TOKENS).strip().partition(":")[2]
     assert secret not in vassal.inside("cat", f"/proc/{vassal.process()}/environ")
     assert not vassal.typed("find /etc/uwsgi -not -type l \\( -not -user root -or -perm /022 \\)")

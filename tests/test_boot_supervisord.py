@@ -59,8 +59,9 @@ def host(
     with booted("trixie", "supervisor") as (machine, directory):
         host = SupervisedHost(machine, project, directory, f"{request.param}, supervisord")
         host.inside("systemctl", "start", "supervisor")
-        # So that the tests need not wait for ten seconds each time.
-        sooner = "sed -i s/^startsecs=10$/startsecs=3/ deploy/supervisor/my-service.conf"
+        # So that the tests need not wait for ten seconds each time, and once for a minute.
+        sooner = "sed -i 's/^startsecs=10$/startsecs=3/; s/^stopwaitsecs=60$/stopwaitsecs=20/'"
+        sooner += " deploy/supervisor/my-service.conf"
         host.typed(f"{sooner} && {COMMIT} sooner")
         host.typed("mkdir /srv/faulty && git archive HEAD | tar -x -C /srv/faulty")
         faulty = machine.root / "srv" / "faulty"
@@ -182,6 +183,16 @@ def test_a_service_that_ends_by_itself_is_started_again(installed: SupervisedHos
     process = installed.process()
     installed.inside("kill", "-TERM", process)
     installed.wait_until(lambda: installed.process() not in (process, "0"), 60)
+    assert installed.ask("GET", "/readyz")[0] == 200
+
+
+@only_gunicorn
+def test_a_service_that_hangs_can_be_stopped(installed: SupervisedHost) -> None:
+    hung = {installed.process(), *installed.workers()}
+    installed.inside("kill", "-STOP", *hung)
+    installed.inside("supervisorctl", "stop", SERVICE)
+    assert not hung & set(installed.inside("ps", "-eo", "pid=").split())
+    installed.inside("supervisorctl", "start", SERVICE)
     assert installed.ask("GET", "/readyz")[0] == 200
 
 

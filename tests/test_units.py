@@ -13,21 +13,20 @@ import pytest
 from .conftest import Generate
 
 
-@pytest.mark.parametrize("server", ["gunicorn", "waitress"])
+@pytest.mark.parametrize("server", ["gunicorn", "waitress", "uwsgi"])
 def test_systemd_finds_nothing_wrong(
     generated: Generate, tmp_path: Path, needs: Callable[..., None], server: str
 ) -> None:
     """`systemd-analyze verify` on the host layout, with the programs that the unit names."""
     needs("systemd-analyze")
-    project = generated(wsgi_server=server)
-    for unit in (project / "deploy" / "systemd").glob("my-service.so*"):
-        shutil.copy(unit, tmp_path)
-    text = (project / "deploy" / "systemd" / "my-service.service").read_text()
-    # Verification wants the program to exist, which it does on the host.
-    python = "/opt/my-service/current/.venv/bin/python"
-    assert python in text
-    (tmp_path / "my-service.service").write_text(text.replace(python, shutil.which("env") or ""))
-    units = [str(tmp_path / name) for name in ("my-service.service", "my-service.socket")]
+    deploy = generated(wsgi_server=server) / "deploy"
+    # Verification wants the programs to exist, which they do on the host.
+    program = "(?<=^ExecStart=)/(?:opt/my-service/current/.venv/bin/python|usr/bin/uwsgi-core)"
+    for unit in (*deploy.glob("systemd/*.so*"), *deploy.glob("*/*.service")):
+        text = re.sub(program, shutil.which("env") or "", unit.read_text(), flags=re.MULTILINE)
+        (tmp_path / unit.name).write_text(text)
+    units = sorted(map(str, tmp_path.glob("*.*")))
+    assert len(units) == (3 if server == "uwsgi" else 2)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units],
         check=False,
@@ -35,7 +34,7 @@ def test_systemd_finds_nothing_wrong(
         text=True,
     )
     # What the host's own units are blamed for is not ours.
-    ours = [line for line in done.stderr.splitlines() if "my-service" in line]
+    ours = [line for line in done.stderr.splitlines() if re.search("my-service|emperor", line)]
     assert (ours, done.returncode) == ([], 0)
 
 

@@ -189,6 +189,18 @@ def test_the_vassal_is_what_the_unit_starts() -> None:
     }
 
 
+def test_the_emperor_is_started_and_stopped_as_the_service_is() -> None:
+    emperor, service = directives(EMPEROR_UNIT), directives(UNIT)
+    for name in ("Type", "KillMode", "TimeoutStopSec", "Restart", "RestartSec", "WantedBy"):
+        assert emperor[name] == service[name]
+    assert (emperor["Description"], emperor["After"]) == ("uWSGI Emperor", "network.target")
+
+
+def test_uwsgi_passes_over_no_misspelt_name() -> None:
+    for text in (SERVER, VASSAL, EMPEROR):
+        assert "\nstrict = true\n" in text
+
+
 def test_the_emperor_waits_for_requests_in_flight() -> None:
     tolerance, mercy, stop = (
         number(r"^emperor-curse-tolerance = (\d+)", EMPEROR),
@@ -218,8 +230,11 @@ def test_nginx_asks_where_supervisord_listens() -> None:
 
 
 def test_the_settings_file_is_right() -> None:
-    file = ROOT / "deploy" / f"{SLUG}.env"
-    assert load_settings({"ENV_FILE": str(file)}).trusted_proxies == 1
+    settings = load_settings({"ENV_FILE": str(ROOT / "deploy" / f"{SLUG}.env")})
+    assert settings.trusted_proxies == 1
+    # <% if cookiecutter.wsgi_server == "uwsgi" %>
+    assert f"server unix:{settings.bind.path} " in NGINX
+    # <% endif %>
     # <% if cookiecutter.supervisor == "systemd" %>
     where = f"APP_ENV=production ENV_FILE=/etc/{SLUG}/{SLUG}.env PYTHONDONTWRITEBYTECODE=1"
     assert directives(UNIT)["Environment"] == where
