@@ -235,6 +235,6 @@ def test_what_supervises_it_changes_nothing_of_the_package(
     )
     assert {path.as_posix() for path in supervised if supervised[path] != other.get(path)} <= {
         "Makefile", "README.md", "deploy/README.md", "deploy/install.sh", "docs/runbook.md",
-        "deploy/nginx/my-service.conf", "tests/test_deploy.py",
+        "deploy/my-service.env", "deploy/nginx/my-service.conf", "tests/test_deploy.py",
         *(path for path in OPTIONAL if path.startswith("deploy/supervisor/")),
     }  # fmt: skip

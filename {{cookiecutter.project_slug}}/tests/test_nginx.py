@@ -55,10 +55,8 @@ def test_each_error_of_nginx_is_a_problem() -> None:
 
 def test_both_ways_to_listen_are_one() -> None:
     """The two files differ in nothing but the word for HTTP/2."""
-    older, newer = (
-        (NGINX / directory / "{{ cookiecutter.project_slug }}-listen.conf").read_text()
-        for directory in ("", "from-1.25.1")
-    )
+    name = "{{ cookiecutter.project_slug }}-listen.conf"
+    older, newer = ((NGINX / place / name).read_text() for place in ("", "from-1.25.1"))
     listens = re.findall(r"^listen .*$", newer, re.MULTILINE)
     assert "\nhttp2 on;\n" in newer
     assert re.findall(r"^listen .*$", older, re.MULTILINE) == [

@@ -199,10 +199,10 @@ def test_a_worker_outlives_its_master_to_answer(
     # Where a master that is killed leaves its counts; and no thread needs another one to start.
     environ |= {"TMPDIR": str(tmp_path), "WEB_CONCURRENCY": "2", "WEB_THREADS": "1"}
     with started(environ, place, tmp_path / "log") as service:
-        assert len(workers_of(service)) == 2
         connection = half_a_request(service)
         time.sleep(1)
         workers = [Path(f"/proc/{worker}/cmdline") for worker in workers_of(service)]
+        assert len(workers) == 2
         service.process.kill()
         service.process.wait()
         time.sleep(1.5)
@@ -288,11 +288,10 @@ def test_gunicorns_own(environ: dict[str, str], place: str, tmp_path: Path) -> N
             files = [file.readlink() for file in Path(f"/proc/{worker}/fd").iterdir()]
             assert any(file.is_relative_to("/dev/shm") for file in files)  # noqa: S108
         assert not [*tmp_path.rglob("*.ctl")]
-        processes = {service.process.pid, *workers_of(service)}
     lines = service.log().splitlines()
     assert len(lines) == len(set(lines))
     own = [line for line in service.lines() if line["log.logger"] == "gunicorn.error"]
-    assert {line["process.pid"] for line in own} == processes
+    assert service.process.pid in {line["process.pid"] for line in own}
 
 
 def test_gunicorn_believes_no_header(service: Service) -> None:
