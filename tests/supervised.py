@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from .chain import Chain
 from .host import Host
@@ -28,7 +29,7 @@ class SupervisedChain(Chain):
             self.socket: f"{here}/service.sock",
             f"/run/{self.slug}/tmp": f"{here}/tmp",  # noqa: S108
             f"/opt/{self.slug}/current/": f"{self.project}/",
-            f"/etc/{self.slug}/{self.slug}.env": self.environ["ENV_FILE"],
+            f"/etc/{self.slug}/{self.slug}.env": f"{here}/settings.env",
             f"/etc/{self.slug}/credentials": f"{here}/credentials",
             f"/var/log/{self.slug}/{self.slug}.log": f"{here}/service.log",
             "socket_owner=root:www-data": "",
@@ -40,6 +41,8 @@ class SupervisedChain(Chain):
         for name in text:
             for theirs, ours in moved.items():
                 text[name] = text[name].replace(theirs, ours)
+        settings = Path(self.environ["ENV_FILE"]).read_text()
+        (here / "settings.env").write_text(settings.replace(self.socket, f"{here}/service.sock"))
         user = "user=root" if os.getuid() == 0 else ""
         main = f"[supervisord]\nlogfile={here}/supervisord.log\npidfile={here}/pid\n{user}\n"
         (here / "supervisord.conf").write_text(main + text[f"{self.slug}.conf"])
