@@ -27,12 +27,13 @@ KINDS = {
 }
 # What is asked of a faulty project itself, cheapest first.
 SUITE = ["pytest", "-x", "-p", "no:cacheprovider"]
+LIVE = [*SUITE, "-m", "live", "tests/test_server.py", "tests/test_systemd.py"]
 OWN = [
     ("*.sh", ["shellcheck", "{file}"]),
     ("*.py", ["ruff", "check", "--no-cache"]),
     ("*", [*SUITE, "tests/test_deploy.py", "tests/test_nginx.py"]),
-    ("gunicorn.conf.py", [*SUITE, "-m", "live", "tests/test_server.py", "tests/test_systemd.py"]),
-    ("uwsgi.ini", [*SUITE, "-m", "live", "tests/test_server.py", "tests/test_systemd.py"]),
+    ("gunicorn.conf.py", LIVE),
+    ("uwsgi.ini", LIVE),
 ]
 # The template's tests that are asked next of a kind's file: first on a chain, all faults in one run.
 CHAIN = {

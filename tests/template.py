@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from cookiecutter.main import cookiecutter
 
@@ -71,6 +72,11 @@ def run(*command: str | Path, cwd: Path, **environ: str) -> str:
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}"
     return done.stdout
+
+
+def logged(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the lines of a service's log, but for what uWSGI says before it has read how they look."""
+    return [json.loads(line) for line in lines if not line.startswith(("[", "running"))]
 
 
 @contextlib.contextmanager

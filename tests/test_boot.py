@@ -11,6 +11,7 @@ from .boot import ADDRESS
 from .conftest import event, on_http
 from .documents import blocks
 from .host import CERTIFICATE, DATA, DOMAIN, SETTINGS, UNIT, Host
+from .template import logged
 
 UNITS = [f"/etc/systemd/system/{name}" for name in (UNIT, "my-service.socket")]
 FILES = [
@@ -208,9 +209,7 @@ def test_it_stops_and_leaves_a_clean_journal(installed: Host) -> None:
     # A question of its own for the watchdog would start it again by the socket, as any other does.
     installed.inside("systemctl", "stop", "my-service.socket", UNIT)
     assert installed.show("ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
-    # uWSGI says something before it has read how its lines look.
-    lines = [line for line in installed.journal() if not line.startswith(("[", "running"))]
-    levels = {json.loads(line)["log.level"] for line in lines}
+    levels = {line["log.level"] for line in logged(installed.journal())}
     assert "info" in levels
     assert not levels & {"error", "critical"}
     assert "Suppressed" not in installed.inside(

@@ -1,6 +1,5 @@
 """The service under Debian's supervisord, on a booted Debian: as test_boot*.py do with systemd."""
 
-import json
 import os
 import re
 import time
@@ -12,14 +11,16 @@ from .conftest import Booted, Generate
 from .documents import blocks
 from .host import COMMIT, DOMAIN, SETTINGS, TOKENS
 from .supervised import SERVICE, SupervisedHost
+from .template import logged
 
 HOLDER = "my-service:0"
 CONFIG = "/etc/supervisor/conf.d/my-service.conf"
 LOG = "/var/log/my-service/my-service.log"
 RUN = "/opt/my-service/current/deploy/supervisor/run.sh"
-DIRECTORIES = {
+OWNERS = {
     "/etc/my-service/credentials": "root:my-service 2750",
     "/run/my-service": "root:root 755",
+    "/run/my-service/my-service.sock": "root:www-data 660",
     "/run/my-service/tmp": "my-service:my-service 700",
     "/var/lib/my-service": "my-service:my-service 750",
     "/var/log/my-service": "root:adm 750",
@@ -132,11 +133,8 @@ def test_what_is_installed_is_right(installed: SupervisedHost) -> None:
     assert re.search(
         r"^Max open files +8192 +8192 ", installed.inside("cat", f"{process}/limits"), re.MULTILINE
     )
-    assert installed.inside("stat", "--format=%U:%G %a", "/run/my-service/my-service.sock") == (
-        "root:www-data 660\n"
-    )
-    for path, mode in DIRECTORIES.items():
-        assert installed.inside("stat", "--format=%U:%G %a", path) == f"{mode}\n"
+    for path, owner in OWNERS.items():
+        assert installed.inside("stat", "--format=%U:%G %a", path) == f"{owner}\n"
     secret = installed.inside("cat", TOKENS).strip().partition(":")[2]
     assert secret not in installed.inside("cat", f"{process}/environ")
     nobody = "runuser -u nobody -- cat"
@@ -144,9 +142,7 @@ def test_what_is_installed_is_right(installed: SupervisedHost) -> None:
         assert "Permission denied" in installed.typed(f"{nobody} {file}", status=1)
     mine = ["find", "/opt", "/etc", "/run", "/var/log", "-xdev", "-user", "my-service"]
     assert installed.inside(*mine).splitlines()[:1] == ["/run/my-service/tmp"]
-    # All but what uWSGI says before it has read how its lines look.
-    own = [line for line in installed.inside("cat", LOG).splitlines() if line[0] not in "[r"]
-    lines = [json.loads(line) for line in own]
+    lines = logged(installed.inside("cat", LOG).splitlines())
     assert not {line["log.level"] for line in lines} & {"critical"}
 
 

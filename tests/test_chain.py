@@ -14,7 +14,7 @@ import pytest
 from .chain import Chain
 from .client import DOMAIN
 from .conftest import Generate
-from .template import run
+from .template import logged, run
 from .test_combinations import GROUPS, LONGEST
 
 # The database makes no difference to what runs the service.
@@ -153,9 +153,7 @@ def test_every_log_line_is_json(chain: Chain) -> None:
         chain.wait_until_logged(f"logged-line-{len(sent) - 1}", name)
         chain.wait_until_logged("/xxx", name)
         lines = (chain.directory / name).read_bytes().decode().splitlines()
-        # uWSGI says something of its options before it has read how its lines look.
-        lines = [line for line in lines if not line.startswith(("[", "running"))]
-        entries = {line.get("http.request.id"): line for line in map(json.loads, lines)}
+        entries = {line.get("http.request.id"): line for line in logged(lines)}
         assert "secret" not in "".join(lines)
     # The last ones read are those of Nginx.
     for number, (_, agent, traced) in enumerate(sent):
