@@ -87,9 +87,9 @@ class Host:
         return "".join(blocks(self.source, "deploy/README.md", title))
 
     def install(self, *options: str, status: int = 0, place: str = "/srv/my-service") -> str:
-        """Run install.sh in the environment of somebody's `su`; it leaves nothing behind."""
-        call = f"umask 077; PATH=/usr/bin:/bin outbound=true deploy/install.sh {' '.join(options)}"
-        told = self.typed(call, status, place)
+        """Run install.sh from elsewhere, in somebody's environment; it leaves nothing behind."""
+        script = f"{place}/deploy/install.sh {' '.join(options)}"
+        told = self.typed(f"umask 077; PATH=/usr/bin:/bin outbound=true {script}", status, "/")
         assert self.inside("sh", "-c", LEFT) == ""
         return told
 

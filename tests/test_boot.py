@@ -59,8 +59,9 @@ def test_a_dry_run_changes_nothing(host: Host) -> None:
     told = host.install("--dry-run", "--self-signed", "--outbound")
     assert host.listing() == before
     release = host.head()
-    for line in (f"build the release {release}", f"install {UNITS[0]}", f"restart {UNIT}"):
-        assert f"\nwould {line}\n" in told
+    steps = [f"install {file}" for file in (*FILES, *UNITS)]
+    for step in (f"build the release {release}", *steps, f"restart {UNIT}"):
+        assert f"\nwould {step}\n" in told
     assert all(line.startswith("would ") for line in told.splitlines()[:-3])
 
 
@@ -140,6 +141,7 @@ def test_what_is_installed_is_right(installed: Host) -> None:
     assert installed.inside("find", *places, "-user", "my-service") == ""
     assert installed.inside("find", *places, "-perm", "/022", "-not", "-type", "l") == ""
     private = "/etc/my-service/credentials", "/etc/my-service/tls"
+    assert installed.inside("stat", "--format=%a", *private) == "700\n" * 2
     assert installed.inside("find", *private, "-perm", "/077") == ""
     modes = installed.inside("stat", "--format=%a", *UNITS, *FILES, f"/{SETTINGS}")
     assert set(modes.split()) == {"644"}

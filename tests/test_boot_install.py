@@ -27,6 +27,8 @@ def create_app(settings: Settings, right=create_app) -> Bottle:
             time.sleep(600)
         case "crash":
             threading.Timer(1.5, os._exit, [1]).start()
+        case "silence":
+            app.wsgi = lambda environ, start_response: time.sleep(600)
         case "request":
             app.wsgi = lambda environ, start_response: os._exit(1)
         case "call":
@@ -45,6 +47,7 @@ FAULTS = [
     ("hang", TRIAL, "timeout was exceeded", "it does not serve"),
     ("crash", TRIAL, "it does not serve", ""),
     ("request", TRIAL, "it does not serve", ""),
+    ("silence", TRIAL, "it does not serve", ""),
     ("hang", UNIT, "does not become ready", "go back to"),
     ("crash", UNIT, "does not stay ready", "go back to"),
 ]
@@ -119,6 +122,8 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
     with installed.under_load("roll-back, as the README says"):
         installed.typed(installed.section("Roll back").replace(" ID", f" {before}"))
     assert installed.current() == before
+    newest = installed.inside("ls", "-t", "/opt/my-service/releases").split()
+    assert newest[:2] == [before, release]
     for _ in range(TURNS - 1):
         with installed.under_load("release"):
             installed.install("--release", release)
@@ -197,8 +202,10 @@ def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) 
     assert installed.inside("ls", "/opt/my-service") == "releases\n"
     assert "my-service" not in installed.inside("ls", "/etc/nginx/sites-enabled")
     assert installed.show("ActiveState", "UnitFileState") == ["inactive", "disabled"]
+    installed.inside("systemctl", "reload", "nginx")
     installed.install("--release", release)
     assert installed.show("ActiveState", "UnitFileState") == ["active", "enabled"]
+    assert installed.ask("GET", "/readyz")[0] == 200
 
 
 @once

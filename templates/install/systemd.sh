@@ -42,14 +42,14 @@ verify() {  # the units, as they will lie there and with the release where they 
     return "$status"
 }
 
-begin_trial() {
+begin_trial() {  # nobody waits for its answers: at its end it is killed
     local command
     command=$(sed -n "s|$current/|$release/|g; s/^ExecStart=//p" "$release/deploy/systemd/$slug.service")
     # shellcheck disable=SC2086  # words without quotes
     in_sandbox --unit="$slug-trial" --service-type=notify --property=TimeoutStartSec="$READY" \
-        --setenv=WEB_CONCURRENCY=1 --socket-property=ListenStream="$trial" \
-        --socket-property=SocketUser="$slug" --socket-property=SocketMode=0600 \
-        --socket-property=RemoveOnStop=yes $command || return
+        --property=KillSignal=SIGKILL --setenv=WEB_CONCURRENCY=1 \
+        --socket-property=ListenStream="$trial" --socket-property=SocketUser="$slug" \
+        --socket-property=SocketMode=0600 --socket-property=RemoveOnStop=yes $command || return
     systemctl start "$slug-trial.service"
 }
 

@@ -145,8 +145,8 @@ files() {  # RELEASE: which file of its deploy/ belongs where
 ours() {  # FILE PLACE: the place holds this file as some release has it, for this Nginx or another
     local known file=${1/from-1.25.1\//}
     for known in "$tree" "$releases"/*; do
-        cmp -s "$known/deploy/$file" "$2" && return
-        cmp -s "$known/deploy/nginx/from-1.25.1/${file#nginx/}" "$2" && return
+        if cmp -s "$known/deploy/$file" "$2" ||
+            cmp -s "$known/deploy/nginx/from-1.25.1/${file#nginx/}" "$2"; then return; fi
     done
     return 1
 }
@@ -294,19 +294,17 @@ finish() {  # whatever ends this script: say so, and take the way back
     $dry_run || end_trial
     ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing" >&2
     $switching || exit "$status"
-    switching=false
     if [[ -n $previous ]]; then
         say "go back to ${previous##*/}"
 # <% if cookiecutter.supervisor == "systemd" %>
         outbound=$outbound_before
 # <% endif %>
-        (activate "$previous") || say "install.sh: that failed too: see $log" >&2
+        (switching=false && activate "$previous") || say "install.sh: that failed too: see $log" >&2
     else
         say "stop $slug: there is no release to go back to"
         disable || true
         rm -f "$enabled" "$current"
     fi
-    exit 1
 }
 
 prune() {  # keep five, the newest in use first
@@ -342,5 +340,4 @@ main() {
     say "$slug: release $id"
 }
 
-main "$@"
-exit
+main "$@"; exit  # on one line: nothing more is read of a file that changed meanwhile
