@@ -205,7 +205,10 @@ class Host:
         allowed = ("POST", "GET IncompleteRead", "GET 502") if killed else ("POST",)
         assert [kind for kind in failed if not kind.startswith(allowed)] == [], failed
         assert outcome["again"] == 0 or "Nginx" in event
-        assert len(failed) <= killed, failed
+        assert len(failed) <= killed, [
+            failed,
+            self.inside("tail", "-n5", "/var/log/nginx/error.log"),
+        ]
         there = self.titles(f"{outcome['created'][0].partition('-')[0]}-%")
         assert len(there) == len(set(there))
         assert set(there) >= set(outcome["created"])

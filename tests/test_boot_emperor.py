@@ -3,15 +3,23 @@
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from .conftest import Booted, Generate
 from .host import COMMIT, DOMAIN, SETTINGS, TOKENS, Host
+from .test_boot_install import FAULT, FAULTY
 
 EMPEROR = "emperor.uwsgi.service"
 LINK = "/etc/uwsgi/vassals/my-service.ini"
 FILE = "deploy/uwsgi/my-service.ini"
+# Where it is checked by the vassal of before, and where it serves.
+FAULTS = [
+    (f"hang {EMPEROR}", "does not become ready", set()),
+    (f"hang {EMPEROR} uwsgi", "does not become ready", {"502"}),
+    (f"crash {EMPEROR} uwsgi", "does not stay ready", {"502"}),
+]
 CONNECT = "import socket; socket.socket(socket.AF_UNIX).connect('/run/my-service.sock')"
 
 
@@ -137,6 +145,51 @@ def test_a_release_with_a_wrong_file_is_refused(vassal: Vassal) -> None:
     assert "vassal's file is wrong: [strict-mode] unknown config directive: umsk" in told
     vassal.typed(f"git revert --no-commit HEAD && {COMMIT} right")
     assert vassal.current() == before
+
+
+@pytest.fixture
+def faulty(vassal: Vassal) -> Path:
+    """Return the file that tells a release how to fail; its installer waits less for it."""
+    tree = vassal.machine.root / "srv/faulty"
+    if not tree.exists():
+        vassal.typed("mkdir /srv/faulty && git archive HEAD | tar -x -C /srv/faulty")
+        with (tree / "src/my_service/app.py").open("a") as app:
+            app.write(FAULTY)
+        installer = tree / "deploy/install.sh"
+        sooner = installer.read_text().replace("READY=15", "READY=5")
+        installer.write_text(sooner.replace("SECONDS + 60", "SECONDS + 20"))
+    return vassal.machine.root / FAULT
+
+
+@pytest.mark.parametrize(("fault", "said", "lost"), FAULTS)
+def test_a_release_that_fails_is_not_kept(
+    vassal: Vassal, faulty: Path, fault: str, said: str, lost: set[str]
+) -> None:
+    """Once the vassal of before has believed in it, it costs what meets its death."""
+    before = vassal.current()
+    faulty.write_text(fault)
+    with vassal.load(f"release with the fault: {fault}") as outcome:
+        told = vassal.install(status=1, place="/srv/faulty")
+    assert said in told
+    assert f"see journalctl -u {EMPEROR}" in told
+    assert f"go back to {before}\n" in told
+    assert "that failed too" not in told
+    assert {kind.split()[1] for kind in outcome["failed"]} <= lost
+    vassal.wait_until(lambda: len(vassal.children(vassal.vassal())) == 1, 20)
+    assert (vassal.current(), vassal.ask("GET", "/readyz")[0]) == (before, 200)
+
+
+def test_a_first_release_that_fails_is_taken_away(vassal: Vassal, faulty: Path) -> None:
+    before = vassal.current()
+    faulty.write_text(FAULTS[1][0])
+    vassal.inside("rm", "/opt/my-service/current")
+    told = vassal.install(status=1, place="/srv/faulty")
+    assert "there is no release to go back to" in told
+    assert vassal.inside("ls", "/opt/my-service", "/etc/uwsgi/vassals") == (
+        "/etc/uwsgi/vassals:\n\n/opt/my-service:\nreleases\n"
+    )
+    vassal.wait_until(lambda: not vassal.children(vassal.emperor()), 60)
+    vassal.install("--release", before)
 
 
 def test_a_killed_process_costs_what_it_was_answering(vassal: Vassal) -> None:

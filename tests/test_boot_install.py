@@ -9,14 +9,16 @@ from .host import COMMIT, DATA, TURNS, UNIT, Host
 from .test_boot import FILES, UNITS, exposure
 
 FAULT = "etc/my-service/fault"
-# A release that fails as it is told, in the unit it is told: check runs in one named run-….
+# A release that fails as it is told, in the unit it is told: check runs in one named run-…. With
+# the name of a module it does so only where that is loaded.
 FAULTY = f"""
 
 def create_app(settings: Settings, right=create_app) -> Bottle:
-    import os, pathlib, signal, socket, threading, time
+    import os, pathlib, signal, socket, sys, threading, time
     app = right(settings)
-    fault, _, unit = pathlib.Path("/{FAULT}").read_text().strip().partition(" ")
-    if unit not in pathlib.Path("/proc/self/cgroup").read_text():
+    fault, unit, *module = pathlib.Path("/{FAULT}").read_text().split()
+    cgroup = pathlib.Path("/proc/self/cgroup").read_text()
+    if unit not in cgroup or not sys.modules.keys() >= set(module):
         return app
     match fault:
         case "refuse":

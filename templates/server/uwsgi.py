@@ -160,7 +160,9 @@ def _be_vassal(emperor: int, metrics: str) -> None:
     vassal = os.getpid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     events = [emperor, os.pidfd_open(server)]
-    check = [sys.executable, "-m", __package__, "check"]
+    # A check that hangs may not keep us from the emperor's next word.
+    limited = ["timeout", "--verbose", "--signal=KILL", "15"]
+    check = [*limited, sys.executable, "-m", __package__, "check"]
     while emperor in select.select(events, [], [])[0]:
         word = os.read(emperor, 1)  # none if the emperor has died
         if word == RELOAD:

@@ -73,6 +73,8 @@ def test_it_is_not_told_so_while_the_service_hangs(
     systemd: socket.socket, service: Service
 ) -> None:
     assert systemd.recv(100) == b"READY=1"
+    while len(workers_of(service)) < 2:  # one is enough to be ready
+        time.sleep(0.01)
     for worker in workers_of(service):
         os.kill(worker, signal.SIGSTOP)
     systemd.settimeout(1)
