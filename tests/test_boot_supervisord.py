@@ -210,7 +210,9 @@ def test_a_release_that_fails_is_not_kept(
     installed.install()
     before, file = installed.current(), installed.machine.root / FAULT
     file.write_text(fault)
-    with installed.under_load(f"release with the fault: {fault}", killed=16 * ("crash s" in fault)):
+    # No GET is lost to one that hangs. A POST was, once on a very busy machine in some twenty runs.
+    how = {"crash service": {"killed": 16}, "hang service": {"posts": 1}}.get(fault, {})
+    with installed.under_load(f"release with the fault: {fault}", **how):
         told = installed.install(status=1, place="/srv/faulty")
     assert said in told
     assert ends in told
