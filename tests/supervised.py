@@ -69,8 +69,8 @@ class SupervisedHost(Host):
 
     unit = "supervisor.service"
 
-    def process(self) -> str:
-        return self.inside("supervisorctl", "pid", SERVICE).strip()
+    def process(self, name: str = SERVICE) -> str:
+        return self.inside("supervisorctl", "pid", name).strip()
 
     def states(self) -> dict[str, str]:
         lines = self.typed("supervisorctl status || true").splitlines()

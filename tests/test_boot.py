@@ -58,6 +58,7 @@ def test_a_dry_run_changes_nothing(host: Host) -> None:
     before = host.listing()
     told = host.install("--dry-run", "--self-signed", "--outbound")
     assert host.listing() == before
+    assert "my-service" not in host.inside("ls", "/run/lock")
     release = host.head()
     steps = [f"install {file}" for file in (*FILES, *UNITS)]
     for step in (f"build the release {release}", *steps, f"restart {UNIT}"):
@@ -107,8 +108,10 @@ def test_port_80_serves_acme_and_redirects(installed: Host) -> None:
 
 
 def test_a_second_run_changes_nothing(installed: Host) -> None:
+    """Nor does one of the release's own."""
     before, started = installed.listing(), installed.show("MainPID", "NRestarts")
     told = installed.install()
+    assert installed.install(place="/opt/my-service/current") == told
     assert installed.listing() == before
     assert installed.show("MainPID", "NRestarts") == started
     assert told.splitlines() == [

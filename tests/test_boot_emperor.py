@@ -14,6 +14,7 @@ from .test_boot_install import FAULT, FAULTY
 EMPEROR = "emperor.uwsgi.service"
 LINK = "/etc/uwsgi/vassals/my-service.ini"
 FILE = "deploy/uwsgi/my-service.ini"
+TMPFILES = "/etc/tmpfiles.d/my-service.conf"
 # Where it is checked by the vassal of before, and where it serves.
 FAULTS = [
     (f"hang {EMPEROR}", "does not become ready", set()),
@@ -127,8 +128,15 @@ def test_wrong_settings_are_told_and_not_taken(vassal: Vassal) -> None:
 def test_a_release_and_the_way_back_lose_no_request(vassal: Vassal) -> None:
     before = vassal.current()
     vassal.typed(f"touch new && git add new && {COMMIT} second")
+    # What a change by hand takes away, as a second one's secret would be: for root alone.
+    vassal.typed(f"rm {TMPFILES} && chmod 600 {TOKENS}")
+    assert "would restart the vassal my-service\n" in vassal.install("--dry-run")
+    assert vassal.inside("stat", "--format=%a", TOKENS) == "600\n"
     with vassal.under_load("release"):
-        vassal.install()
+        told = vassal.install()
+    assert f"install {TMPFILES}\n" in told
+    assert "restart the vassal my-service\n" in told
+    assert vassal.inside("stat", "--format=%a", TOKENS) == "640\n"
     assert vassal.current() == vassal.head() != before
     with vassal.under_load("roll-back"):
         vassal.typed(vassal.section("Roll back").replace(" ID", f" {before}"))

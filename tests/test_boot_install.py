@@ -29,8 +29,12 @@ def create_app(settings: Settings, right=create_app) -> Bottle:
             time.sleep(600)
         case "crash":
             threading.Timer(1.5, os._exit, [1]).start()
-        case "silence":
-            app.wsgi = lambda environ, start_response: time.sleep(600)
+        case "silence":  # it lives, and is not ready
+            answer = app.wsgi
+            def wait(environ, start_response):
+                time.sleep(600 * (environ["PATH_INFO"] == "/readyz"))
+                return answer(environ, start_response)
+            app.wsgi = wait
         case "request":
             app.wsgi = lambda environ, start_response: os._exit(1)
         case "call":

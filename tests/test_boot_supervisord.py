@@ -30,7 +30,7 @@ FAULT = "etc/my-service/fault"
 FAULTY = f"""
 
 def create_app(settings: Settings, right=create_app) -> Bottle:
-    import os, pathlib, sys, threading, time
+    import os, pathlib, signal, sys, threading, time
     fault, _, place = pathlib.Path("/{FAULT}").read_text().strip().partition(" ")
     trial = "trial" if "trial" in os.environ["TMPDIR"] else "service"
     if place == ("check" if sys.argv[-1] == "check" else trial):
@@ -38,6 +38,7 @@ def create_app(settings: Settings, right=create_app) -> Bottle:
             case "refuse":
                 raise BootError([Problem("", "refuses", "this release")])
             case "hang":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 time.sleep(600)
             case "crash":
                 threading.Timer(1.5, os._exit, [1]).start()
@@ -45,9 +46,9 @@ def create_app(settings: Settings, right=create_app) -> Bottle:
 """
 FAULTS = [
     ("refuse check", "this release: refuses", "it could not start"),
-    ("crash trial", "it does not serve", "trial.log"),
-    ("hang service", "does not become ready", "go back to"),
-    ("crash service", "does not stay ready", "go back to"),
+    ("crash trial", "it does not serve. See /var/log/my-service/trial.log\n", ""),
+    ("hang service", f"does not become ready: see {LOG}\n", "go back to"),
+    ("crash service", f"does not stay ready: see {LOG}\n", "go back to"),
 ]
 
 
@@ -106,7 +107,8 @@ def test_a_release_and_the_way_back(installed: SupervisedHost) -> None:
     installed.typed("touch new && git add new")
     installed.typed(f"{COMMIT} second")
     with installed.under_load("release"):
-        installed.typed(installed.section())
+        told = installed.typed(installed.section())
+    assert "Killed" not in told  # the trial, behind the scenes
     assert installed.current() == installed.head() != before
     with installed.under_load("roll-back, as the README says"):
         installed.typed(installed.section("Roll back").replace(" ID", f" {before}"))
@@ -129,6 +131,10 @@ def test_what_is_installed_is_right(installed: SupervisedHost) -> None:
     links = installed.inside("readlink", f"{process}/cwd", f"{process}/fd/0").splitlines()
     assert links == [f"/opt/my-service/releases/{installed.current()}", "/dev/null"]
     assert installed.states() == {HOLDER: "RUNNING", SERVICE: "RUNNING"}
+    groups = installed.inside("ps", "-u", "my-service", "-o", "pgid=").split()
+    assert set(groups) == {installed.process(), installed.process(HOLDER)}
+    user = installed.inside("getent", "passwd", "my-service").strip()
+    assert user.endswith(":/var/lib/my-service:/usr/sbin/nologin")
     assert " 2048 " in installed.typed("ss -xl src /run/my-service/my-service.sock")
     assert re.search(
         r"^Max open files +8192 +8192 ", installed.inside("cat", f"{process}/limits"), re.MULTILINE
@@ -219,6 +225,20 @@ def test_a_release_that_fails_is_not_kept(
     assert installed.current() == before
     assert installed.ask("GET", "/readyz")[0] == 200
     assert "trial" not in installed.inside("ls", "/run/my-service")
+
+
+@only_gunicorn
+def test_files_that_supervisord_refuses_are_taken_back(installed: SupervisedHost) -> None:
+    before, config = [installed.current(), installed.process()], installed.inside("cat", CONFIG)
+    (installed.machine.root / FAULT).write_text("none none")
+    installed.typed("cp -a /srv/faulty /srv/broken")
+    broken = "sed -i s/^numprocs=2/numprocs=two/ deploy/supervisor/my-service.conf"
+    installed.typed(broken, place="/srv/broken")
+    told = installed.install(status=1, place="/srv/broken")
+    assert "supervisord refuses its files: " in told
+    assert "numprocs" in told
+    assert [installed.current(), installed.process()] == before
+    assert installed.inside("cat", CONFIG) == config
 
 
 @only_gunicorn

@@ -30,7 +30,7 @@ if [[ -L $link ]]; then
 
     process() { children "$(vassal)" | cut -d ' ' -f 1; }
 
-    running() { ready "$socket" "${1:-$READY}" && readlink "/proc/$(vassal)/cwd" || true; }
+    running() { ready "$socket" "${1:-$READY}" && readlink "/proc/$(vassal)/cwd"; }
 
     register() {  # the units are there for the way back to systemd
         if $dry_run; then return; fi

@@ -46,7 +46,7 @@ trial_process() { echo "$trial_id"; }
 
 process() { supervisorctl pid "$service"; }
 
-running() { readlink "/proc/$(process)/cwd" || true; }  # the release that serves
+running() { readlink "/proc/$(process)/cwd"; }  # the release that serves
 
 register() {  # let supervisord read its files, which it does not act on yet
     local told

@@ -37,7 +37,7 @@ verify() {  # the units, as they will lie there and with the release where they 
     for file in "$slug.service" "$slug.socket"; do
         sed "s|$current/|$release/|g" "$release/deploy/systemd/$file" >"$place/$file"
     done
-    systemd-analyze verify --man=no --recursive-errors=one "$place"/* || status=$?
+    systemd-analyze verify --recursive-errors=one "$place"/* || status=$?
     rm -r "$place"
     return "$status"
 }
