@@ -71,6 +71,7 @@ def test_the_readme_installs_it(host: Host) -> None:
     self_signed = host.server == "waitress"
     told = host.typed(host.section()) if not self_signed else host.install("--self-signed")
     assert host.current() == host.head()
+    assert f"point /opt/my-service/current to {host.head()}\n" in told
     assert len(set(told.splitlines())) == len(told.splitlines())
     uses = {"API_TOKENS": "with a token for 'me'", "ADMIN_TOKEN": "for /metrics"}
     for name, use in uses.items():
