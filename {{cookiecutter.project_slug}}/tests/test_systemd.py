@@ -12,12 +12,27 @@ from pathlib import Path
 import pytest
 
 # <% if cookiecutter.wsgi_server != "waitress" %>
-from .service import Service, workers_of
+from .service import ROOT, Service, workers_of
 # <% else %>
 from .service import Service
 # <% endif %>
 
 pytestmark = pytest.mark.live
+# <% if cookiecutter.wsgi_server != "waitress" %>
+
+# Python reads this before all else: a worker takes a second more to load its application.
+LATE = """
+import pathlib, sys, time
+
+class Late:
+    def find_spec(self, name, *_):
+        if name == "{{ cookiecutter.package_name }}.wsgi":
+            time.sleep(1)
+            pathlib.Path(__file__).with_name("loaded").touch()
+
+sys.meta_path.insert(0, Late())
+"""
+# <% endif %>
 
 
 @pytest.fixture
@@ -62,6 +77,18 @@ def test_an_inherited_socket_wins(environ: dict[str, str], tmp_path: Path) -> No
     assert not (tmp_path / "other.sock").exists()
     assert path.exists()
 # <% if cookiecutter.wsgi_server != "waitress" %>
+
+
+def test_it_is_not_told_so_before_the_service_answers(
+    systemd: socket.socket, environ: dict[str, str], place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(LATE)
+    service = Service(environ | {"PYTHONPATH": f"{ROOT}/src:{tmp_path}"}, place, tmp_path / "log")
+    try:
+        assert systemd.recv(100) == b"READY=1"
+        assert (tmp_path / "loaded").exists()
+    finally:
+        service.stop()
 
 
 def listen(systemd: socket.socket, times: int) -> None:
