@@ -34,9 +34,12 @@ def create_app(settings: Settings, right=create_app) -> Bottle:
             def wait(environ, start_response):
                 time.sleep(600 * (environ["PATH_INFO"] == "/readyz"))
                 return answer(environ, start_response)
-            app.wsgi = wait
+            vars(app)["wsgi"] = wait  # Bottle lets nobody set it twice
         case "request":
-            app.wsgi = lambda environ, start_response: os._exit(1)
+            def die(environ, start_response):
+                os.write(2, b"dies of a request")
+                os._exit(1)
+            vars(app)["wsgi"] = die
         case "call":
             try:
                 socket.create_connection(("10.89.0.1", 8000), timeout=5)
@@ -53,7 +56,7 @@ FAULTS = [
     ("hang", TRIAL, "timeout was exceeded", "it does not serve"),
     ("crash", TRIAL, "it does not serve", ""),
     ("request", TRIAL, "it does not serve", ""),
-    ("silence", TRIAL, "it does not serve", ""),
+    ("silence", TRIAL, "routes\ninstall.sh: the release is not installed: it does not serve", ""),
     ("hang", UNIT, "does not become ready", "go back to"),
     ("crash", UNIT, "does not stay ready", "go back to"),
 ]
@@ -169,6 +172,9 @@ def test_a_release_that_fails_is_not_kept(
     assert (said if unit != UNIT else f"{faulty} {said}: see journalctl -u my-service\n") in told
     assert ends in told
     assert "install.sh: could not" not in told
+    if fault == "request":
+        trial = ["journalctl", f"--unit={TRIAL}", "--output=cat"]
+        assert "dies of a request" in installed.inside(*trial)
     assert installed.current() == before
     assert installed.show("ActiveState") == ["active"]
     assert installed.inside("systemctl", "list-units", "--plain", "--no-legend", "*trial*") == ""
