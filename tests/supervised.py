@@ -42,7 +42,7 @@ class SupervisedChain(Chain):
             for theirs, ours in moved.items():
                 text[name] = text[name].replace(theirs, ours)
         settings = Path(self.environ["ENV_FILE"]).read_text()
-        (here / "settings.env").write_text(settings.replace(self.socket, f"{here}/service.sock"))
+        (here / "settings.env").write_text(settings.replace(self.socket, moved[self.socket]))
         user = "user=root" if os.getuid() == 0 else ""
         main = f"[supervisord]\nlogfile={here}/supervisord.log\npidfile={here}/pid\n{user}\n"
         (here / "supervisord.conf").write_text(main + text[f"{self.slug}.conf"])
