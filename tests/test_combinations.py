@@ -39,7 +39,9 @@ OPTIONAL = {
     "uwsgi.ini": ("wsgi_server", {"uwsgi"}),
     "tests/test_database.py": ("database", {"sqlite"}),
     "tests/test_greetings.py": ("database", {"none"}),
+    "tests/test_gunicorn.py": ("wsgi_server", {"gunicorn"}),
     "tests/test_notes.py": ("database", {"sqlite"}),
+    "tests/test_uwsgi.py": ("wsgi_server", {"uwsgi"}),
 }
 EMPEROR = {
     "deploy/uwsgi/emperor.uwsgi.ini",

@@ -98,8 +98,12 @@ def outlive_master() -> None:
     """
     if sys.platform != "linux" or "uwsgi" not in sys.modules:
         return
-    watched = os.pidfd_open(os.getppid())
-    master = struct.pack("i", os.getppid())
+    process = sys.modules["uwsgi"].masterpid()
+    try:
+        watched = os.pidfd_open(process)
+    except ProcessLookupError:
+        os._exit(0)  # killed while we loaded: who takes no request drops none
+    master = struct.pack("i", process)
     never_closed, _ = (end.detach() for end in socket.socketpair())
     for fd in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError), socket.fromfd(fd, socket.AF_UNIX, 0) as end:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 from urllib.parse import urlsplit
@@ -51,6 +52,9 @@ TABLE = Table()
 add_routes(cast(Bottle, TABLE))
 # The first such route stands for all of them.
 GUARDED = next(iter(TABLE.guarded), "")
+BODY = b'{"{{ 'title' if cookiecutter.database != 'none' else 'name' }}": "x"}'
+# What reads another JSON has read all of it to say so.
+ANSWERED = {200, 201, 202, 204, 422}
 guarded = pytest.mark.skipif(not GUARDED, reason="no route asks for a token and reads JSON yet")
 
 
@@ -128,13 +132,29 @@ class Service:
         ends = time.monotonic() + 20
         while time.monotonic() < ends and self.process.poll() is None:
             with contextlib.suppress(OSError):
-                connection = connect(self.address)
-                connection.request("GET", "/livez")
-                if connection.getresponse().status == 200:
-                    connection.close()
+                if self.get("/livez")[0] == 200:
                     return
             time.sleep(0.02)
         raise AssertionError(f"the service did not start:\n{self.log()}")
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """Return the status and the JSON that come back."""
+        connection = connect(self.address)
+        connection.request("GET", path, headers=headers or {})
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response.status, json.loads(body)
+
+    def half_a_request(self) -> HTTPConnection:
+        """Return a connection on which the rest of BODY is left to be sent."""
+        connection = connect(self.address)
+        connection.putrequest("POST", GUARDED)
+        connection.putheader("Authorization", f"Bearer {TOKEN}")
+        connection.putheader("Content-Type", "application/json")
+        connection.putheader("Content-Length", str(len(BODY)))
+        connection.endheaders(BODY[:5])
+        return connection
 
     def log(self) -> str:
         return self._log.read_text()

@@ -1,62 +1,21 @@
 """The started server: that it starts, tells the truth in its log, and ends without a loss."""
 
-import json
-# <% if cookiecutter.wsgi_server == "uwsgi" %>
-import os
 import re
 import signal
-import subprocess
-import sys
-# <% else %>
-import re
-import signal
-# <% endif %>
 import threading
 import time
-# <% if cookiecutter.wsgi_server == "gunicorn" %>
-from http.client import HTTPConnection, HTTPResponse
-# <% else %>
-from http.client import HTTPConnection
-# <% endif %>
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from .connection import connect
-# <% if cookiecutter.wsgi_server == "uwsgi" %>
-from .service import GUARDED, ROOT, TOKEN, Service, free_port, guarded, started, workers_of
-# <% elif cookiecutter.wsgi_server == "gunicorn" %>
-from .service import GUARDED, TOKEN, Service, free_port, guarded, started, workers_of
+# <% if cookiecutter.wsgi_server == "waitress" %>
+from .service import ANSWERED, BODY, TOKEN, Service, guarded, started
 # <% else %>
-from .service import GUARDED, TOKEN, Service, guarded, started
+from .service import ANSWERED, BODY, TOKEN, Service, free_port, guarded, started, workers_of
 # <% endif %>
 
-BODY = b'{"{{ 'title' if cookiecutter.database != 'none' else 'name' }}": "x"}'
-# What reads another JSON has read all of it to say so.
-ANSWERED = {200, 201, 202, 204, 422}
-
-
 pytestmark = pytest.mark.live
-
-
-def answer(service: Service, path: str, headers: dict[str, str]) -> tuple[int, Any]:
-    connection = connect(service.address)
-    connection.request("GET", path, headers=headers)
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    return response.status, json.loads(body)
-
-
-def half_a_request(service: Service) -> HTTPConnection:
-    connection = connect(service.address)
-    connection.putrequest("POST", GUARDED)
-    connection.putheader("Authorization", f"Bearer {TOKEN}")
-    connection.putheader("Content-Type", "application/json")
-    connection.putheader("Content-Length", str(len(BODY)))
-    connection.endheaders(BODY[:5])
-    return connection
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -81,9 +40,9 @@ def test_a_slow_client_holds_one_thread(
 ) -> None:
     environ |= {"WEB_CONCURRENCY": "1", "WEB_THREADS": "2"}
     with started(environ, place, tmp_path / "log") as service:
-        connection = half_a_request(service)
+        connection = service.half_a_request()
         time.sleep(0.3)
-        assert answer(service, "/livez", {})[0] == 200
+        assert service.get("/livez")[0] == 200
         connection.send(BODY[5:])
         assert connection.getresponse().status in ANSWERED
         connection.close()
@@ -111,7 +70,7 @@ def test_the_log_can_be_text(environ: dict[str, str], place: str, tmp_path: Path
 @guarded
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_in_flight_is_answered(service: Service, number: signal.Signals) -> None:
-    connection = half_a_request(service)
+    connection = service.half_a_request()
     time.sleep(0.3)
     stopped = threading.Thread(target=service.stop, args=[number])
     stopped.start()
@@ -125,12 +84,11 @@ def test_a_request_in_flight_is_answered(service: Service, number: signal.Signal
 
 def test_every_log_line_is_json(service: Service) -> None:
     secret = "/livez?token=secret"
-    status, _ = answer(
-        service, secret, {"User-Agent": 'q"\\ caf\xe9', "X-Request-ID": "a-given-id"}
-    )
+    headers = {"User-Agent": 'q"\\ caf\xe9', "X-Request-ID": "a-given-id"}
+    status, _ = service.get(secret, headers)
     assert status == 200
-    answer(service, "/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
-    answer(service, "/caf%C3%A9%20%F0%9F%99%82", {})
+    service.get("/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
+    service.get("/caf%C3%A9%20%F0%9F%99%82")
     # <% if cookiecutter.wsgi_server != "uwsgi" %>
     for sent in (
         b"GET /?token=secret\xff HTTP/1.1",
@@ -184,7 +142,7 @@ def test_what_can_be_read_in_two_ways_is_refused(service: Service, head: bytes) 
 # <% endif %>
 def test_the_client_is_whom_our_proxy_names(service: Service) -> None:
     headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.9", "X-Request-ID": "forwarded-for"}
-    answer(service, "/livez", headers)
+    service.get("/livez", headers)
     service.stop()
     lines = service.lines()
     (line,) = [line for line in lines if line.get("http.request.id") == "forwarded-for"]
@@ -199,7 +157,7 @@ def test_a_worker_outlives_its_master_to_answer(
     # Where a master that is killed leaves its counts; and no thread needs another one to start.
     environ |= {"TMPDIR": str(tmp_path), "WEB_CONCURRENCY": "2", "WEB_THREADS": "1"}
     with started(environ, place, tmp_path / "log") as service:
-        connection = half_a_request(service)
+        connection = service.half_a_request()
         time.sleep(1)
         workers = [Path(f"/proc/{worker}/cmdline") for worker in workers_of(service)]
         assert len(workers) == 2
@@ -240,94 +198,4 @@ def test_a_reload_reads_the_settings_anew(environ: dict[str, str], tmp_path: Pat
         read = len(service.log())
         assert allowed(service) == "https://b.example"
         assert "/livez" not in service.log()[read:]
-# <% endif %>
-# <% if cookiecutter.wsgi_server == "uwsgi" %>
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [("misspelt = 1", "unknown config directive"), ("module = nothing:app", "no app loaded")],
-)
-def test_uwsgi_does_not_start(wrong: str, said: str, tmp_path: Path) -> None:
-    file = tmp_path / "uwsgi.ini"
-    file.write_text(f"{(ROOT / 'uwsgi.ini').read_text()}\n{wrong}\n")
-    given = {"SERVE_WEB_CONCURRENCY": "1", "SERVE_WEB_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", "from pyuwsgi import run; run()", "--ini", file, "-s", "socket"],
-        cwd=tmp_path,
-        env=given,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert done.returncode
-    assert said in done.stderr
-
-
-@pytest.mark.parametrize("moment", ["registered nl:own", "spawned uWSGI worker 2"])
-def test_it_ends_while_it_starts(
-    environ: dict[str, str], place: str, tmp_path: Path, moment: str
-) -> None:
-    """Before its master has begun, and its workers. Each process is asked, as systemd does."""
-    service = Service(environ, place, tmp_path / "log")
-    try:
-        while moment not in service.log():
-            assert service.process.poll() is None
-        for process in (service.process.pid, *workers_of(service)):
-            os.kill(process, signal.SIGTERM)
-        # What `_exit` is called with is the signal.
-        assert service.process.wait(timeout=20) in (0, signal.SIGTERM)
-    finally:
-        service.process.kill()
-# <% endif %>
-# <% if cookiecutter.wsgi_server == "gunicorn" %>
-
-
-def test_gunicorns_own(environ: dict[str, str], place: str, tmp_path: Path) -> None:
-    """Heartbeats are files in memory, it cannot be asked itself, and its lines are told once."""
-    environ |= {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
-    with started(environ, place, tmp_path / "log") as service:
-        for worker in workers_of(service):
-            files = [file.readlink() for file in Path(f"/proc/{worker}/fd").iterdir()]
-            assert any(file.is_relative_to("/dev/shm") for file in files)  # noqa: S108
-        assert not [*tmp_path.rglob("*.ctl")]
-    lines = service.log().splitlines()
-    assert len(lines) == len(set(lines))
-    own = [line for line in service.lines() if line["log.logger"] == "gunicorn.error"]
-    assert service.process.pid in {line["process.pid"] for line in own}
-
-
-def test_gunicorn_believes_no_header(service: Service) -> None:
-    """Over a unix socket, and from this host, it would by itself."""
-    headers = {"SCRIPT_NAME": "/livez", "X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"}
-    assert answer(service, "/livez", headers)[0] == 200
-
-
-def test_gunicorns_refusals_are_problems(service: Service) -> None:
-    channel = connect(service.address).sock
-    channel.sendall(b"GET / HTTP/1.1\r\nHost: a b\x01\r\n\r\n")
-    response = HTTPResponse(channel)
-    response.begin()
-    assert response.status == 400
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert response.headers["Connection"] == "close"
-    assert json.loads(response.read())["status"] == 400
-    channel.close()
-
-
-@guarded
-def test_gevent_answers_more_than_it_has_threads(environ: dict[str, str], tmp_path: Path) -> None:
-    environ |= {"WORKER_CLASS": "gevent", "WEB_CONCURRENCY": "1", "WEB_THREADS": "2"}
-    with started(environ, f"http://127.0.0.1:{free_port()}", tmp_path / "log") as service:
-        waiting = [half_a_request(service) for _ in range(50)]
-        assert answer(service, "/livez", {})[0] == 200
-        for connection in waiting:
-            connection.send(BODY[5:])
-        assert {connection.getresponse().status for connection in waiting} <= ANSWERED
-        for connection in waiting:
-            connection.close()
-        assert service.stop() == 0
-    lines = service.lines()
-    assert {line["log.level"] for line in lines} == {"info"}
 # <% endif %>
