@@ -46,6 +46,7 @@ def create_app(settings: Settings, right=create_app) -> Bottle:
 """
 FAULTS = [
     ("refuse check", "this release: refuses", "it could not start"),
+    ("hang trial", "it does not serve", ""),
     ("crash trial", "it does not serve. See /var/log/my-service/trial.log\n", ""),
     ("hang service", f"does not become ready: see {LOG}\n", "go back to"),
     ("crash service", f"does not stay ready: see {LOG}\n", "go back to"),

@@ -70,19 +70,19 @@ restart() {  # what the old process still answers does not count for the time of
     return 1
 }
 
-give_up() {  # what was killed before supervisord is told to stop it would be started anew meanwhile
+give_up() {  # what is killed before supervisord hears of the stop is started, and killed, once more
     local process
     supervisorctl stop "$service" >/dev/null 9>&- &
-    sleep 1
-    process=$(process)  # 0 if it has ended
-    [[ $process == 0 ]] || kill -KILL -- "-$process" || true
-    wait $!
+    while [[ -d /proc/$! ]]; do
+        process=$(process)  # 0 if it has ended
+        [[ $process == 0 ]] || kill -KILL -- "-$process" || true
+        sleep 0.1
+    done
 }
 
 reload_nginx() { nginx -s reload 2>/dev/null || service nginx start; }
 
 disable() {
-    supervisorctl stop "$slug:*" >/dev/null
     rm "/etc/supervisor/conf.d/$slug.conf"
     supervisorctl update "$slug" >/dev/null
 }
