@@ -3,18 +3,23 @@
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from . import failing
 from .conftest import Booted, Generate
 from .host import COMMIT, DOMAIN, SETTINGS, TOKENS, Host
-from .test_boot_install import FAULT, FAULTY
 
 EMPEROR = "emperor.uwsgi.service"
 LINK = "/etc/uwsgi/vassals/my-service.ini"
 FILE = "deploy/uwsgi/my-service.ini"
-TMPFILES = "/etc/tmpfiles.d/my-service.conf"
+# What a release has there, the units for the way back to systemd.
+OWN = [
+    "/etc/sysusers.d/my-service.conf",
+    "/etc/systemd/system/my-service.service",
+    "/etc/systemd/system/my-service.socket",
+    "/etc/tmpfiles.d/my-service.conf",
+]
 # Where it is checked by the vassal of before, and where it serves.
 FAULTS = [
     (f"hang {EMPEROR}", "does not become ready", set()),
@@ -129,12 +134,13 @@ def test_a_release_and_the_way_back_lose_no_request(vassal: Vassal) -> None:
     before = vassal.current()
     vassal.typed(f"touch new && git add new && {COMMIT} second")
     # What a change by hand takes away, as a second one's secret would be: for root alone.
-    vassal.typed(f"rm {TMPFILES} && chmod 600 {TOKENS}")
+    vassal.typed(f"rm {' '.join(OWN)} && chmod 600 {TOKENS}")
     assert "would restart the vassal my-service\n" in vassal.install("--dry-run")
     assert vassal.inside("stat", "--format=%a", TOKENS) == "600\n"
     with vassal.under_load("release"):
         told = vassal.install()
-    assert f"install {TMPFILES}\n" in told
+    assert re.findall("^install (.*)$", told, re.MULTILINE) == OWN
+    assert vassal.show("NeedDaemonReload") == ["no"]
     assert "restart the vassal my-service\n" in told
     assert vassal.inside("stat", "--format=%a", TOKENS) == "640\n"
     assert vassal.current() == vassal.head() != before
@@ -156,28 +162,23 @@ def test_a_release_with_a_wrong_file_is_refused(vassal: Vassal) -> None:
 
 
 @pytest.fixture
-def faulty(vassal: Vassal) -> Path:
-    """Return the file that tells a release how to fail; its installer waits less for it."""
-    tree = vassal.machine.root / "srv/faulty"
-    if not tree.exists():
-        vassal.typed("mkdir /srv/faulty && git archive HEAD | tar -x -C /srv/faulty")
-        with (tree / "src/my_service/app.py").open("a") as app:
-            app.write(FAULTY)
-        installer = tree / "deploy/install.sh"
-        sooner = installer.read_text().replace("READY=15", "READY=5")
-        installer.write_text(sooner.replace("SECONDS + 60", "SECONDS + 20"))
-    return vassal.machine.root / FAULT
+def faulty(vassal: Vassal) -> str:
+    """Return the tree of releases that fail, whose installer waits less for the vassal of before."""
+    if not (vassal.machine.root / failing.TREE[1:]).exists():
+        installer = failing.lay_down(vassal, ready=5) / "deploy/install.sh"
+        installer.write_text(installer.read_text().replace("SECONDS + 60", "SECONDS + 20"))
+    return failing.TREE
 
 
 @pytest.mark.parametrize(("fault", "said", "lost"), FAULTS)
 def test_a_release_that_fails_is_not_kept(
-    vassal: Vassal, faulty: Path, fault: str, said: str, lost: set[str]
+    vassal: Vassal, faulty: str, fault: str, said: str, lost: set[str]
 ) -> None:
     """Once the vassal of before has believed in it, it costs what meets its death."""
     before = vassal.current()
-    faulty.write_text(fault)
+    failing.tell(vassal, fault)
     with vassal.load(f"release with the fault: {fault}") as outcome:
-        told = vassal.install(status=1, place="/srv/faulty")
+        told = vassal.install(status=1, place=faulty)
     assert said in told
     assert f"see journalctl -u {EMPEROR}" in told
     assert f"go back to {before}\n" in told
@@ -187,11 +188,11 @@ def test_a_release_that_fails_is_not_kept(
     assert (vassal.current(), vassal.ask("GET", "/readyz")[0]) == (before, 200)
 
 
-def test_a_first_release_that_fails_is_taken_away(vassal: Vassal, faulty: Path) -> None:
+def test_a_first_release_that_fails_is_taken_away(vassal: Vassal, faulty: str) -> None:
     before = vassal.current()
-    faulty.write_text(FAULTS[1][0])
+    failing.tell(vassal, FAULTS[1][0])
     vassal.inside("rm", "/opt/my-service/current")
-    told = vassal.install(status=1, place="/srv/faulty")
+    told = vassal.install(status=1, place=faulty)
     assert "there is no release to go back to" in told
     assert vassal.inside("ls", "/opt/my-service", "/etc/uwsgi/vassals") == (
         "/etc/uwsgi/vassals:\n\n/opt/my-service:\nreleases\n"

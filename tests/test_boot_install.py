@@ -4,60 +4,19 @@ import re
 
 import pytest
 
+from . import failing
 from .conftest import on_each_server, once
 from .host import COMMIT, DATA, TURNS, UNIT, Host
 from .test_boot import FILES, UNITS, exposure
 
-FAULT = "etc/my-service/fault"
-# A release that fails as it is told, in the unit it is told: check runs in one named run-…. With
-# the name of a module it does so only where that is loaded.
-FAULTY = f"""
-
-def create_app(settings: Settings, right=create_app) -> Bottle:
-    import os, pathlib, signal, socket, sys, threading, time
-    app = right(settings)
-    fault, unit, *module = pathlib.Path("/{FAULT}").read_text().split()
-    cgroup = pathlib.Path("/proc/self/cgroup").read_text()
-    if unit not in cgroup or not sys.modules.keys() >= set(module):
-        return app
-    match fault:
-        case "refuse":
-            raise BootError([Problem("", "refuses", "this release")])
-        case "hang":
-            if unit == "{UNIT}":
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            time.sleep(600)
-        case "crash":
-            threading.Timer(1.5, os._exit, [1]).start()
-        case "silence":  # it lives, and is not ready
-            answer = app.wsgi
-            def wait(environ, start_response):
-                time.sleep(600 * (environ["PATH_INFO"] == "/readyz"))
-                return answer(environ, start_response)
-            vars(app)["wsgi"] = wait  # Bottle lets nobody set it twice
-        case "request":
-            def die(environ, start_response):
-                os.write(2, b"dies of a request")
-                os._exit(1)
-            vars(app)["wsgi"] = die
-        case "call":
-            try:
-                socket.create_connection(("10.89.0.1", 8000), timeout=5)
-                outcome = "answered"
-            except OSError as error:
-                outcome = error.strerror
-            where = "beside its trial" if os.path.exists("/run/my-service-trial.sock") else "alone"
-            print(f"call: {{outcome}}, {{where}}", flush=True)
-    return app
-"""
-CHECK, TRIAL = "run-", "my-service-trial.service"
+CHECK, TRIAL = "check", "my-service-trial.service"
 FAULTS = [
     ("refuse", CHECK, "this release: refuses", "it could not start"),
     ("hang", TRIAL, "timeout was exceeded", "it does not serve"),
     ("crash", TRIAL, "it does not serve", ""),
     ("request", TRIAL, "it does not serve", ""),
     ("silence", TRIAL, "routes\ninstall.sh: the release is not installed: it does not serve", ""),
-    ("hang", UNIT, "does not become ready", "go back to"),
+    ("deaf", UNIT, "does not become ready", "go back to"),
     ("crash", UNIT, "does not stay ready", "go back to"),
 ]
 # Of a unit of the release, by sed: what verification finds, and what only the start does.
@@ -98,12 +57,9 @@ def called(host: Host) -> str:
 @pytest.mark.event
 def test_a_release_and_the_way_back(installed: Host) -> None:
     """From a tree without Git, to a host with seven releases; and what calling out takes."""
-    before, tree = installed.current(), installed.machine.root / "srv/faulty"
-    installed.typed("mkdir /srv/faulty && git archive HEAD | tar -x -C /srv/faulty")
-    with (tree / "src/my_service/app.py").open("a") as app:
-        app.write(FAULTY)
+    before, tree = installed.current(), failing.lay_down(installed)
     (tree / ".env").write_text("no part of a release")
-    (installed.machine.root / FAULT).write_text(f"call {UNIT}")
+    failing.tell(installed, f"call {UNIT}")
     # The oldest by its time is the one that serves, and it is the one before afterwards.
     old = "mkdir 0 1 2 3 4 5 && touch -d '2 hours ago' [0-5] && touch -d yesterday"
     installed.typed(f"{old} {before}", place="/opt/my-service/releases")
@@ -112,7 +68,7 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
     ) as listener:
         try:
             with installed.under_load("release"):
-                installed.typed(installed.section("Each release"), place="/srv/faulty")
+                installed.typed(installed.section("Each release"), place=failing.TREE)
             release = installed.current()
             assert re.fullmatch("[0-9a-f]{12}", release)
             assert ".env" not in installed.inside("ls", "-A", "/opt/my-service/current").split()
@@ -121,7 +77,7 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
             assert {before, release} <= set(kept)
             assert called(installed) == "call: Address family not supported by protocol, alone"
             with installed.under_load("release with --outbound, of the same tree"):
-                installed.typed(installed.section("Calling out"), place="/srv/faulty")
+                installed.typed(installed.section("Calling out"), place=failing.TREE)
             assert called(installed) == "call: answered, alone"
             assert exposure(installed) <= 1.2
         finally:
@@ -149,7 +105,7 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
 @pytest.fixture
 def faulty(installed: Host) -> str:
     """Return the ID of the release that can fail, and an installer that waits less for it."""
-    told = installed.install("--dry-run", place="/srv/faulty")
+    told = installed.install("--dry-run", place=failing.TREE)
     installed.typed("sed s/^READY=15/READY=5/ deploy/install.sh >/srv/quick.sh")
     installed.typed("mkdir -p quick/deploy && mv quick.sh quick/deploy/install.sh", place="/srv")
     installed.inside("chmod", "+x", "/srv/quick/deploy/install.sh")
@@ -164,7 +120,7 @@ def test_a_release_that_fails_is_not_kept(
 ) -> None:
     """It is refused before the switch, or the way back is taken; only a crash costs POSTs."""
     before = installed.current()
-    (installed.machine.root / FAULT).write_text(f"{fault} {unit}")
+    failing.tell(installed, f"{fault} {unit}")
     killed = 16 if (fault, unit) == ("crash", UNIT) else 0
     with installed.under_load(f"release with the fault: {fault} in {unit}", killed=killed):
         options = ["--outbound", "--release", faulty]
@@ -183,7 +139,7 @@ def test_a_release_that_fails_is_not_kept(
 
 @once
 def test_a_trial_is_small_and_private(installed: Host, faulty: str) -> None:
-    (installed.machine.root / FAULT).write_text(f"hang {TRIAL}")
+    failing.tell(installed, f"hang {TRIAL}")
     install = f"deploy/install.sh --outbound --release {faulty}"
     told = installed.typed(f"{install} &{TRIED}", place="/srv/quick").splitlines()
     assert {"600 my-service", "ended with 1"} <= set(told)
@@ -208,7 +164,7 @@ def test_a_release_resets_the_limit_of_starts(installed: Host) -> None:
 @once
 def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) -> None:
     release = installed.current()
-    (installed.machine.root / FAULT).write_text(f"crash {UNIT}")
+    failing.tell(installed, f"crash {UNIT}")
     installed.inside("rm", "/opt/my-service/current")
     told = installed.install("--release", faulty, status=1)
     assert "there is no release to go back to" in told
@@ -225,7 +181,7 @@ def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) 
 def test_files_that_nginx_refuses_are_taken_back(installed: Host, faulty: str) -> None:
     before, listing = installed.current(), installed.inside("cat", *FILES, UNITS[0])
     (process,) = installed.show("MainPID")
-    (installed.machine.root / FAULT).write_text("none none")
+    failing.tell(installed, "none")
     there = f"opt/my-service/releases/{faulty}/deploy/nginx/my-service-proxy.conf"
     broken = installed.machine.root / there
     broken.write_text(f"{broken.read_text()}no_such_directive on;\n")
@@ -242,7 +198,7 @@ def test_a_broken_unit_is_refused(
     installed: Host, faulty: str, change: str, said: str, why: str
 ) -> None:
     before = [installed.current(), *installed.show("MainPID")]
-    (installed.machine.root / FAULT).write_text("none none")
+    failing.tell(installed, "none")
     unit = f"/opt/my-service/releases/{faulty}/deploy/systemd/{UNIT}"
     installed.inside("sed", "-i.right", change, unit)
     with installed.under_load("release with a broken unit"):
@@ -256,7 +212,7 @@ def test_a_broken_unit_is_refused(
 @once
 def test_a_migration_that_fails_leaves_the_tables(installed: Host) -> None:
     before = [installed.current(), *installed.show("MainPID")]
-    installed.inside("cp", "-a", "/srv/faulty", "/srv/migrates")
+    installed.inside("cp", "-a", failing.TREE, "/srv/migrates")
     versions = installed.machine.root / "srv/migrates/src/my_service/migrations/versions"
     (versions / "0002_half.py").write_text(MIGRATION)
     with installed.under_load("release whose migration fails"):

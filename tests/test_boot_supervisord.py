@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from . import failing
 from .conftest import Booted, Generate
 from .documents import blocks
 from .host import COMMIT, DOMAIN, SETTINGS, TOKENS
@@ -25,31 +26,13 @@ OWNERS = {
     "/var/lib/my-service": "my-service:my-service 750",
     "/var/log/my-service": "root:adm 750",
 }
-FAULT = "etc/my-service/fault"
-# A release that fails as it is told, where it is told: as it is checked, tried, or serves.
-FAULTY = f"""
-
-def create_app(settings: Settings, right=create_app) -> Bottle:
-    import os, pathlib, signal, sys, threading, time
-    fault, _, place = pathlib.Path("/{FAULT}").read_text().strip().partition(" ")
-    trial = "trial" if "trial" in os.environ["TMPDIR"] else "service"
-    if place == ("check" if sys.argv[-1] == "check" else trial):
-        match fault:
-            case "refuse":
-                raise BootError([Problem("", "refuses", "this release")])
-            case "hang":
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                time.sleep(600)
-            case "crash":
-                threading.Timer(1.5, os._exit, [1]).start()
-    return right(settings)
-"""
+# As it is checked, tried, and serves.
 FAULTS = [
     ("refuse check", "this release: refuses", "it could not start"),
     ("hang trial", "it does not serve", ""),
     ("crash trial", "it does not serve. See /var/log/my-service/trial.log\n", ""),
-    ("hang service", f"does not become ready: see {LOG}\n", "go back to"),
-    ("crash service", f"does not stay ready: see {LOG}\n", "go back to"),
+    ("deaf serve tmp", f"does not become ready: see {LOG}\n", "go back to"),
+    ("crash tmp gunicorn.arbiter", f"does not stay ready: see {LOG}\n", "go back to"),
 ]
 
 
@@ -66,12 +49,7 @@ def host(
         sooner = "sed -i 's/^startsecs=10$/startsecs=3/; s/^stopwaitsecs=60$/stopwaitsecs=20/'"
         sooner += " deploy/supervisor/my-service.conf"
         host.typed(f"{sooner} && {COMMIT} sooner")
-        host.typed("mkdir /srv/faulty && git archive HEAD | tar -x -C /srv/faulty")
-        faulty = machine.root / "srv" / "faulty"
-        with (faulty / "src/my_service/app.py").open("a") as app:
-            app.write(FAULTY)
-        installer = faulty / "deploy/install.sh"
-        installer.write_text(installer.read_text().replace("READY=15", "READY=8"))
+        failing.lay_down(host, ready=8)
         yield host
         print(host.table())
 
@@ -88,18 +66,17 @@ only_gunicorn = pytest.mark.parametrize("host", ["gunicorn"], indirect=True)
 
 @only_gunicorn
 def test_a_first_release_that_fails_is_taken_away(host: SupervisedHost) -> None:
-    fault = host.machine.root / FAULT
-    fault.parent.mkdir()
-    fault.write_text("hang service")
-    told = host.install(status=1, place="/srv/faulty")
+    host.inside("mkdir", "/etc/my-service")
+    failing.tell(host, "deaf serve tmp")
+    told = host.install(status=1, place=failing.TREE)
     assert "does not become ready" in told
     assert "there is no release to go back to" in told
     assert host.states() == {}
     assert host.inside("ls", "/etc/supervisor/conf.d", "/opt/my-service") == (
         "/etc/supervisor/conf.d:\n\n/opt/my-service:\nreleases\n"
     )
-    fault.write_text("none none")
-    host.install("--self-signed", place="/srv/faulty")
+    failing.tell(host, "none")
+    host.install("--self-signed", place=failing.TREE)
     assert host.current() in host.inside("ls", "/opt/my-service/releases").split()
 
 
@@ -215,12 +192,14 @@ def test_a_release_that_fails_is_not_kept(
     installed: SupervisedHost, fault: str, said: str, ends: str
 ) -> None:
     installed.install()
-    before, file = installed.current(), installed.machine.root / FAULT
-    file.write_text(fault)
+    before = installed.current()
+    failing.tell(installed, fault)
     # No GET is lost to one that hangs. A POST was, once on a very busy machine in some twenty runs.
-    how = {"crash service": {"killed": 16}, "hang service": {"posts": 1}}.get(fault, {})
+    how = {"crash tmp gunicorn.arbiter": {"killed": 16}, "deaf serve tmp": {"posts": 1}}.get(
+        fault, {}
+    )
     with installed.under_load(f"release with the fault: {fault}", **how):
-        told = installed.install(status=1, place="/srv/faulty")
+        told = installed.install(status=1, place=failing.TREE)
     assert said in told
     assert ends in told
     assert installed.current() == before
@@ -231,8 +210,8 @@ def test_a_release_that_fails_is_not_kept(
 @only_gunicorn
 def test_files_that_supervisord_refuses_are_taken_back(installed: SupervisedHost) -> None:
     before, config = installed.current(), installed.inside("cat", CONFIG)
-    (installed.machine.root / FAULT).write_text("none none")
-    installed.typed("cp -a /srv/faulty /srv/broken")
+    failing.tell(installed, "none")
+    installed.inside("cp", "-a", failing.TREE, "/srv/broken")
     broken = "sed -i s/^numprocs=2/numprocs=two/ deploy/supervisor/my-service.conf"
     installed.typed(broken, place="/srv/broken")
     told = installed.install(status=1, place="/srv/broken")

@@ -77,6 +77,7 @@ def test_faults_are_noticed(
 ) -> None:
     needs("nginx", "openssl")
     chosen = [fault for fault in every if any(map(partial(fnmatch, fault.place), FILES))]
+    assert chosen or not FILES, f"no file's place is like {FILES}"
     if not FILES:
         near = [fault for fault in every if not asked(ALONE, fault)]
         chosen = random.Random(SEED).sample(near, SAMPLE)  # noqa: S311

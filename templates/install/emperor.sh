@@ -6,13 +6,6 @@ if [[ -L $link ]]; then
     service="the vassal $slug"
     log="journalctl -u $emperor"
 
-    service_files() {
-        echo "systemd/$slug.sysusers /etc/sysusers.d/$slug.conf"
-        echo "systemd/$slug.service /etc/systemd/system/$slug.service"
-        echo "systemd/$slug.socket /etc/systemd/system/$slug.socket"
-        echo "uwsgi/$slug.tmpfiles /etc/tmpfiles.d/$slug.conf"
-    }
-
     verify() {  # the vassal's file, as the emperor reads it, up to where it starts the release
         local told patch=--unprivileged-binary-patch-arg
         told=$(uwsgi-core --ini "$release/deploy/uwsgi/$slug.ini" "$patch" true 2>&1) ||

@@ -75,7 +75,7 @@ give_up() {  # what is killed before supervisord hears of the stop is started, a
     supervisorctl stop "$service" >/dev/null 9>&- &
     while [[ -d /proc/$! ]]; do
         process=$(process)  # 0 if it has ended
-        [[ $process == 0 ]] || kill -KILL -- "-$process" || true
+        [[ $process == 0 ]] || kill -KILL -- "-$process"
         sleep 0.1
     done
 }

@@ -13,6 +13,9 @@ service_files() {  # which file of deploy/ belongs where
     echo "systemd/$slug.service /etc/systemd/system/$slug.service"
     echo "systemd/$slug.socket /etc/systemd/system/$slug.socket"
     if $outbound; then echo "systemd/outbound.conf $dropin"; fi
+    # <% if cookiecutter.wsgi_server == "uwsgi" %>
+    if [[ -L $link ]]; then echo "uwsgi/$slug.tmpfiles /etc/tmpfiles.d/$slug.conf"; fi
+    # <% endif %>
 }
 
 prepare_service() {
