@@ -9,11 +9,14 @@ import json
 import logging
 import os
 import re
+import select
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from gunicorn import util
@@ -111,10 +114,23 @@ def when_ready(server: object) -> None:
         threading.Thread(target=announce, args=where, daemon=True).start()
 
 
+def end_with(master: int) -> None:
+    """Ask this worker to end once its master was killed.
+
+    By itself (27.0.1) it goes on with the connections that Nginx keeps, and drops what comes on
+    them when graceful_timeout is over.
+    """
+    with suppress(ProcessLookupError):  # killed before
+        select.select([os.pidfd_open(master)], [], [])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def post_worker_init(worker: object) -> None:
     # Ctrl-C is a graceful stop too. Gunicorn's fast one (seen in 27.0.1) waits for itself for
     # ever when it comes while its thread pool is starting a thread.
     signal.signal(signal.SIGQUIT, worker.handle_exit)
+    if sys.platform == "linux":
+        threading.Thread(target=end_with, args=[worker.ppid], daemon=True).start()
 
 
 def on_exit(server: object) -> None:

@@ -1,6 +1,8 @@
 """The started server where it is Gunicorn: what it does otherwise by itself."""
 
 import json
+import time
+from contextlib import closing
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -42,6 +44,31 @@ def test_gunicorns_refusals_are_problems(service: Service) -> None:
     assert response.headers["Connection"] == "close"
     assert json.loads(response.read())["status"] == 400
     channel.close()
+
+
+def test_a_worker_whose_master_was_killed_keeps_no_connection(
+    environ: dict[str, str], place: str, tmp_path: Path
+) -> None:
+    """It says so in its answers: at its end it would drop what comes on one."""
+
+    def kept() -> bool:
+        connection.request("GET", "/livez")
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 200
+        return response.headers["Connection"] != "close"
+
+    environ["TMPDIR"] = str(tmp_path)  # where a master that is killed leaves its counts
+    with (
+        started(environ, place, tmp_path / "log") as service,
+        closing(connect(service.address)) as connection,
+    ):
+        assert kept()
+        service.process.kill()
+        ends = time.monotonic() + 20
+        while kept():
+            assert time.monotonic() < ends
+            time.sleep(0.1)
 
 
 @guarded
