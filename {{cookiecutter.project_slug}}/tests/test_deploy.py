@@ -107,7 +107,7 @@ def test_gunicorn_knows_every_setting() -> None:
     defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     known = set(Config().settings)
     assert {name for name in assigned if not name.startswith("_")} <= known
-    assert defined - known == {"announce", "answers", "notify", "write_error"}
+    assert defined - known == {"announce", "answers", "end_with", "notify", "write_error"}
 
 
 def test_gunicorn_reads_what_it_is_given() -> None:
