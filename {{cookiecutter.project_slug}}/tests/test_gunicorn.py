@@ -2,7 +2,7 @@
 
 import json
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -19,7 +19,10 @@ def test_gunicorns_own(environ: dict[str, str], place: str, tmp_path: Path) -> N
     environ |= {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     with started(environ, place, tmp_path / "log") as service:
         for worker in workers_of(service):
-            files = [file.readlink() for file in Path(f"/proc/{worker}/fd").iterdir()]
+            files = []
+            for descriptor in Path(f"/proc/{worker}/fd").iterdir():
+                with suppress(FileNotFoundError):  # closed meanwhile
+                    files.append(descriptor.readlink())
             assert any(file.is_relative_to("/dev/shm") for file in files)  # noqa: S108
         assert not [*tmp_path.rglob("*.ctl")]
     lines = service.log().splitlines()
