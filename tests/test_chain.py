@@ -118,6 +118,17 @@ def test_without_the_service(chain: Chain) -> None:
             assert answer.headers["Retry-After"] == "5"
 
 
+def test_the_service_is_told_what_wsgi_wants(chain: Chain) -> None:
+    """PEP 3333, "environ Variables"."""
+    answer = chain.request("POST", "/echo?X-A=b", b"{}", Content_Type="application/json")
+    seen = json.loads(answer.body)
+    told = {"REQUEST_METHOD": "POST", "PATH_INFO": "/echo", "QUERY_STRING": "X-A=b"}
+    told |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "2"}
+    assert seen | told == seen
+    assert seen["SERVER_PROTOCOL"].startswith("HTTP/1.")
+    assert {"SERVER_NAME", "SERVER_PORT"} <= seen.keys()
+
+
 def test_one_id_from_end_to_end(chain: Chain) -> None:
     kept = ("chain-given-id.1", "shortest", "x" * 64)
     for given in (*kept, "bad id", "shorter", "x" * 65, None):

@@ -225,7 +225,7 @@ def test_the_environment_is_of_its_own() -> None:
 
 def test_nginx_asks_where_supervisord_listens() -> None:
     (socket,) = re.findall(r"^socket=unix://(/.+)$", PROGRAM, re.MULTILINE)
-    assert set(re.findall(r"server unix:/?(/run.*?) ", NGINX)) == {socket}
+    assert re.findall(r"^    server unix:/?(/run.*?) ", NGINX, re.MULTILINE) == [socket] * 2
 # <% endif %>
 
 
