@@ -140,7 +140,6 @@ def test_a_release_and_the_way_back_lose_no_request(vassal: Vassal) -> None:
     with vassal.under_load("release"):
         told = vassal.install()
     assert re.findall("^install (.*)$", told, re.MULTILINE) == OWN
-    assert vassal.show("NeedDaemonReload") == ["no"]
     assert "restart the vassal my-service\n" in told
     assert vassal.inside("stat", "--format=%a", TOKENS) == "640\n"
     assert vassal.current() == vassal.head() != before

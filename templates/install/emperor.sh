@@ -25,11 +25,7 @@ if [[ -L $link ]]; then
 
     running() { ready "$socket" "${1:-$READY}" && readlink "/proc/$(vassal)/cwd"; }
 
-    register() {  # the units are there for the way back to systemd
-        if $dry_run; then return; fi
-        systemd-tmpfiles --create "/etc/tmpfiles.d/$slug.conf"
-        if $service_changed; then systemctl daemon-reload; fi
-    }
+    register() { $dry_run || systemd-tmpfiles --create "/etc/tmpfiles.d/$slug.conf"; }
 
     restart() {  # what the old process still answers does not count for the time of the new one
         local old ends=$((SECONDS + 60))
