@@ -13,7 +13,7 @@ from {{ cookiecutter.package_name }}.telemetry.metrics import Metrics
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS, Exchange
 from {{ cookiecutter.package_name }}.web.static import StaticFiles
 
-from .stack import build, client, public
+from .stack import Recorder, build, client, public
 
 ORIGIN = "https://app.example.com"
 
@@ -113,6 +113,19 @@ def test_an_exchange_ends_whatever_happens() -> None:
     with pytest.raises(OSError, match="own failure"):
         app(TestApp(app).RequestClass.blank("/").environ, broken)
     assert [type(exchange.error) for exchange in seen] == [OSError]
+
+
+@pytest.mark.parametrize("path", ["/json", "/stream"])
+def test_a_record_that_fails_costs_no_answer(caplog: pytest.LogCaptureFixture, path: str) -> None:
+    def fail(exchange: Exchange) -> None:
+        raise OSError("no space left")
+
+    seen: list[Exchange] = []
+    failing, working = Recorder([]), Recorder(seen)
+    failing.end = fail
+    answer = client(one_truth_routes, recorders=[failing, working]).get(path)
+    assert [exchange.sent for exchange in seen] == [len(answer.body)]
+    assert "no space left" in caplog.text
 
 
 def test_durations_are_not_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:

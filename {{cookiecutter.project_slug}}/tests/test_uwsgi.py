@@ -1,4 +1,4 @@
-"""The started server where it is uWSGI: what it refuses, and its ends before it serves."""
+"""The started server where it is uWSGI: what it refuses, and how it ends."""
 
 import contextlib
 import json
@@ -84,9 +84,7 @@ def test_it_ends_while_it_starts(
 
 
 @pytest.mark.parametrize("slow", [["post-fork"], ["post-fork", "master-start"]])
-def test_it_ends_before_its_hooks(
-    environ: dict[str, str], tmp_path: Path, slow: list[str]
-) -> None:
+def test_it_ends_before_its_hooks(environ: dict[str, str], tmp_path: Path, slow: list[str]) -> None:
     """Those of its workers, or its master's too. Only that is asked, as under an emperor."""
     settings = SETTINGS
     for phase in slow:
@@ -136,7 +134,7 @@ def test_an_answer_outlives_the_counts(environ: dict[str, str], tmp_path: Path) 
         listener.listen()
         service = Service(environ, f"unix:{path}", tmp_path / "log", listener)
         connection = service.half_a_request()
-        while not any(state.read_bytes()[8] for state in tmp_path.glob("*/worker-0")):
+        while not any(state.read_bytes()[8:9] > b"\0" for state in tmp_path.glob("*/worker-0")):
             assert service.process.poll() is None
         service.process.kill()
         service.process.wait()

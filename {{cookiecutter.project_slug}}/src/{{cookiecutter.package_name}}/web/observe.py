@@ -97,7 +97,10 @@ class Observe:
     def _end(self, exchange: Exchange) -> None:
         exchange.seconds = time.perf_counter() - exchange.started
         for end in self._ends:
-            end(exchange)
+            try:
+                end(exchange)
+            except Exception:  # the answer is not lost with its record
+                logger.exception("exchange not recorded")
         # What the server logs from here on belongs to no request.
         request_id.set("")
 
