@@ -138,7 +138,9 @@ def test_an_answer_outlives_the_counts(environ: dict[str, str], tmp_path: Path) 
             assert service.process.poll() is None
         service.process.kill()
         service.process.wait()
+        ends = time.monotonic() + 20
         while [*tmp_path.glob("*/worker-0")]:
+            assert time.monotonic() < ends
             time.sleep(0.1)
         connection.send(BODY[5:])
         response = connection.getresponse()
