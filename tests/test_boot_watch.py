@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import event, once, with_workers
+from .conftest import event, on_http, once, with_workers
 from .documents import blocks
 from .host import SETTINGS, TOKENS, UNIT, Host
 
@@ -35,6 +35,15 @@ while answers():
         b"Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n" % sys.argv[1].encode()))
 pathlib.Path("/run/held").touch()
 time.sleep(float(sys.argv[2]))
+"""
+# One whose body comes only after some seconds.
+SLOW = r"""
+import socket, time
+connection = socket.socket(socket.AF_UNIX)
+connection.connect("/run/my-service.sock")
+connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+time.sleep(4)
+connection.sendall(b"hello")
 """
 
 
@@ -81,6 +90,21 @@ def test_a_service_that_hangs_is_restarted(alone: Host) -> None:
     assert alone.ask("GET", "/readyz")[0] == 200
     alone.inside("journalctl", f"--unit={UNIT}", "--since=-2min", "--grep=Watchdog timeout")
     alone.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
+
+
+@on_http
+def test_a_stop_is_not_undone_by_a_question_of_its_own(installed: Host) -> None:
+    """A question that nobody answers any more would have the socket start the service again."""
+    installed.typed(WATCHDOG)
+    installed.inside("systemd-run", "--quiet", "--collect", "--unit=slow", "python3", "-c", SLOW)
+    time.sleep(1)
+    began = time.monotonic()
+    installed.inside("systemctl", "stop", UNIT)
+    assert time.monotonic() - began > 2
+    time.sleep(1)
+    assert installed.show("ActiveState") == ["inactive"]
+    installed.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
+    installed.start()
 
 
 @event

@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -110,7 +111,7 @@ _notify_socket = os.environ.pop("NOTIFY_SOCKET", "")
 def when_ready(server: object) -> None:
     if _notify_socket:
         listener = server.LISTENERS[0].sock
-        where = (_notify_socket, listener.family, listener.getsockname())
+        where = (_notify_socket, listener.family, listener.getsockname(), lambda: server.LISTENERS)
         threading.Thread(target=announce, args=where, daemon=True).start()
 
 

@@ -22,10 +22,16 @@ def answers(family: int, address: str | tuple[str, int], seconds: float) -> bool
         return False
 
 
-def announce(socket_name: str, family: int, address: str | tuple[str, int]) -> None:
+def announce(
+    socket_name: str,
+    family: int,
+    address: str | tuple[str, int],
+    serving: Callable[[], object] = lambda: True,
+) -> None:
     """Tell systemd that the service is ready once it answers, and its watchdog that it still does.
 
-    Questions do not wait for each other: a busy service answers late, only a hung one never.
+    Questions do not wait for each other: a busy service answers late, only a hung one never. None
+    is asked once it is not `serving`: the socket would start it again, to have that one answered.
     """
     watchdog = float(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
 
@@ -36,6 +42,6 @@ def announce(socket_name: str, family: int, address: str | tuple[str, int]) -> N
     while not answers(family, address, 5):
         time.sleep(0.05)
     notify(socket_name, "READY=1")
-    while watchdog:
+    while watchdog and serving():
         threading.Thread(target=ask, daemon=True).start()
         time.sleep(watchdog / 4)

@@ -9,6 +9,7 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bottle import Bottle
@@ -93,7 +94,7 @@ def serve(settings: Settings, app: Bottle) -> None:
     signal.signal(signal.SIGINT, stop)
     logger.info("listening on %s", listener.getsockname())
     if name := os.environ.pop("NOTIFY_SOCKET", ""):
-        where = (name, listener.family, listener.getsockname())
+        where = (name, listener.family, listener.getsockname(), lambda: not stopping.is_set())
         threading.Thread(target=announce, args=where, daemon=True).start()
     while not stopping.is_set():
         _poll(connections, 30)
