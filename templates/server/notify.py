@@ -26,7 +26,7 @@ def announce(
     socket_name: str,
     family: int,
     address: str | tuple[str, int],
-    serving: Callable[[], object] = lambda: True,
+    serving: Callable[[], object],
 ) -> None:
     """Tell systemd that the service is ready once it answers, and its watchdog that it still does.
 

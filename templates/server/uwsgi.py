@@ -144,7 +144,8 @@ def _attend(metrics: str, path: str, notify_socket: str) -> None:
     if os.fork() == 0:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
         if notify_socket:
-            where = (notify_socket, socket.AF_UNIX, path)
+            # A stop ends this process too.
+            where = (notify_socket, socket.AF_UNIX, path, lambda: True)
             threading.Thread(target=announce, args=where, daemon=True).start()
         with contextlib.suppress(ProcessLookupError):
             while True:
