@@ -212,7 +212,7 @@ def test_without_the_socket_unit_a_restart_loses_requests(installed: Host) -> No
 
 
 def test_it_stops_and_leaves_a_clean_journal(installed: Host) -> None:
-    # A question of its own for the watchdog would start it again by the socket, as any other does.
+    # The socket with it: a request that comes meanwhile would start it again.
     installed.inside("systemctl", "stop", "my-service.socket", UNIT)
     assert installed.show("ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
     levels = {line["log.level"] for line in logged(installed.journal())}
