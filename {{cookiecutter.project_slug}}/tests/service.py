@@ -85,10 +85,20 @@ def application(environ: dict[str, str]) -> Iterator[Bottle]:
     app.close()
 
 
+_HELD: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nobody else is given while this process lives.
+
+    It is held without listening: a server, which sets SO_REUSEADDR, can still listen on it.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("", 0))
+    _HELD.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 class Service:
