@@ -49,6 +49,7 @@ def test_prometheus_scrapes_the_service(installed: Host) -> None:
     # So that the test need not wait.
     installed.inside("sed", "-i", "s/interval: *15s/interval: 1s/", CONFIG)
     installed.inside("systemctl", "start", "prometheus")
+    wait_for(installed, "vector(1)")  # before that a reload's SIGHUP would end it
     installed.typed(installed.section("Prometheus"))
     told = installed.typed(installed.section("Prometheus"))
     assert f"{CONFIG} is valid prometheus config file" in told
