@@ -115,6 +115,19 @@ def when_ready(server: object) -> None:
         threading.Thread(target=announce, args=where, daemon=True).start()
 
 
+def post_fork(server: object, _worker: object) -> None:
+    """Have this worker end for a stop that comes before it has handlers of its own.
+
+    By itself (27.0.1) it takes that for its master's, and serves on until it is killed.
+    """
+    stops = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+    for number in stops:
+        signal.signal(number, lambda *_: sys.exit())
+    while not server.SIG_QUEUE.empty():  # its copy of the master's
+        if server.SIG_QUEUE.get() in stops:
+            sys.exit()
+
+
 def end_with(master: int) -> None:
     """Ask this worker to end once its master was killed.
 

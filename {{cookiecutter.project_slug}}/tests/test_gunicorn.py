@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from .connection import connect
-from .service import ANSWERED, BODY, Service, free_port, guarded, started, workers_of
+from .service import ANSWERED, BODY, ROOT, Service, free_port, guarded, started, workers_of
 
 pytestmark = pytest.mark.live
+
+# Before a worker has been made its own, and before it has its own handlers.
+FORKED = "os.register_at_fork(after_in_child=lambda: time.sleep(2))"
+BEGUN = "gunicorn.util.seed = lambda: time.sleep(2)"
 
 
 def test_gunicorns_own(environ: dict[str, str], place: str, tmp_path: Path) -> None:
@@ -47,6 +51,22 @@ def test_gunicorns_refusals_are_problems(service: Service) -> None:
     assert response.headers["Connection"] == "close"
     assert json.loads(response.read())["status"] == 400
     channel.close()
+
+
+@pytest.mark.parametrize("late", [FORKED, BEGUN])
+def test_it_ends_while_it_forks(
+    environ: dict[str, str], place: str, tmp_path: Path, late: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import os, time, gunicorn.util\n{late}\n")
+    environ |= {"PYTHONPATH": f"{ROOT}/src:{tmp_path}", "WEB_CONCURRENCY": "1"}
+    service = Service(environ, place, tmp_path / "log")
+    while not workers_of(service):
+        assert service.process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < 20
 
 
 def test_a_worker_whose_master_was_killed_keeps_no_connection(
