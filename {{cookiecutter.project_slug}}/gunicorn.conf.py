@@ -123,9 +123,9 @@ def post_fork(server: object, _worker: object) -> None:
     stops = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
     for number in stops:
         signal.signal(number, lambda *_: sys.exit())
-    while not server.SIG_QUEUE.empty():  # its copy of the master's
-        if server.SIG_QUEUE.get() in stops:
-            sys.exit()
+    noted = server.SIG_QUEUE  # its copy of the master's
+    if any(noted.get() in stops for _ in range(noted.qsize())):
+        sys.exit()
 
 
 def end_with(master: int) -> None:
