@@ -107,6 +107,14 @@ def _make(suite: str, path: Path) -> None:
     part.rename(path)
 
 
+def program(suite: str, path: str) -> list[str]:
+    """Return the command of a program of the suite, to be run on this host: with its own libraries."""
+    root = tree(suite)
+    (loader,) = root.glob("usr/lib*/ld-linux-*.so.*")
+    (libraries,) = root.glob("usr/lib/*-linux-gnu")
+    return [str(loader), "--library-path", str(libraries), str(root / path)]
+
+
 class Machine:
     """A booted Debian of the suite: a context that powers it off at its end."""
 

@@ -6,6 +6,7 @@ which lead to a directory of the test's own.
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -72,7 +73,9 @@ class Chain(Client):
         directory: Path,
         slug: str = "my-service",
         changed: dict[str, str] | None = None,
+        program: list[str] | None = None,
     ) -> None:
+        self.program = program or ["nginx"]
         self.slug = slug
         self.socket = f"/run/{slug}.sock"
         self.changed = changed or {}
@@ -116,7 +119,8 @@ class Chain(Client):
         }
         used: set[str] = set()
         sources = self.project / "deploy" / "nginx"
-        for source in [*sources.glob("*.conf"), *sources.glob(self.newer())]:
+        newer = [source for name in self.newer() for source in sources.glob(f"{name}/*.conf")]
+        for source in [*sources.glob("*.conf"), *newer]:
             text = source.read_text()
             for theirs, ours in moved.items():
                 used.update([theirs] if theirs in text else [])
@@ -139,22 +143,21 @@ class Chain(Client):
         files = ["-keyout", f"{here}/privkey.pem", "-out", str(self.certificate)]
         subprocess.run([*request, *subject, *files], check=True, capture_output=True)
 
-    def newer(self) -> str:
-        """Return which files replace others where Nginx knows HTTP/2 as a directive of its own."""
-        told = subprocess.run(
-            ["nginx", "-tg", "http2 on;"], check=False, capture_output=True, text=True
-        )
-        return "none" if "unknown directive" in told.stderr else "from-*/*.conf"
+    def newer(self) -> list[str]:
+        """Return the directories of files that replace others: for an Nginx or OpenSSL so new."""
+        told = subprocess.run([*self.program, "-V"], check=True, capture_output=True, text=True)
+        versions = told.stderr.partition("configure arguments")[0]
+        found = []
+        for path in (self.project / "deploy/nginx").glob("from-*"):
+            _, name, version = path.name.split("-")
+            own = re.findall(rf"(?i){name}[/ ]([\d.]+)", versions)[-1]
+            if [int(n) for n in own.split(".")] >= [int(n) for n in version.split(".")]:
+                found.append(path.name)
+        return found
 
     def nginx(self, *arguments: str) -> list[str]:
-        return [
-            "nginx",
-            *arguments,
-            "-p",
-            str(self.directory),
-            "-c",
-            f"{self.directory}/nginx.conf",
-        ]
+        configuration = f"{self.directory}/nginx.conf"
+        return [*self.program, *arguments, "-p", str(self.directory), "-c", configuration]
 
     @contextlib.contextmanager
     def serving(self) -> Iterator["Chain"]:

@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from . import noticing
 from .boot import PROGRAMS, Machine
+from .boot import program as debian_program
 from .chain import Chain
 from .host import CERTIFICATE, TURNS, UNIT, Host
 from .repository import clone_as_it_lies
@@ -136,17 +137,25 @@ def served(
     needs: Callable[..., None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Chain]:
-    """The service, started; to come, Nginx with what the module's `changed` replaces in its files."""
+    """The service, started; to come, Nginx with what the module's `changed` replaces in its files.
+
+    With `nginx` among the answers it is Debian 13's; else this host's.
+    """
     needs("nginx", "openssl")
     directory = tmp_path_factory.mktemp("chain")
     project = directory / "project"
-    shutil.copytree(generated(**request.param), project)
+    answers = dict(request.param)
+    program = None
+    if answers.pop("nginx", ""):
+        needs("mmdebstrap", also=os.getuid() == 0, reason="only root can make a Debian")
+        program = debian_program("trixie", "usr/sbin/nginx")
+    shutil.copytree(generated(**answers), project)
     with (project / "src/my_service/routes/__init__.py").open("a") as table:
         table.write(ECHO)
     change = getattr(request.module, "changed", None)
     changed = change(project) if change else None
     kind = SupervisedChain if (project / "deploy/supervisor").exists() else Chain
-    with kind(project, directory, changed=changed).serving() as chain:
+    with kind(project, directory, changed=changed, program=program).serving() as chain:
         yield chain
 
 

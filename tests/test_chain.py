@@ -15,10 +15,12 @@ from .chain import Chain
 from .client import DOMAIN
 from .conftest import Generate
 from .template import logged, run
-from .test_combinations import GROUPS, LONGEST
+from .test_combinations import GROUPS, LONGEST, NEWER
+from .upstream import upstream
 
 # The database makes no difference to what runs the service.
 CHAINS = [a for a in GROUPS if a["supervisor"] == "systemd" or a["database"] == "sqlite"]
+CHAINS += [NEWER]
 # The fields of a line of the site's log.
 LOGGED = {
     "@timestamp",
@@ -93,10 +95,14 @@ def test_nginx_serves_static_files(chain: Chain) -> None:
     assert gzip.decompress(for_ever.body) == answer.body
     with chain.without_service():
         assert chain.get("/static/app.css").status == 200
-        assert chain.get("/static/app.css", If_None_Match=answer.headers["ETag"]).status == 304
+        unchanged = chain.get("/static/app.css", If_None_Match=answer.headers["ETag"])
         part = chain.get("/static/app.css", Range="bytes=0-4")
         assert (part.status, part.body) == (206, sheet.read_bytes()[:5])
+        for partial, status in ((unchanged, 304), (part, 206)):
+            assert partial.status == status
+            partial.check_headers()
         chain.get("/static/app.css", Range="bytes=9999999-").check_problem(416)
+        chain.get("/static/app.css", If_Match='"another"').check_problem(412)
         for path in ("/static/none.css", "/static/", "/static/.manifest.json", "/static/../app.py"):
             assert chain.get(path).status in (404, 502)
         for method in ("POST", "DELETE"):
@@ -106,8 +112,16 @@ def test_nginx_serves_static_files(chain: Chain) -> None:
 
 
 def test_static_files_do_not_reach_outside(chain: Chain) -> None:
-    for path in ("/static../settings.py", "/static/..%2fsettings.py", "/static/%2e%2e/settings.py"):
+    assert (chain.directory / "static" / ".." / "nginx.conf").exists()
+    for path in ("/static../nginx.conf", "/static/..%2fnginx.conf", "/static/%2e%2e/nginx.conf"):
         assert chain.get(path).status in (400, 404)
+
+
+def test_pages_are_not_compressed(chain: Chain) -> None:
+    """How much that saves would tell of a secret that stands beside what a client has sent."""
+    page = chain.get("/", Accept="text/html", Accept_Encoding="gzip")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "Content-Encoding" not in page.headers
 
 
 def test_without_the_service(chain: Chain) -> None:
@@ -120,8 +134,10 @@ def test_without_the_service(chain: Chain) -> None:
 
 def test_the_service_is_told_what_wsgi_wants(chain: Chain) -> None:
     """PEP 3333, "environ Variables"."""
-    answer = chain.request("POST", "/echo?X-A=b", b"{}", Content_Type="application/json")
+    trace = {"Traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "Tracestate": "a=b,c=d"}
+    answer = chain.request("POST", "/echo?X-A=b", b"{}", Content_Type="application/json", **trace)
     seen = json.loads(answer.body)
+    assert {name: seen[f"HTTP_{name.upper()}"] for name in trace} == trace
     told = {"REQUEST_METHOD": "POST", "PATH_INFO": "/echo", "QUERY_STRING": "X-A=b"}
     told |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "2"}
     assert seen | told == seen
@@ -174,6 +190,22 @@ def test_every_log_line_is_json(chain: Chain) -> None:
         assert entry["nginx.limit.requests"] == "PASSED"
         assert set(entry) == LOGGED
     assert max(len(json.loads(line)["url.path"]) for line in lines) == 1024
+
+
+def test_the_log_has_the_method_and_status_of_what_nginx_answers(chain: Chain) -> None:
+    """Whose pages are those of a GET; and what has no status is logged as JSON, too."""
+    too_large = str(2 << 20)
+    chain.request("PUT", "/echo", None, X_Request_ID="of-a-put", Content_Length=too_large)
+    chain.raw(b"GET /zero-nine\r\n")
+    head = f"GET /junk HTTP/1.1\r\nHost: {DOMAIN}\r\nX-Request-ID: what-is-no-status\r\n"
+    with upstream(chain, lambda _: b"junk\r\n\r\n"):
+        chain.raw(f"{head}Connection: close\r\n\r\n".encode())
+    for own in ("of-a-put", "what-is-no-status"):
+        chain.wait_until_logged(own, "my-service.log")
+    lines = logged((chain.directory / "my-service.log").read_text().splitlines())
+    entries = {line["http.request.id"]: line for line in lines}
+    assert entries["of-a-put"]["http.request.method"] == "PUT"
+    assert entries["of-a-put"]["http.response.status_code"] == 413
 
 
 def test_metrics_are_for_the_host_alone(chain: Chain) -> None:

@@ -61,9 +61,12 @@ ALWAYS = [
     "deploy/README.md",
     "deploy/install.sh",
     "deploy/my-service.env",
-    "deploy/nginx/from-1.25.1/my-service-listen.conf",
+    "deploy/nginx/from-nginx-1.25.1/my-service-listen.conf",
+    "deploy/nginx/from-openssl-3.5/my-service-curves.conf",
     "deploy/nginx/my-service-cache.conf",
-    "deploy/nginx/my-service-default.conf",
+    "deploy/nginx/my-service-curves.conf",
+    "deploy/nginx/my-service-default-443.conf",
+    "deploy/nginx/my-service-default-80.conf",
     "deploy/nginx/my-service-errors.conf",
     "deploy/nginx/my-service-headers.conf",
     "deploy/nginx/my-service-limits.conf",
@@ -165,6 +168,8 @@ def group_of(answers: Answers) -> Answers:
 GROUPS = [dict(pairs) for pairs in {tuple(group_of(c).items()): None for c in COMBINATIONS}]
 # What supervises a service changes nothing of the package: a test below.
 PACKAGES = [answers for answers in GROUPS if answers["supervisor"] == "systemd"]
+# The same behind Debian 13's Nginx, whatever this host has: no answer of a project.
+NEWER = {**next(a for a in PACKAGES if a["database"] == "none"), "nginx": "newer"}
 
 
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)

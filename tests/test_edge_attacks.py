@@ -8,10 +8,10 @@ import pytest
 from .answer import HEADERS
 from .chain import Chain
 from .client import DOMAIN
-from .test_combinations import PACKAGES
+from .test_combinations import NEWER, PACKAGES
 from .upstream import upstream
 
-CHAINS = [answers for answers in PACKAGES if answers["database"] == "none"]
+CHAINS = [*(answers for answers in PACKAGES if answers["database"] == "none"), NEWER]
 HOST = f"Host: {DOMAIN}\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 # Whoever ends the first request where another does not takes this for the next one.
@@ -106,6 +106,21 @@ def test_what_the_server_refuses(chain: Chain) -> None:
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "about:blank"
 
 
+def test_long_and_many_headers_pass(chain: Chain) -> None:
+    """All that Nginx lets through, as long as the server has no limit that it names."""
+    long = "x" * 8000
+    for path, fields in (
+        (f"/livez?{long}", {}),
+        ("/livez", {"X": long}),
+        ("/livez", {f"X{number}": long for number in range(3)}),
+        ("/livez", {f"X{number}": "1" for number in range(90)}),
+    ):
+        assert chain.get(path, **fields).status == 200
+    many = {f"X{number}": "1" for number in range(900)}
+    limited = (chain.project / "gunicorn.conf.py").exists()
+    assert chain.get("/livez", **many).status == (431 if limited else 200)
+
+
 def test_two_requests_get_two_answers(chain: Chain) -> None:
     body = "5\r\nhello\r\n0\r\n\r\n"
     both = post(CHUNKED, body) + f"GET /nothing HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
@@ -117,6 +132,7 @@ def test_two_requests_get_two_answers(chain: Chain) -> None:
 def test_methods_that_are_none_of_ours(chain: Chain, method: str) -> None:
     answer = chain.request(method, "/livez", None)
     answer.check_problem(405)
+    assert "GET, HEAD" in answer.headers["Allow"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +179,9 @@ def test_who_calls_is_what_nginx_knows(chain: Chain) -> None:
     first, *fields = requests[0].decode().split("\r\n")[:-2]
     assert first == "GET /echo HTTP/1.1"
     sent = dict(line.split(": ", 1) for line in fields)
-    assert "Connection" not in sent
+    kept = "keepalive 32;" in (chain.directory / "my-service.conf").read_text()
+    uwsgi = (chain.project / "uwsgi.ini").exists()
+    assert sent.get("Connection") == (None if kept or uwsgi else "close")
     told = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
     assert {name: sent[name] for name in sent if name.replace("-", "_") in forged} == told
     seen = json.loads(chain.get("/echo", **forged).body)

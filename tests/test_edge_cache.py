@@ -11,10 +11,10 @@ import pytest
 
 from .chain import Chain
 from .client import DOMAIN
-from .test_combinations import PACKAGES
+from .test_combinations import NEWER, PACKAGES
 from .upstream import upstream
 
-CHAINS = [answers for answers in PACKAGES if answers["database"] == "none"]
+CHAINS = [*(answers for answers in PACKAGES if answers["database"] == "none"), NEWER]
 SNIPPETS = "/etc/nginx/snippets/my-service"
 SITE = f"    location / {{\n        include {SNIPPETS}-proxy.conf;\n"
 OTHER = "other.example.com"
@@ -55,6 +55,20 @@ def test_what_is_public_is_asked_for_once(chain: Chain) -> None:
 def test_each_name_of_the_site_has_its_own(chain: Chain) -> None:
     clients = [{}, {"Host": OTHER}, {}, {"Host": OTHER}]
     assert reached(chain, "/named", PUBLIC, clients) == [1, 2, 2, 2]
+
+
+def test_a_head_is_no_answer_to_a_get(chain: Chain) -> None:
+    """Nor if its length is not told."""
+    with upstream(chain, headless) as requests:
+        assert chain.request("HEAD", "/head", None).status == 200
+        assert chain.get("/head").body == b"ok"
+        assert chain.get("/head").body == b"ok"
+        assert len(requests) <= 2
+
+
+def headless(request: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\n{PUBLIC}Connection: close\r\n\r\n".encode()
+    return head if b"HEAD" in request else head + b"ok"
 
 
 def test_what_all_want_at_once_is_asked_for_once(chain: Chain) -> None:

@@ -10,10 +10,10 @@ import pytest
 from .answer import HEADERS
 from .chain import Chain
 from .client import DOMAIN
-from .test_combinations import GROUPS
+from .test_combinations import NEWER, PACKAGES
 
 # What is tested here is the same for every service.
-CHAINS = [answers for answers in GROUPS if answers["database"] == "none"][:1]
+CHAINS = [*(answers for answers in PACKAGES if answers["database"] == "none"), NEWER][::3]
 
 
 def curl(chain: Chain, *arguments: str) -> str:
@@ -78,6 +78,14 @@ def test_plain_http_only_redirects(chain: Chain) -> None:
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 403
 
 
+def test_plain_http_on_the_port_of_tls(chain: Chain) -> None:
+    with chain.plain(chain.https) as channel:
+        channel.sendall(f"GET / HTTP/1.1\r\nHost: {DOMAIN}\r\n\r\n".encode())
+        answer = channel.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 400
+
+
 def test_certificates_can_be_renewed(chain: Chain) -> None:
     challenge = chain.directory / "acme" / ".well-known" / "acme-challenge"
     challenge.mkdir(parents=True)
@@ -85,6 +93,9 @@ def test_certificates_can_be_renewed(chain: Chain) -> None:
     path = "/.well-known/acme-challenge/token"
     head = f"GET {path} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n"
     assert chain.raw(head.encode(), plain=True).endswith(b"\r\n\r\nproof")
+    refused = chain.raw(head.replace("GET", "PUT").encode(), plain=True)
+    assert refused.startswith(b"HTTP/1.1 405 ")
+    assert b"\r\nAllow: GET, HEAD\r\n" in refused
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])

@@ -13,10 +13,10 @@ import pytest
 
 from .chain import Chain
 from .client import DOMAIN
-from .test_combinations import PACKAGES
+from .test_combinations import NEWER, PACKAGES
 from .upstream import upstream
 
-CHAINS = [answers for answers in PACKAGES if answers["database"] == "none"]
+CHAINS = [*(answers for answers in PACKAGES if answers["database"] == "none"), NEWER]
 BALANCER = "127.0.0.9"
 TIMEOUT = 2
 HEAD = f"Host: {DOMAIN}\r\n"

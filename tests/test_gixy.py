@@ -19,6 +19,7 @@ http {{ include {}/my-service.conf; }}
 """
 MEANT = {
     "add_header_redefinition": "drops the headers of a 416, which has them already: test_chain.py",
+    "ssl_ecdh_curve": "names what OpenSSL 3.5 knows, in a file that is put only where it is there",
     # It knows Nginx's own versions only, not what Debian has mended in them.
     "CVE-2025-23419": "is of client certificates, which nobody is asked for",
     "CVE-2026-9256": "is of rewrites that capture, of which there is none",

@@ -21,7 +21,7 @@ def test_no_answer_repeats_what_the_client_calls_us() -> None:
     # <% else %>
     key, passed = "proxy_cache_key", "proxy_set_header Host $host;"
     # <% endif %>
-    assert uses == [f"{key} $scheme$host$request_uri;", passed]
+    assert uses == [f"{key} $scheme$request_method$host$request_uri;", passed]
 
 
 @pytest.mark.parametrize(("name", "value"), DEFAULT_HEADERS)
@@ -56,13 +56,22 @@ def test_each_error_of_nginx_is_a_problem() -> None:
 def test_both_ways_to_listen_are_one() -> None:
     """The two files differ in nothing but the word for HTTP/2."""
     name = "{{ cookiecutter.project_slug }}-listen.conf"
-    older, newer = ((NGINX / place / name).read_text() for place in ("", "from-1.25.1"))
+    older, newer = ((NGINX / place / name).read_text() for place in ("", "from-nginx-1.25.1"))
     listens = re.findall(r"^listen .*$", newer, re.MULTILINE)
     assert "\nhttp2 on;\n" in newer
     assert re.findall(r"^listen .*$", older, re.MULTILINE) == [
         listen.replace("ssl;", "ssl http2;") for listen in listens
     ]
     assert listens == ["listen 443 ssl;", "listen [::]:443 ssl;"]
+
+
+def test_a_newer_openssl_has_one_more_curve() -> None:
+    name = "{{ cookiecutter.project_slug }}-curves.conf"
+    older, newer = (
+        re.findall("^ssl_ecdh_curve (.+);$", (NGINX / place / name).read_text(), re.MULTILINE)
+        for place in ("", "from-openssl-3.5")
+    )
+    assert newer == [f"X25519MLKEM768:{curves}" for curves in older]
 
 
 def test_nginx_listens_on_both_internets() -> None:
