@@ -10,7 +10,7 @@ import re
 from .boot import ADDRESS
 from .conftest import event, on_http
 from .documents import blocks
-from .host import CERTIFICATE, DATA, DOMAIN, SETTINGS, UNIT, Host
+from .host import CERTIFICATE, DATA, DOMAIN, SETTINGS, TOKENS, UNIT, Host
 from .template import logged
 
 UNITS = [f"/etc/systemd/system/{name}" for name in (UNIT, "my-service.socket")]
@@ -116,16 +116,21 @@ def test_a_second_run_changes_nothing(installed: Host) -> None:
     assert installed.listing() == before
     assert installed.show("MainPID", "NRestarts") == started
     assert told.splitlines() == [
-        "Nginx's default site is left: it answers for other names; my-service-default.conf does "
-        "when it is gone",
+        "Nginx's default site is left: it answers for other names on port 80, until it is taken away",
         f"my-service: release {installed.head()}",
     ]
 
 
 def test_strangers_are_told_nothing(installed: Host) -> None:
-    """As soon as Debian's page of welcome has been taken away."""
+    """Over TLS at once; in the clear as soon as Debian's page of welcome has been taken away."""
+    stranger = (
+        f"--insecure --connect-to stranger.example:443:{ADDRESS}:443 https://stranger.example"
+    )
+    command = f"curl --silent --show-error {stranger} 2>&1 || true"
+    told, _ = installed.machine.client("sh", "-c", command).communicate()
+    assert "unrecognized name" in told
     installed.inside("rm", "/etc/nginx/sites-enabled/default")
-    assert "install /etc/nginx/snippets/my-service-default.conf" in installed.install()
+    assert "install /etc/nginx/snippets/my-service-default-80.conf" in installed.install()
     ask = ["python3", "-c", ASK, ADDRESS, "GET", "/", "stranger.example"]
     for _ in range(50):
         told, _ = installed.machine.client(*ask).communicate()
@@ -150,12 +155,28 @@ def test_what_is_installed_is_right(installed: Host) -> None:
     modes = installed.inside("stat", "--format=%a", *UNITS, *FILES, f"/{SETTINGS}")
     assert set(modes.split()) == {"644"}
     assert installed.inside("find", "/opt/my-service/current/src", "-name", "*.pyc") != ""
+    # Who may ask the service itself, and what others of its user's processes see of its secrets.
+    ask = "import socket; socket.socket(socket.AF_UNIX).connect('/run/my-service.sock')"
+    for user, status in (("www-data", 0), ("nobody", 1)):
+        installed.inside("runuser", "-u", user, "--", "python3", "-c", ask, status=status)
+    (process,) = installed.show("MainPID")
+    secret = installed.inside("cat", TOKENS).strip().partition(":")[2]
+    assert secret not in installed.inside("cat", f"/proc/{process}/environ")
+    assert "SYSLOG_IDENTIFIER=my-service\n" in installed.inside(
+        "journalctl", f"--unit={UNIT}", "_TRANSPORT=stdout", "--output=export", "--lines=1"
+    )
 
 
 def test_it_answers(installed: Host) -> None:
     for path in ("/livez", "/readyz", "/", "/static/app.css"):
         assert installed.ask("GET", path)[0] == 200
     assert installed.machine.http_version(DOMAIN, installed.certificate) == "2"
+    for address in ("127.0.0.1", "[::1]"):
+        there = f"--resolve {DOMAIN}:443:{address} --cacert /{CERTIFICATE}"
+        assert installed.typed(f"curl --silent {there} https://{DOMAIN}/livez") == '{"status":"ok"}'
+    curve = "X25519MLKEM768" if installed.machine.suite == "trixie" else "X25519"
+    hello = f"openssl s_client -connect localhost:443 -servername {DOMAIN} -groups {curve}"
+    assert "TLSv1.3" in installed.typed(f"{hello} </dev/null")
     status, text = installed.ask("POST", "/api/v1/notes", '{"title": "first", "body": "words"}')
     assert status == 201
     note = json.loads(text)

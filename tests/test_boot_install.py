@@ -36,6 +36,24 @@ def upgrade() -> None:
     op.execute("CREATE TABLE half (id INTEGER)")
     op.execute("INSERT INTO nowhere VALUES (1)")
 """
+# Another service, and what knows its name: the address of each is 10.89.0.1 (RFC 1035, section 4).
+COLLECTOR = """
+import http.server, socket, threading
+site = http.server.ThreadingHTTPServer(("10.89.0.1", 8000), http.server.SimpleHTTPRequestHandler)
+threading.Thread(target=site.serve_forever, daemon=True).start()
+names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+names.bind(("10.89.0.1", 53))
+while True:
+    asked, client = names.recvfrom(512)
+    end = asked.index(0, 12) + 5
+    address = asked[end - 4 : end - 2] == bytes([0, 1])
+    head = asked[:2] + bytes([0x81, 0x80, 0, 1, 0, address, 0, 0, 0, 0]) + asked[12:end]
+    record = bytes([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 89, 0, 1])
+    names.sendto(head + record * address, client)
+"""
+UNREACHED = (
+    "call: Temporary failure in name resolution; Address family not supported by protocol; alone"
+)
 # Beside an installation: how the release is tried, and that it is tidied up when that is broken off.
 TRIED = f"""
 timeout 20 sh -c 'until systemctl show {TRIAL} | grep -qx SubState=start; do sleep 0.1; done'
@@ -45,6 +63,14 @@ kill $!
 wait $! || echo "ended with $?"
 ls /run
 """
+
+
+def sheet(host: Host) -> str:
+    """Return the address of the style sheet that the page loads now."""
+    status, page = host.ask("GET", "/")
+    (address,) = re.findall(r'href="(/static/app\.\w+\.css)"', page)
+    assert (status, host.ask("GET", address)[0]) == (200, 200)
+    return str(address)
 
 
 def called(host: Host) -> str:
@@ -63,22 +89,24 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
     # The oldest by its time is the one that serves, and it is the one before afterwards.
     old = "mkdir 0 1 2 3 4 5 && touch -d '2 hours ago' [0-5] && touch -d yesterday"
     installed.typed(f"{old} {before}", place="/opt/my-service/releases")
-    with installed.machine.client(
-        "python3", "-m", "http.server", "--bind", "10.89.0.1"
-    ) as listener:
+    (tree / "src/my_service/static/app.css").write_text("main {}")
+    (installed.machine.root / "etc/resolv.conf").write_text("nameserver 10.89.0.1\n")
+    sheets = [sheet(installed)]
+    with installed.machine.client("python3", "-c", COLLECTOR) as listener:
         try:
             with installed.under_load("release"):
                 installed.typed(installed.section("Each release"), place=failing.TREE)
             release = installed.current()
+            sheets.append(sheet(installed))
             assert re.fullmatch("[0-9a-f]{12}", release)
             assert ".env" not in installed.inside("ls", "-A", "/opt/my-service/current").split()
             kept = installed.inside("ls", "/opt/my-service/releases").split()
             assert len(kept) == 5
             assert {before, release} <= set(kept)
-            assert called(installed) == "call: Address family not supported by protocol, alone"
+            assert called(installed) == UNREACHED
             with installed.under_load("release with --outbound, of the same tree"):
                 installed.typed(installed.section("Calling out"), place=failing.TREE)
-            assert called(installed) == "call: answered, alone"
+            assert called(installed) == "call: answered; answered; alone"
             assert exposure(installed) <= 1.2
         finally:
             listener.kill()
@@ -88,6 +116,9 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
     with installed.under_load("roll-back, as the README says"):
         installed.typed(installed.section("Roll back").replace(" ID", f" {before}"))
     assert installed.current() == before
+    # Whoever has loaded a page of either release can load what belongs to it.
+    assert sheets[0] == sheet(installed) != sheets[1]
+    assert [installed.ask("GET", each)[0] for each in sheets] == [200, 200]
     used = installed.typed("find * -maxdepth 0 -newer /srv/began", place="/opt/my-service/releases")
     assert set(used.split()) == {before, release}
     for _ in range(TURNS - 1):
@@ -149,7 +180,7 @@ def test_a_trial_is_small_and_private(installed: Host, faulty: str) -> None:
     install = f"deploy/install.sh --outbound --release {faulty}"
     told = installed.typed(f"{install} &{TRIED}", place="/srv/quick").splitlines()
     assert {"600 my-service", "ended with 1"} <= set(told)
-    assert f"install.sh: could not try the release {faulty}" in told
+    assert f"install.sh: could not try the release {faulty}: the reason stands above" in told
     assert any(line.endswith(" WEB_CONCURRENCY=1") for line in told)
     assert any(re.fullmatch("RestrictAddressFamilies=.*AF_INET .*", line) for line in told)
     assert "my-service-trial.sock" not in told
@@ -177,7 +208,7 @@ def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) 
     assert installed.inside("ls", "/opt/my-service") == "releases\n"
     assert "my-service" not in installed.inside("ls", "/etc/nginx/sites-enabled")
     assert installed.show("ActiveState", "UnitFileState") == ["inactive", "disabled"]
-    installed.inside("systemctl", "reload", "nginx")
+    installed.wait_until(lambda: ":443 " not in installed.inside("ss", "-ltn"), 10)
     installed.install("--release", release)
     assert installed.show("ActiveState", "UnitFileState") == ["active", "enabled"]
     assert installed.ask("GET", "/readyz")[0] == 200
@@ -236,7 +267,9 @@ def test_a_build_that_fails_is_told_and_begun_again(installed: Host) -> None:
     installed.typed(f"touch newest && git add newest && {COMMIT} newest")
     told = installed.typed("PIP_FIND_LINKS=/nowhere deploy/install.sh", status=1)
     release = installed.head()
-    assert told.splitlines()[-1] == f"install.sh: could not build the release {release}"
+    assert told.splitlines()[-1] == (
+        f"install.sh: could not build the release {release}: the reason stands above"
+    )
     assert installed.current() == before
     installed.install()
     assert installed.current() == release

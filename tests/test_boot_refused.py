@@ -55,6 +55,13 @@ def test_settings_and_foreign_links_are_left(installed: Host) -> None:
     told = installed.install(status=1)
     installed.typed("rmdir current && mv kept current", place="/opt/my-service")
     assert "/opt/my-service/current is no link to a release" in told
+    static = "/var/lib/my-service-static"
+    installed.typed(f"mv {static} /srv/ && mkdir {static} && touch {static}/of-somebody")
+    told = installed.install(status=1)
+    owner = installed.inside("stat", "--format=%U", static)
+    installed.typed(f"rm -r {static} && mv /srv/my-service-static {static}")
+    assert f"{static} is not as `assets` has left it" in told
+    assert owner == "root\n"
     installed.inside("sed", "-i.right", "/^my-service:/s,:/var/lib/,:/home/,", "/etc/passwd")
     told = installed.install(status=1)
     installed.inside("mv", "/etc/passwd.right", "/etc/passwd")
@@ -65,22 +72,29 @@ def test_settings_and_foreign_links_are_left(installed: Host) -> None:
 def test_another_default_server_is_left(installed: Host) -> None:
     """As the one of a second service from this template."""
     nginx = installed.machine.root / "etc/nginx"
-    own = nginx / "snippets/my-service-default.conf"
+    own = {port: nginx / f"snippets/my-service-default-{port}.conf" for port in ("80", "443")}
     installed.inside("rm", "-f", "/etc/nginx/sites-enabled/default")
     installed.install()
-    before = own.read_text()
+    before = [path.read_text() for path in own.values()]
     closed = "server {{ listen {} default_server; ssl_reject_handshake on; }}\n"
     site = nginx / "sites-enabled/second.conf"
-    for place in ("snippets/other.conf", "conf.d/other.conf", "sites-enabled/other.conf"):
-        (nginx / place).write_text(closed.format(80) + closed.format(443))
-        site.write_text("include snippets/other.conf;\n" if "snippets" in place else "")
-        own.unlink(missing_ok=True)
+    for place, listens, taken in (
+        ("snippets/other.conf", "[::]:443 ssl", "443"),
+        ("snippets/nobodys.conf", "443", ""),
+        ("conf.d/other.conf", "127.0.0.9:80", "80"),
+        ("sites-enabled/other.conf", "8443", ""),
+        ("sites-enabled/other.conf", "8080; # listen 80 default_server;\n listen 8081", ""),
+    ):
+        (nginx / place).write_text(closed.format(listens))
+        site.write_text("include snippets/other.conf;\n" if "s/other" in place else "")
+        for path in own.values():
+            path.unlink(missing_ok=True)
         installed.install()
-        assert not own.exists()
+        assert {port for port in own if not own[port].exists()} == set(filter(None, [taken]))
         (nginx / place).unlink()
     site.unlink()
     installed.install()
-    assert own.read_text() == before
+    assert [path.read_text() for path in own.values()] == before
 
 
 @once
@@ -88,7 +102,9 @@ def test_a_key_of_another_certificate_is_refused(installed: Host) -> None:
     """Before Nginx has to; so far the site had none."""
     tls = "/etc/my-service/tls"
     installed.typed(f"cp -a {tls} /srv/tls && openssl genrsa -out {tls}/privkey.pem 2048")
-    installed.typed("rm my-service-tls.conf my-service-default.conf", place="/etc/nginx/snippets")
+    installed.typed(
+        "rm my-service-tls.conf my-service-default-443.conf", place="/etc/nginx/snippets"
+    )
     before = installed.listing()
     told = installed.install(status=1)
     assert "privkey.pem beside it do not belong together" in told

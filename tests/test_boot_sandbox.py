@@ -9,6 +9,9 @@ from .test_boot import exposure
 
 # What a process tries, as root. An error that is no refusal is one of its own making.
 PROBES = {
+    "MemoryMax=512M": "b'x' * (600 << 20)",
+    "TasksMax=128": "[threading.Thread(target=time.sleep, args=[1]).start() for _ in range(200)]",
+    "LimitCORE=0": "assert resource.getrlimit(resource.RLIMIT_CORE) != (0, 0)",
     "NoNewPrivileges=yes": "nobody(); assert subprocess.check_output(['/srv/id', '-u']) == b'0\\n'",
     "CapabilityBoundingSet=": "os.chroot('/')",
     "ProtectSystem=strict": "open('/usr/probe', 'w')",
@@ -37,16 +40,19 @@ PROBES = {
     "MemoryDenyWriteExecute=yes": "mmap.mmap(-1, 4096, prot=7)",
     "SystemCallArchitectures=native": "assert filters('self') == filters(1)",
     "SystemCallFilter=@system-service": "call('ptrace', 0, 0, 0, 0)",
-    "SystemCallFilter=~@privileged @resources": "os.nice(1)",
+    "SystemCallFilter=~@privileged @resources @setuid @keyring": "os.nice(1)",
     "IPAddressDeny=any": "socket.create_connection(('127.0.0.1', 9180), timeout=3)",
 }
 NOT_PROBED = {
+    "LimitNOFILE=8192": "is more than without",
+    "OOMPolicy=continue": "denies nothing: what MemoryMax= kills is alone in it, as the probes show",
     "RemoveIPC=yes": "what there is to be removed goes with the namespace of PrivateIPC=",
     "SystemCallErrorNumber=EPERM": "denies nothing: the process learns of a refusal and goes on",
 }
 # Tries some of the probes, each in a process of its own, and prints which of them succeed.
 TRY = """
-import ctypes, errno, glob, json, mmap, os, re, socket, stat, subprocess, sys, tempfile
+import ctypes, errno, glob, json, mmap, os, re, resource, socket, stat, subprocess, sys, tempfile
+import threading, time
 libc = ctypes.CDLL(None, use_errno=True)
 
 def call(name, *arguments, wrong=0):
@@ -90,7 +96,15 @@ python3 -c 'import ctypes; ctypes.CDLL(None).shmget(0x5eed, 4096, 0o1666)'
 
 def allowed(host: Host, properties: list[str], names: list[str]) -> list[str]:
     """Return which of the probes succeed in a unit of these properties."""
-    unit = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", *properties]
+    unit = [
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        "--wait",
+        "--pipe",
+        "--property=OOMPolicy=continue",
+    ]
+    unit += properties
     told = host.inside(*unit, "/usr/bin/python3", "/srv/probe.py", *names)
     found: list[str] = json.loads(told.splitlines()[-1])
     return found
@@ -103,7 +117,7 @@ def test_each_line_of_the_sandbox_denies_something(installed: Host) -> None:
     (With all but its own half of them do not succeed either: the lines overlap.)
     """
     unit = (installed.machine.root / "etc/systemd/system" / UNIT).read_text()
-    sandbox = unit.partition("# Sandbox\n")[2].partition("[Install]")[0]
+    sandbox = unit.partition("# Resources\n")[2].partition("[Install]")[0]
     lines = re.findall("^[A-Z].*", sandbox, re.MULTILINE)
     assert sorted(lines) == sorted([*PROBES, *NOT_PROBED])
     installed.typed(PREPARE)
@@ -114,6 +128,9 @@ def test_each_line_of_the_sandbox_denies_something(installed: Host) -> None:
     assert denied == [*PROBES]
     whole = [f"--property={line}" for line in lines]
     assert allowed(installed, ["--property=User=my-service", *whole], [*PROBES]) == []
+    (process,) = installed.show("MainPID")
+    limits = installed.inside("cat", f"/proc/{process}/limits")
+    assert re.search(r"^Max open files +8192 +8192 ", limits, re.MULTILINE)
 
 
 @with_gunicorn
@@ -141,5 +158,15 @@ def test_nginx_works_in_its_sandbox(installed: Host) -> None:
         there = ["nsenter", f"--target={worker}", "--mount"]
         for place in ("/etc", "/usr", "/opt", "/var/lib/my-service", "/root"):
             installed.inside(*there, "touch", f"{place}/probe", status=1)
+        # The cache is switched on later, and Nginx only reloaded.
+        cache = "/var/cache/my-service-nginx"
+        path = f"proxy_cache_path {cache} keys_zone=my_service_cache:10m max_size=100m;"
+        installed.typed(f"echo '{path}' >/etc/nginx/conf.d/cache.conf && systemctl reload nginx")
+        write = f"setpriv --reuid=www-data --clear-groups touch {cache}/probe"
+        kept = f"{' '.join(there)} {write} 2>/dev/null || true; ls {cache}"
+        installed.wait_until(lambda: installed.typed(kept) == "probe\n", 10)
     finally:
-        installed.typed(f"rm -r {dropin} && systemctl daemon-reload && systemctl restart nginx")
+        installed.typed(
+            f"rm -rf {dropin} {log}.1 /etc/nginx/conf.d/cache.conf"
+            " && systemctl daemon-reload && systemctl restart nginx"
+        )

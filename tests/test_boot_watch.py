@@ -1,13 +1,15 @@
 """A service that hangs, one that is busy, and one that is to read its settings anew."""
 
+import contextlib
+import json
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-import pytest
-
-from .conftest import event, on_http, once, with_workers
+from .conftest import event, on_each_server, on_http, once, with_workers
 from .documents import blocks
-from .host import SETTINGS, TOKENS, UNIT, Host
+from .host import DATA, DOMAIN, SETTINGS, UNIT, Host
 
 WATCHDOG = f"""
 mkdir -p /run/systemd/system/{UNIT}.d
@@ -15,26 +17,27 @@ printf '[Service]\\nWatchdogSec=6\\n' >/run/systemd/system/{UNIT}.d/watchdog.con
 systemctl daemon-reload
 systemctl restart {UNIT}
 """
-# Requests whose bodies do not come, until every thread of Gunicorn's worker waits for one.
-HOLD = """
-import pathlib, socket, sys, time
-def sent(request, seconds=None):
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(seconds)
-    connection.connect("/run/my-service.sock")
-    connection.sendall(request + b"Host: a\\r\\n\\r\\n")
-    return connection
-def answers():
-    try:
-        return sent(b"GET /livez HTTP/1.1\\r\\n", 2).recv(1)
-    except OSError:
-        return b""
-held = []
-while answers():
-    held.append(sent(b"POST /api/v1/notes HTTP/1.1\\r\\nContent-Length: 9\\r\\n"
-        b"Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n" % sys.argv[1].encode()))
-pathlib.Path("/run/held").touch()
-time.sleep(float(sys.argv[2]))
+# While there is a file, the handlers of the service that is installed wait, for whatever is asked.
+STUCK = "run/stuck"
+WAIT = f"""
+
+def create_app(settings: Settings, right=create_app) -> Bottle:
+    import os, time
+    app = right(settings)
+    answer = app.wsgi
+    def wait(environ, start_response):
+        while os.path.exists("/{STUCK}"):
+            time.sleep(0.1)
+        return answer(environ, start_response)
+    vars(app)["wsgi"] = wait  # Bottle lets nobody set it twice
+    return app
+"""
+# What writes for two seconds.
+LOCK = f"""
+import sqlite3, time
+database = sqlite3.connect("{DATA}/db.sqlite3", isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+time.sleep(2)
 """
 # One whose body comes only after some seconds.
 SLOW = r"""
@@ -47,49 +50,50 @@ connection.sendall(b"hello")
 """
 
 
-@pytest.fixture
-def alone(installed: Host) -> Iterator[Host]:
-    """Return the host with one worker, in which every request lands."""
-    settings = installed.machine.root / SETTINGS
-    right = settings.read_text()
-    settings.write_text(f"{right}WEB_CONCURRENCY=1\n")
-    installed.start()
-    yield installed
-    settings.write_text(right)
-    installed.start()
+CLIENTS = "for _ in $(seq 16); do curl --silent http://127.0.0.1:9180/readyz & done; wait"
 
 
-def hold(host: Host, seconds: int) -> None:
-    """Have all threads of the service wait, in the background."""
-    token = host.inside("cat", TOKENS).strip().partition(":")[2]
-    host.inside("rm", "-f", "/run/held")
-    unit = ["systemd-run", "--quiet", "--collect", "--unit=hold"]
-    host.inside(*unit, "python3", "-c", HOLD, token, str(seconds))
-    host.wait_until((host.machine.root / "run/held").exists, 60)
+@contextlib.contextmanager
+def stuck(host: Host) -> Iterator[Path]:
+    """Have all threads of the service wait for the file to go, and clients for them."""
+    app = host.machine.root / f"opt/my-service/releases/{host.current()}/src/my_service/app.py"
+    right = app.read_text()
+    app.write_text(right + WAIT)
+    host.start()
+    file = host.machine.root / STUCK
+    file.touch()
+    host.inside("systemd-run", "--quiet", "--collect", "--unit=clients", "sh", "-c", CLIENTS)
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+        app.write_text(right)
+        host.typed("systemctl stop clients || true")
+        host.start()
 
 
-@once
-def test_a_busy_service_is_left(alone: Host) -> None:
+@on_each_server
+def test_a_busy_service_is_left(installed: Host) -> None:
     """All its threads wait, for as long as Nginx waits for an answer (proxy_read_timeout)."""
-    before = alone.show("MainPID", "NRestarts"), alone.workers()
-    hold(alone, seconds=30)
-    began = time.monotonic()
-    ask = ["curl", "--silent", "--unix-socket", "/run/my-service.sock", "http://localhost/livez"]
-    assert "ok" in alone.inside(*ask)
-    assert time.monotonic() - began > 20
-    assert (alone.show("MainPID", "NRestarts"), alone.workers()) == before
+    with stuck(installed) as file:
+        before = installed.show("MainPID", "NRestarts"), installed.workers()
+        time.sleep(30)
+        assert installed.ask("GET", "/metrics")[0] == 404  # of Nginx; the service is silent
+        file.unlink()
+        assert installed.ask("GET", "/livez")[0] == 200
+        assert (installed.show("MainPID", "NRestarts"), installed.workers()) == before
 
 
-@once
-def test_a_service_that_hangs_is_restarted(alone: Host) -> None:
-    alone.typed(WATCHDOG)
-    (before,) = alone.show("NRestarts")
-    hold(alone, seconds=60)
-    alone.wait_until(lambda: alone.show("NRestarts") != [before], 40)
-    alone.inside("systemctl", "stop", "hold.service")
-    assert alone.ask("GET", "/readyz")[0] == 200
-    alone.inside("journalctl", f"--unit={UNIT}", "--since=-2min", "--grep=Watchdog timeout")
-    alone.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
+@on_each_server
+def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
+    installed.typed(WATCHDOG)
+    with stuck(installed) as file:
+        (before,) = installed.show("NRestarts")
+        installed.wait_until(lambda: installed.show("NRestarts") != [before], 40)
+        file.unlink()
+        assert installed.ask("GET", "/readyz")[0] == 200
+        installed.inside("journalctl", f"--unit={UNIT}", "--since=-2min", "--grep=Watchdog timeout")
+    installed.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
 
 
 @on_http
@@ -124,11 +128,22 @@ def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
 
 @once
 def test_the_runbook_can_be_typed(installed: Host) -> None:
-    """Every command of docs/runbook.md, in its order, as root."""
-    assert installed.ask("GET", "/nothing")[0] == 404
+    """Every command of docs/runbook.md, in its order, as root: each finds what it is there for."""
+    runbook = "".join(blocks(installed.source, "docs/runbook.md"))
+    (own,) = re.findall("^id=(.*)$", runbook, re.MULTILINE)
+    installed.inside("systemd-run", "--quiet", "--collect", "python3", "-c", LOCK)
+    time.sleep(0.5)
+    assert installed.ask("POST", "/api/v1/notes", '{"title": "late"}')[0] == 201
+    ask = f"curl --silent --insecure --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/livez"
+    installed.typed(f"{ask} --header 'X-Request-ID: {own}'; {ask}?[1-400] --parallel >/dev/null")
     installed.fetch("py-spy")
-    told = installed.typed("".join(blocks(installed.source, "docs/runbook.md")))
-    assert "my-service:www-data 660" in told
+    told = installed.typed(runbook)
+    found = [json.loads(line) for line in told.splitlines() if own in line and line[0] == "{"]
+    assert {line["service.name"] for line in found} == {"my-service", "my-service-nginx"}
+    assert '"url.path":"/api/v1/notes"' in told  # which took its time
+    assert re.search(r"^ +[0-9]+ 127\.0\.0\.1$", told, re.MULTILINE)  # who met a 429
+    assert "none" not in told.splitlines()
+    assert "my-service:www-data 660 /run/my-service.sock" in told
     assert "process_resident_memory_bytes" in told
     assert "notAfter=" in told
     assert "gunicorn" in told  # in the stacks

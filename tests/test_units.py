@@ -69,7 +69,7 @@ def test_a_mistake_would_be_found(tmp_path: Path, needs: Callable[..., None]) ->
 NOT_DENIED = """
 CapabilityBoundingSet= PrivateUsers=yes PrivateNetwork=yes ReadOnlyPaths=/run
 TemporaryFileSystem=/dev/shm:mode=1777 ReadOnlyPaths=/dev/mqueue /dev/pts -/dev/hugepages
-RestrictAddressFamilies=AF_UNIX RemoveIPC=yes SystemCallFilter=~@privileged @resources IPAddressDeny=any
+RestrictAddressFamilies=AF_UNIX RemoveIPC=yes SystemCallFilter=~@privileged @resources @setuid @keyring IPAddressDeny=any
 """
 
 

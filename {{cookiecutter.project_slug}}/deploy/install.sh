@@ -32,7 +32,7 @@ static=/var/lib/$slug-static
 # most half of Nginx's proxy_read_timeout.
 READY=15
 
-id='' listen='' dry_run=false self_signed=false
+id='' newer=() taken='' dry_run=false self_signed=false
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 doing='' service_changed=false nginx_changed=false switching=false
 
@@ -82,12 +82,24 @@ look_at_the_host() {
         ! python3 -B -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))'; then
         fail "apt-get install nginx openssl python3-venv$packages (Python 3.11 or later) first"
     fi
-    # From 1.25.1 on Nginx has another word for HTTP/2.
-    [[ $(nginx -tg 'http2 on;' 2>&1) == *'unknown directive'* ]] || listen='from-1.25.1/'
+    # Which directories of deploy/nginx/ have files in the place of others.
+    [[ $(nginx -tg 'http2 on;' 2>&1) == *'unknown directive'* ]] || newer+=(from-nginx-1.25.1)
+    [[ $(openssl list -kem-algorithms 2>&1) != *X25519MLKEM768* ]] || newer+=(from-openssl-3.5)
+    for port in 80 443; do
+        if has_default_server "$port"; then taken+=" $port "; fi
+    done
     if $dry_run; then return; fi
     nginx -t -q || fail "Nginx's configuration was wrong before: mend it first"
     exec 9>"/run/lock/$slug-install.lock"
     flock --nonblock 9 || step "wait for another install.sh" flock --wait 600 9
+}
+
+has_default_server() {  # PORT: whether another site is it
+    nginx -T 2>/dev/null | awk -v own="/snippets/$slug-default-" \
+        -v listen="^[^#]*listen[ \t]+([^;#]*:)?$1[ \t][^;#]*default_server" '
+        /^# configuration file / { ours = index($0, own) }
+        !ours && $0 ~ listen { found = 1 }
+        END { exit !found }'
 }
 
 git() { command git --no-optional-locks -c safe.directory='*' -C "$tree" "$@"; }
@@ -121,32 +133,29 @@ find_release() {
 # <% endif %>
 }
 
-default_server() {  # whether another site is it
-    grep -Rqs --exclude="$slug-default.conf" default_server \
-        /etc/nginx/conf.d /etc/nginx/sites-enabled /etc/nginx/snippets
-}
-
 files() {  # RELEASE: which file of its deploy/ belongs where
-    local file
+    local file from directory
     service_files
     echo "nginx/$slug.conf $site"
     for file in "$1/deploy/nginx/$slug"-*.conf; do
-        file=${file##*/}
+        file=${file##*/} from=nginx/$file
         # Nginx refuses a site whose certificate is missing, and a second default server.
         case $file in
-            *-tls.conf) [[ -e $certificate ]] || continue ;;
-            *-default.conf) if [[ ! -e $certificate ]] || default_server; then continue; fi ;;
+            *-tls.conf | *-default-443.conf) [[ -e $certificate ]] || continue ;;&
+            *-default-80.conf) [[ $taken != *' 80 '* ]] || continue ;;
+            *-default-443.conf) [[ $taken != *' 443 '* ]] || continue ;;
         esac
-        [[ $file == *-listen.conf ]] && echo -n "nginx/$listen" || echo -n nginx/
-        echo "$file /etc/nginx/snippets/$file"
+        for directory in "${newer[@]}"; do
+            [[ ! -e $1/deploy/nginx/$directory/$file ]] || from=nginx/$directory/$file
+        done
+        echo "$from /etc/nginx/snippets/$file"
     done
 }
 
-ours() {  # FILE PLACE: the place holds this file as some release has it, for this Nginx or another
-    local known file=${1/from-1.25.1\//}
-    for known in "$tree" "$releases"/*; do
-        if cmp -s "$known/deploy/$file" "$2" ||
-            cmp -s "$known/deploy/nginx/from-1.25.1/${file#nginx/}" "$2"; then return; fi
+ours() {  # FILE PLACE: the place holds this file as some release has it, for this host or a newer one
+    local known name=${1##*/}
+    for known in {"$tree","$releases"/*}/deploy/{"$1","nginx/$name",nginx/*/"$name"}; do
+        if cmp -s "$known" "$2"; then return; fi
     done
     return 1
 }
@@ -159,6 +168,8 @@ refuse_what_is_not_ours() {
     done < <(files "$tree")
     [[ ! -e $enabled && ! -L $enabled ]] || [[ $(readlink -f "$enabled") == "$site" ]] ||
         fail "$enabled leads elsewhere: remove it"
+    [[ -e $static/.manifest.json || -z $(ls -A "$static" 2>/dev/null) ]] ||
+        fail "$static is not as \`assets\` has left it: move it away"
     [[ ! -e $current || -L $current ]] || fail "$current is no link to a release: move it away"
     [[ ! -e $certificate ]] || cmp -s <(openssl x509 -noout -pubkey -in "$certificate") \
         <(openssl pkey -pubout -in "$etc/tls/privkey.pem") ||
@@ -241,12 +252,12 @@ stays() {  # PROCESS SOCKET: whether it is ready for some seconds, and it and it
 }
 
 judge() {  # ask the release while the other one serves
-    verify || fail "the release is not installed: its units are wrong"
+    verify || fail "the release is not installed: its units are wrong: mend what is told above"
     # <% if cookiecutter.database == "sqlite" %>
     [[ $tree == "$release" ]] || as_service migrate ||
-        fail "the release is not installed: its migration failed"
+        fail "the release is not installed: its migration failed: the reason stands above"
     # <% endif %>
-    as_service check || fail "the release is not installed: it could not start"
+    as_service check || fail "the release is not installed: it could not start: put right what is told above"
     # What fails only later does so here, on a socket of its own, where no client meets it.
     if ! begin_trial || ! stays "$(trial_process)" "$trial"; then
         fail "the release is not installed: it does not serve. See $trial_log"
@@ -281,7 +292,7 @@ activate() {  # RELEASE
         step "link $enabled" ln -s "../sites-available/$slug.conf" "$enabled"
         nginx_changed=true
     fi
-    $dry_run || nginx -t -q || fail "Nginx refuses the release's files"
+    $dry_run || nginx -t -q || fail "Nginx refuses the release's files: mend what it tells above"
     if $service_changed || [[ $(running) != "$1" ]]; then
         step "restart $service" restart || fail "${1##*/} does not become ready: see $log"
         $dry_run || stays "$(process)" "$socket" || fail "${1##*/} does not stay ready: see $log"
@@ -292,7 +303,7 @@ activate() {  # RELEASE
 finish() {  # whatever ends this script: say so, and take the way back
     local status=$?
     $dry_run || end_trial
-    ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing" >&2
+    ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing: the reason stands above" >&2
     $switching || exit "$status"
     if [[ -n $previous ]]; then
         say "go back to ${previous##*/}"
@@ -304,6 +315,7 @@ finish() {  # whatever ends this script: say so, and take the way back
         say "stop $slug: there is no release to go back to"
         disable || true
         rm -f "$enabled" "$current"
+        reload_nginx || true
     fi
 }
 
@@ -335,7 +347,7 @@ main() {
         prune
     fi
     [[ ! -L /etc/nginx/sites-enabled/default ]] ||
-        say "Nginx's default site is left: it answers for other names; $slug-default.conf does when it is gone"
+        say "Nginx's default site is left: it answers for other names on port 80, until it is taken away"
     [[ -e $certificate ]] || say "no $certificate: only port 80 is served; put it there and run this again"
     say "$slug: release $id"
 }

@@ -150,6 +150,8 @@ def test_the_service_is_ready_stopped_and_started_again_as_it_expects() -> None:
         "OOMPolicy": "continue",  # and starts another one
         "Restart": "always",
         "RestartPreventExitStatus": "2",  # but not where settings are wrong
+        "LogRateLimitIntervalSec": "0",  # what it says is kept
+        "SyslogIdentifier": SLUG,
         "Requires": f"{SLUG}.socket",
         "After": f"{SLUG}.socket network.target",
         "WantedBy": "multi-user.target",
@@ -191,7 +193,10 @@ def test_the_vassal_is_what_the_unit_starts() -> None:
 
 def test_the_emperor_is_started_and_stopped_as_the_service_is() -> None:
     emperor, service = directives(EMPEROR_UNIT), directives(UNIT)
-    for name in ("Type", "KillMode", "TimeoutStopSec", "Restart", "RestartSec", "WantedBy"):
+    for name in (
+        "Type", "KillMode", "TimeoutStopSec", "Restart", "RestartSec", "WantedBy",
+        "LogRateLimitIntervalSec",
+    ):  # fmt: skip
         assert emperor[name] == service[name]
     assert (emperor["Description"], emperor["After"]) == ("uWSGI Emperor", "network.target")
 
