@@ -1,0 +1,119 @@
+"""The migrations: how they are written and run, on a history of the tests' own."""
+
+import ast
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, MetaData, String, Table, create_engine
+
+from {{ cookiecutter.package_name }} import migrations
+from {{ cookiecutter.package_name }}.database import Database
+from {{ cookiecutter.package_name }}.models import Base
+from {{ cookiecutter.package_name }}.settings import load_settings
+
+STEP = """
+from alembic import op
+
+revision, down_revision = {revision!r}, {before!r}
+
+
+def upgrade() -> None:
+    {does}
+"""
+PARENTS = "CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+
+
+class History:
+    """Migrations in a directory, and a database that is at the newest."""
+
+    def __init__(self, versions: Path, database: Database) -> None:
+        self.versions, self.database = versions, database
+        database.migrate()
+
+    def add(self, revision: str, *does: str, after: str | None = None) -> None:
+        """Add a step, after the newest or another one."""
+        before = after or next(reversed(migrations.revisions()), None)
+        step = STEP.format(revision=revision, before=before, does="\n    ".join(does) or "pass")
+        (self.versions / f"{revision}.py").write_text(step)
+
+    def write(self, message: str, *columns: Column[Any]) -> str:
+        """Have a step written that makes a table of these columns, and return its text."""
+        Base.metadata = MetaData()
+        Table("things", Base.metadata, *columns, sqlite_autoincrement=True)
+        self.database.new_migration(message)
+        return (self.versions / f"{migrations.revisions()[-1]}.py").read_text()
+
+    def ask(self, statement: str) -> list[Any]:
+        """Return the first column of what the database answers."""
+        with closing(sqlite3.connect(self.database.path, isolation_level=None)) as connection:
+            return [row[0] for row in connection.execute(statement)]
+
+
+@pytest.fixture
+def history(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[History]:
+    """A history without a step yet."""
+    for name in ("env.py", "script.py.mako"):
+        shutil.copy(migrations.VERSIONS.parent / name, tmp_path)
+    (tmp_path / "versions").mkdir()
+    monkeypatch.setattr(migrations, "VERSIONS", tmp_path / "versions")
+    monkeypatch.setattr(Base, "metadata", Base.metadata)  # which the tests replace
+    environ["DATABASE_URL"] = f"sqlite:///{tmp_path}/own.sqlite3"
+    monkeypatch.setattr("os.environ", environ)
+    database = Database(load_settings(environ))
+    yield History(tmp_path / "versions", database)
+    database.close()
+
+
+def problems(database: Database) -> str:
+    return " ".join(str(problem) for problem in database.problems())
+
+
+def test_migrations_make_what_the_models_say(environ: dict[str, str]) -> None:
+    engine = create_engine(environ["DATABASE_URL"])
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+    assert ScriptDirectory(str(migrations.VERSIONS.parent)).get_heads() == [
+        migrations.revisions()[-1]
+    ]
+
+
+def test_a_migration_can_be_written(history: History) -> None:
+    assert "create_table('things'" in history.write("Things, again!", Column("name", String))
+    assert migrations.revisions() == ["0001_things_again"]
+    assert problems(history.database).endswith("migrate`")
+
+
+@pytest.mark.parametrize(
+    "message", ['rename "title"', 'no """title"""', "it's C:\\new\\", '"""\nraise SystemExit\n"""']
+)
+def test_a_message_is_no_code(history: History, message: str) -> None:
+    (first, *_) = ast.parse(history.write(message, Column("name", String))).body
+    assert isinstance(first, ast.Expr)
+    assert ast.literal_eval(first.value) == message
+    history.database.migrate()
+    assert problems(history.database) == ""
+
+
+def test_no_migration_is_nothing_to_run(history: History) -> None:
+    assert problems(history.database) == ""
+    history.database.path.write_bytes(b"")
+    assert problems(history.database) == ""
+
+
+def test_a_newer_database_is_no_problem(history: History) -> None:
+    """Rolling back to this release keeps the tables of the one after it."""
+    history.add("0001_tables", f"op.execute({PARENTS!r})")
+    history.database.migrate()
+    history.ask("UPDATE alembic_version SET version_num = '9999_later'")
+    assert problems(history.database) == ""
