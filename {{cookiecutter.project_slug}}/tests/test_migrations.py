@@ -12,10 +12,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, MetaData, String, Table, create_engine
+from sqlalchemy import Column, MetaData, String, Table, create_engine, text
 
 from {{ cookiecutter.package_name }} import migrations
 from {{ cookiecutter.package_name }}.database import Database
+from {{ cookiecutter.package_name }}.environment import BootError
 from {{ cookiecutter.package_name }}.models import Base
 from {{ cookiecutter.package_name }}.settings import load_settings
 
@@ -29,6 +30,10 @@ def upgrade() -> None:
     {does}
 """
 PARENTS = "CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+CHILDREN = (
+    "CREATE TABLE children (parent INTEGER NOT NULL REFERENCES parents (id) ON DELETE CASCADE)"
+)
+BATCH = "with op.batch_alter_table('parents') as batch: batch.alter_column('name', nullable=True)"
 
 
 class History:
@@ -109,6 +114,42 @@ def test_no_migration_is_nothing_to_run(history: History) -> None:
     assert problems(history.database) == ""
     history.database.path.write_bytes(b"")
     assert problems(history.database) == ""
+
+
+def test_a_table_that_is_copied_takes_nothing_with_it(history: History) -> None:
+    """SQLite cannot alter a column: Alembic copies the table and drops the old one."""
+    history.add("0001_tables", f"op.execute({PARENTS!r})", f"op.execute({CHILDREN!r})")
+    history.database.migrate()
+    history.ask("INSERT INTO parents VALUES (1, 'x')")
+    history.ask("INSERT INTO children VALUES (1), (1), (1)")
+    history.add("0002_nullable", BATCH)
+    history.database.migrate()
+    assert history.ask("SELECT \"notnull\" FROM pragma_table_info('parents')") == [0, 0]
+    assert history.ask("SELECT count(*) FROM children") == [3]
+    with history.database.session("POST") as session:
+        assert session.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+def test_a_migration_that_leaves_orphans_changes_nothing(history: History) -> None:
+    """Nor does any other that was to be run with it."""
+    history.add("0001_tables", f"op.execute({PARENTS!r})", f"op.execute({CHILDREN!r})")
+    history.database.migrate()
+    history.ask("INSERT INTO parents VALUES (1, 'x')")
+    history.ask("INSERT INTO children VALUES (1), (1)")
+    history.add("0002_nullable", BATCH)
+    history.add("0003_orphans", "op.execute('DELETE FROM parents')")
+    with pytest.raises(BootError) as caught:
+        history.database.migrate()
+    (problem,) = caught.value.problems
+    assert "rows of children would refer to rows of parents that are not there" in str(problem)
+    assert history.ask("SELECT \"notnull\" FROM pragma_table_info('parents')") == [0, 1]
+    assert history.ask("SELECT id FROM parents") == [1]
+    assert history.ask("SELECT version_num FROM alembic_version") == ["0001_tables"]
+    # Those that were there before stop no release that has nothing to migrate.
+    (history.versions / "0003_orphans.py").unlink()
+    history.database.migrate()
+    history.ask("DELETE FROM parents")
+    history.database.migrate()
 
 
 def test_a_newer_database_is_no_problem(history: History) -> None:

@@ -65,11 +65,18 @@ class Database:
     def migrate(self) -> None:
         """Bring the tables to the newest revision, and the file into write-ahead logging.
 
-        Raises BootError when the database cannot be migrated.
+        Raises BootError when the database cannot be migrated: its tables are as they were then.
         """
         with _reported(), self._writing.connect() as connection:
-            connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
-            migrations.upgrade(connection)
+            connection.detach()  # or who has it next would be without foreign keys
+            cursor = connection.connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            # Alembic copies a table to alter it, and drops the old one: no row is to go with that.
+            # In a transaction it would be too late to say so
+            # (https://www.sqlite.org/lang_altertable.html#otheralter).
+            cursor.execute("PRAGMA foreign_keys=OFF")
+            with connection.begin():
+                migrations.upgrade(connection)
 
     def new_migration(self, message: str) -> None:
         """Write a migration for what models.py has and the tables have not.

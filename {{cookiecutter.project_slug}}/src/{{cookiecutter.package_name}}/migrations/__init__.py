@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, MetaData
 
+from ..environment import BootError, Problem
+
 if TYPE_CHECKING:
     from alembic.config import Config
 
@@ -18,11 +20,25 @@ def revisions() -> list[str]:
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the steps that the database has not had, each in the connection's transaction."""
-    from alembic import command  # Alembic is slow to import, and the server has no use for it
+    """Run the steps that the database has not had, in the connection's transaction.
 
-    command.upgrade(_config(connection), "head")
-    connection.commit()
+    Raises BootError when rows are left that refer to no row: meanwhile foreign keys are off.
+    """
+    from alembic import command  # Alembic is slow to import, and the server has no use for it
+    from alembic.migration import MigrationContext
+
+    if MigrationContext.configure(connection).get_current_revision() not in revisions()[-1:]:
+        command.upgrade(_config(connection), "head")
+        _refuse_orphans(connection)
+
+
+def _refuse_orphans(connection: Connection) -> None:
+    """Say once for all steps what foreign keys, if they were on, would say of each statement."""
+    query = 'SELECT DISTINCT "table", parent FROM pragma_foreign_key_check'
+    orphans = connection.exec_driver_sql(query).all()
+    if orphans:
+        text = "rows of {} would refer to rows of {} that are not there"
+        raise BootError(Problem("DATABASE_URL", text.format(*pair)) for pair in orphans)
 
 
 def revise(connection: Connection, metadata: MetaData, message: str) -> None:
