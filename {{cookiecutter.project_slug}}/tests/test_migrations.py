@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, MetaData, String, Table, create_engine, text
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, text
 
 from {{ cookiecutter.package_name }} import migrations
 from {{ cookiecutter.package_name }}.database import Database
@@ -150,6 +150,37 @@ def test_a_migration_that_leaves_orphans_changes_nothing(history: History) -> No
     history.database.migrate()
     history.ask("DELETE FROM parents")
     history.database.migrate()
+
+
+def test_a_table_that_is_copied_never_gives_an_id_again(history: History) -> None:
+    history.write("things", Column("id", Integer, primary_key=True))
+    history.database.migrate()
+    history.ask("INSERT INTO things VALUES (1), (2), (3)")
+    history.ask("DELETE FROM things WHERE id > 1")
+    name = Column("name", String, nullable=False, server_default="")
+    history.write("names", Column("id", Integer, primary_key=True), name)
+    history.database.migrate()
+    name = Column("name", String)
+    written = history.write("names may be absent", Column("id", Integer, primary_key=True), name)
+    assert "batch_op.alter_column('name'" in written
+    history.database.migrate()
+    assert history.ask("SELECT \"notnull\" FROM pragma_table_info('things')") == [1, 0]
+    history.ask("INSERT INTO things (name) VALUES (NULL)")
+    assert history.ask("SELECT id FROM things") == [1, 4]
+    (schema,) = history.ask("SELECT sql FROM sqlite_master WHERE name = 'things'")
+    assert "PRIMARY KEY AUTOINCREMENT" in schema
+    assert history.ask("SELECT name FROM sqlite_sequence") == ["things"]
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_migration_may_say_whether_ids_are_given_again(history: History, counts: bool) -> None:
+    ids = "INTEGER PRIMARY KEY" if counts else "INTEGER PRIMARY KEY AUTOINCREMENT"
+    history.add("0001_tables", f"op.execute('CREATE TABLE things (id {ids})')")
+    options = f"recreate='always', table_kwargs=dict(sqlite_autoincrement={counts})"
+    history.add("0002_counts", f"with op.batch_alter_table('things', {options}): pass")
+    history.database.migrate()
+    (schema,) = history.ask("SELECT sql FROM sqlite_master WHERE name = 'things'")
+    assert ("AUTOINCREMENT" in schema) == counts
 
 
 def test_a_newer_database_is_no_problem(history: History) -> None:
