@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, text
 
 from {{ cookiecutter.package_name }} import migrations
+from {{ cookiecutter.package_name }}.__main__ import main
 from {{ cookiecutter.package_name }}.database import Database
 from {{ cookiecutter.package_name }}.environment import BootError
 from {{ cookiecutter.package_name }}.models import Base
@@ -183,9 +184,50 @@ def test_a_migration_may_say_whether_ids_are_given_again(history: History, count
     assert ("AUTOINCREMENT" in schema) == counts
 
 
-def test_a_newer_database_is_no_problem(history: History) -> None:
+def test_a_newer_database_is_left_as_it_is(
+    history: History, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Rolling back to this release keeps the tables of the one after it."""
     history.add("0001_tables", f"op.execute({PARENTS!r})")
     history.database.migrate()
-    history.ask("UPDATE alembic_version SET version_num = '9999_later'")
+    history.ask("UPDATE alembic_version SET version_num = '0002_newer'")
+    before = history.ask("SELECT sql FROM sqlite_master")
+    assert problems(history.database) == ""
+    main(["migrate"])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "0002_newer, which this release does not know" in line
+    assert history.ask("SELECT sql FROM sqlite_master") == before
+    assert history.ask("SELECT version_num FROM alembic_version") == ["0002_newer"]
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["migrate", "--new", "more"])
+    assert "0002_newer" in (told := capsys.readouterr().err)
+    assert "run `python" not in told
+
+
+def test_a_database_that_is_behind_gets_no_new_migration(history: History) -> None:
+    history.add("0001_tables", f"op.execute({PARENTS!r})")
+    with pytest.raises(BootError, match=r"0001_tables is needed: run `python -m \w+ migrate`"):
+        history.write("things", Column("name", String))
+
+
+@pytest.mark.parametrize("command", [["check"], ["migrate"], ["migrate", "--new", "more"]])
+@pytest.mark.parametrize("newest", ["0002_b", "0003_b"])
+def test_two_migrations_that_follow_the_same(
+    history: History, command: list[str], newest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after a merge of two branches; and one that was given a new number, but not a new place."""
+    history.add("0001_tables", f"op.execute({PARENTS!r})")
+    history.database.migrate()
+    history.add("0002_a")
+    history.add(newest, after="0001_tables")
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(command)
+    (_, line) = capsys.readouterr().err.splitlines()
+    assert f"0002_a and {newest} are both the newest" in line
+    assert "down_revision" in line
+    assert "run `python" not in line
+    assert history.ask("SELECT version_num FROM alembic_version") == ["0001_tables"]
+    (history.versions / f"{newest}.py").unlink()
+    history.add("0003_b")
+    history.database.migrate()
     assert problems(history.database) == ""

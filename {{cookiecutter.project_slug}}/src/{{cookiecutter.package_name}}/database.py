@@ -62,9 +62,10 @@ class Database:
         with self._reading.connect() as connection:
             connection.execute(text("SELECT 1 FROM alembic_version"))
 
-    def migrate(self) -> None:
+    def migrate(self) -> str | None:
         """Bring the tables to the newest revision, and the file into write-ahead logging.
 
+        Returns the revision of a database that is newer than this release, which stays as it is.
         Raises BootError when the database cannot be migrated: its tables are as they were then.
         """
         with _reported(), self._writing.connect() as connection:
@@ -76,13 +77,15 @@ class Database:
             # (https://www.sqlite.org/lang_altertable.html#otheralter).
             cursor.execute("PRAGMA foreign_keys=OFF")
             with connection.begin():
-                migrations.upgrade(connection)
+                return migrations.upgrade(connection)
 
     def new_migration(self, message: str) -> None:
         """Write a migration for what models.py has and the tables have not.
 
         Raises BootError when the database is not at the newest revision.
         """
+        if problems := self.problems():
+            raise BootError(problems)
         with _reported(), self._reading.connect() as connection:
             migrations.revise(connection, Base.metadata, message)
 
@@ -92,6 +95,8 @@ class Database:
         A revision that this release does not know is a newer release's: a roll-back keeps
         the tables, so it is no problem.
         """
+        if forked := migrations.problems():
+            return forked
         command = f"run `python -m {__package__} migrate`"
         for path in (self.path.parent, self.path):
             if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
@@ -131,9 +136,7 @@ def _reported() -> Iterator[None]:
     except DatabaseError as error:
         raise BootError([_problem(str(error.orig))]) from None
     except CommandError as error:
-        raise BootError(
-            [_problem(f"{error} Run `python -m {__package__} migrate` first.")]
-        ) from None
+        raise BootError([_problem(str(error))]) from None
 
 
 def _engine(url: URL, begin: str, connections: int, busy_timeout: float) -> Engine:
