@@ -170,6 +170,18 @@ class Host:
             answer = json.loads(client.communicate(timeout=60)[0])
         return answer["status"], answer["body"]
 
+    def copy_and_put_back(self) -> None:
+        """Type the section on backups: what came after the copy is gone, all else is there."""
+        copy, put_back = blocks(self.source, "deploy/README.md", "Backup")
+        assert self.ask("POST", "/api/v1/notes", '{"title": "copied"}')[0] == 201
+        self.typed(copy)
+        assert self.ask("POST", "/api/v1/notes", '{"title": "since then"}')[0] == 201
+        (name,) = self.inside("ls", "/var/backups/my-service").split()
+        self.typed(put_back.replace("COPY.sqlite3", name))
+        assert self.ask("POST", "/api/v1/notes", '{"title": "afterwards"}')[0] == 201
+        assert self.titles("copied") == ["copied"]
+        assert self.titles("since then") == []
+
     def titles(self, pattern: str) -> list[str]:
         """Return the titles of the notes that are in the database."""
         select = ["runuser", "-u", "my-service", "--", "python3", "-c", SELECT, pattern]

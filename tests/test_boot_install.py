@@ -262,6 +262,11 @@ def test_a_migration_that_fails_leaves_the_tables(installed: Host) -> None:
 
 
 @once
+def test_a_copy_of_the_database_is_put_back(installed: Host) -> None:
+    installed.copy_and_put_back()
+
+
+@once
 def test_a_build_that_fails_is_told_and_begun_again(installed: Host) -> None:
     before = installed.current()
     installed.typed(f"touch newest && git add newest && {COMMIT} newest")

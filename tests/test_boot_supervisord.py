@@ -249,6 +249,7 @@ def test_the_readme_and_the_runbook_tell_what_is_there(installed: SupervisedHost
     for place in {place.replace("/ID", "") for place in places}:
         if "NAME" not in place:
             assert os.path.lexists(installed.machine.root / place[1:]), place
+    installed.copy_and_put_back()
     assert installed.ask("GET", "/nothing")[0] == 404
     installed.fetch("py-spy")
     told = installed.typed("".join(blocks(installed.source, "docs/runbook.md")))

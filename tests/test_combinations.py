@@ -40,6 +40,7 @@ OPTIONAL = {
     "tests/test_database.py": ("database", {"sqlite"}),
     "tests/test_greetings.py": ("database", {"none"}),
     "tests/test_gunicorn.py": ("wsgi_server", {"gunicorn"}),
+    "tests/test_migrations.py": ("database", {"sqlite"}),
     "tests/test_notes.py": ("database", {"sqlite"}),
     "tests/test_uwsgi.py": ("wsgi_server", {"uwsgi"}),
 }

@@ -99,8 +99,9 @@ def test_a_migration_is_made_as_the_readme_says(
     run(*migrate, cwd=project, **environ)
     models = project / "src/my_service/models.py"
     models.write_text(models.read_text() + "    colour: Mapped[str | None]\n")
-    run("make", "migration", "MESSAGE=A colour for notes", cwd=project)
+    run("make", "migration", 'MESSAGE=A "colour" for `notes`', cwd=project)
     (written,) = (project / "src/my_service/migrations/versions").glob("0002_a_colour_for_notes.py")
+    assert written.read_text().startswith("""'A "colour" for `notes`'\n""")
     assert "'colour'" in written.read_text().replace('"', "'")
     run(*migrate, cwd=project, **environ)
     run("make", "lint", "test", cwd=project)

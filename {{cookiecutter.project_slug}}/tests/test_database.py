@@ -1,7 +1,5 @@
-"""The database: its pragmas, its transactions, its migrations."""
+"""The database: its pragmas, its transactions, what is wrong with it."""
 
-import shutil
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -9,19 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from bottle import Bottle
 from msgspec import Struct
-from sqlalchemy import Column, MetaData, String, Table, create_engine, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 from webtest import TestApp
 
-from {{ cookiecutter.package_name }} import migrations
 from {{ cookiecutter.package_name }}.database import Database
 from {{ cookiecutter.package_name }}.environment import BootError
-from {{ cookiecutter.package_name }}.models import Base
 from {{ cookiecutter.package_name }}.settings import load_settings
 
 from .service import COMMAND, application, migrate
@@ -128,34 +121,6 @@ def test_readiness_names_the_database(environ: dict[str, str], tmp_path: Path) -
         client.get("/livez", status=200)
 
 
-def test_migrations_make_what_the_models_say(database: Database) -> None:
-    engine = create_engine(f"sqlite:///{database.path}")
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-    engine.dispose()
-    assert ScriptDirectory(str(migrations.VERSIONS.parent)).get_heads() == [
-        migrations.revisions()[-1]
-    ]
-
-
-def test_a_migration_can_be_written(
-    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("env.py", "script.py.mako"):
-        (tmp_path / name).write_text((migrations.VERSIONS.parent / name).read_text())
-    versions = Path(shutil.copytree(migrations.VERSIONS, tmp_path / "versions"))
-    monkeypatch.setattr(migrations, "VERSIONS", versions)
-    with_things = MetaData()
-    Table("things", with_things, Column("name", String))
-    monkeypatch.setattr(Base, "metadata", with_things)
-    database = Database(load_settings(environ))
-    database.new_migration("Things, again!")
-    database.close()
-    (written,) = versions.glob("*things_again.py")
-    assert "create_table('things'" in written.read_text()
-    assert problems(database).endswith("migrate`")
-
-
 @pytest.mark.parametrize("state", ["absent", "empty", "foreign"])
 def test_a_database_that_is_not_migrated(
     environ: dict[str, str], database: Database, state: str
@@ -170,14 +135,6 @@ def test_a_database_that_is_not_migrated(
     if state != "foreign":
         migrate(environ)
         assert problems(database) == ""
-
-
-def test_no_migration_is_nothing_to_run(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrations, "VERSIONS", tmp_path)
-    database.path.write_bytes(b"")
-    assert problems(database) == ""
 
 
 def test_a_database_that_cannot_be_migrated(environ: dict[str, str], database: Database) -> None:
@@ -224,11 +181,3 @@ def test_no_parameter_is_logged(
     things.post_json("/things", {"name": "private"}, status=500)
     assert "no such table" in caplog.text
     assert "private" not in caplog.text
-
-
-def test_a_newer_database_is_no_problem(database: Database) -> None:
-    """Rolling back to this release keeps the tables of the one after it."""
-    with sqlite3.connect(database.path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999_later'")
-    connection.close()
-    assert problems(database) == ""

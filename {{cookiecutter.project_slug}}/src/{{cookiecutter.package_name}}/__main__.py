@@ -69,8 +69,9 @@ def run(arguments: argparse.Namespace) -> None:
             database = Database(load_settings(os.environ))
             if arguments.new is not None:
                 database.new_migration(arguments.new)
-            else:
-                database.migrate()
+            elif newer := database.migrate():
+                told = f"the database is at revision {newer}, which this release does not know"
+                print(f"{SERVICE}: {told}: its tables stay as they are")
         # <% endif %>
 
 

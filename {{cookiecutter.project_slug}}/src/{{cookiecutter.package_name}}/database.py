@@ -62,20 +62,30 @@ class Database:
         with self._reading.connect() as connection:
             connection.execute(text("SELECT 1 FROM alembic_version"))
 
-    def migrate(self) -> None:
+    def migrate(self) -> str | None:
         """Bring the tables to the newest revision, and the file into write-ahead logging.
 
-        Raises BootError when the database cannot be migrated.
+        Returns the revision of a database that is newer than this release, which stays as it is.
+        Raises BootError when the database cannot be migrated: its tables are as they were then.
         """
         with _reported(), self._writing.connect() as connection:
-            connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
-            migrations.upgrade(connection)
+            connection.detach()  # or who has it next would be without foreign keys
+            cursor = connection.connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            # Alembic copies a table to alter it, and drops the old one: no row is to go with that.
+            # In a transaction it would be too late to say so
+            # (https://www.sqlite.org/lang_altertable.html#otheralter).
+            cursor.execute("PRAGMA foreign_keys=OFF")
+            with connection.begin():
+                return migrations.upgrade(connection)
 
     def new_migration(self, message: str) -> None:
         """Write a migration for what models.py has and the tables have not.
 
         Raises BootError when the database is not at the newest revision.
         """
+        if problems := self.problems():
+            raise BootError(problems)
         with _reported(), self._reading.connect() as connection:
             migrations.revise(connection, Base.metadata, message)
 
@@ -85,6 +95,8 @@ class Database:
         A revision that this release does not know is a newer release's: a roll-back keeps
         the tables, so it is no problem.
         """
+        if forked := migrations.problems():
+            return forked
         command = f"run `python -m {__package__} migrate`"
         for path in (self.path.parent, self.path):
             if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
@@ -124,9 +136,7 @@ def _reported() -> Iterator[None]:
     except DatabaseError as error:
         raise BootError([_problem(str(error.orig))]) from None
     except CommandError as error:
-        raise BootError(
-            [_problem(f"{error} Run `python -m {__package__} migrate` first.")]
-        ) from None
+        raise BootError([_problem(str(error))]) from None
 
 
 def _engine(url: URL, begin: str, connections: int, busy_timeout: float) -> Engine:
