@@ -135,7 +135,10 @@ def test_the_runbook_can_be_typed(installed: Host) -> None:
     time.sleep(0.5)
     assert installed.ask("POST", "/api/v1/notes", '{"title": "late"}')[0] == 201
     ask = f"curl --silent --insecure --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/livez"
-    installed.typed(f"{ask} --header 'X-Request-ID: {own}'; {ask}?[1-400] --parallel >/dev/null")
+    limit = "sed -i s/rate={}r/rate={}r/ /etc/nginx/sites-available/my-service.conf"
+    reload = "systemctl reload nginx && sleep 1"
+    installed.typed(f"{ask} --header 'X-Request-ID: {own}' && {limit.format(5000, 50)} && {reload}")
+    installed.typed(f"{ask}?[1-400] --parallel >/dev/null; {limit.format(50, 5000)} && {reload}")
     installed.fetch("py-spy")
     told = installed.typed(runbook)
     found = [json.loads(line) for line in told.splitlines() if own in line and line[0] == "{"]
