@@ -188,6 +188,8 @@ MACHINES = [
     ("trixie", "waitress"),
     ("trixie", "uwsgi"),
     ("bookworm", "gunicorn"),
+    ("bookworm", "waitress"),
+    ("bookworm", "uwsgi"),
 ]
 
 
@@ -201,8 +203,8 @@ once = on(0)
 # For what differs by how the server starts and ends.
 on_each_server = on(0, 1, 2)
 # For those that can listen on a port.
-on_http = on(0, 1, 3)
-with_workers = on(0, 2, 3)
+on_http = on(0, 1, 3, 4)
+with_workers = on(0, 2, 3, 5)
 with_gunicorn = on(0, 3)
 
 

@@ -59,8 +59,8 @@ ALONE = {
 # Cases that are not a kind's, or more of the same.
 BUT = {
     "gunicorn": "waitress or uwsgi or supervisord or sqlite or bookworm",
-    "waitress": "gunicorn or uwsgi or supervisord or sqlite",
-    "uwsgi": "gunicorn or waitress or supervisord or sqlite",
+    "waitress": "gunicorn or uwsgi or supervisord or sqlite or bookworm",
+    "uwsgi": "gunicorn or waitress or supervisord or sqlite or bookworm",
     "supervisord": "waitress or uwsgi or systemd",
 }
 SECONDS = 1200  # whatever takes longer was noticed

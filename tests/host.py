@@ -182,6 +182,12 @@ class Host:
         assert self.titles("copied") == ["copied"]
         assert self.titles("since then") == []
 
+    def kill(self, processes: str) -> tuple[float, float]:
+        """Kill what a shell takes these words for; return the moments before and after."""
+        told = self.typed(f"date +%s.%N && kill -9 {processes} && date +%s.%N")
+        before, after = map(float, told.split())
+        return before, after
+
     def titles(self, pattern: str) -> list[str]:
         """Return the titles of the notes that are in the database."""
         select = ["runuser", "-u", "my-service", "--", "python3", "-c", SELECT, pattern]
@@ -204,18 +210,24 @@ class Host:
         self.events.append((event, outcome))
 
     @contextlib.contextmanager
-    def under_load(self, event: str, killed: int = 0, **how: Any) -> Iterator[None]:
+    def under_load(
+        self, event: str, killed: int = 0, again: bool = False, **how: Any
+    ) -> Iterator[list[tuple[float, float]]]:
         """Keep the client busy meanwhile. No request fails, but for those on killed processes.
 
-        A GET is one if its answer had begun, or if its second try met a process that died too.
-        What was acknowledged is there, and nothing is there twice.
+        A GET is one if its answer had begun; where others die `again`, if its second try met one.
+        What was acknowledged is there, and nothing is there twice. Of kills whose times are put
+        into the list that this gives, what failed was in flight.
         """
+        kills: list[tuple[float, float]] = []
         with self.load(event, **how) as outcome:
-            yield
+            yield kills
         assert outcome["created"]
         failed = outcome["failed"]
-        allowed = ("POST", "GET IncompleteRead", "GET 502") if killed else ("POST",)
-        assert [kind for kind in failed if not kind.startswith(allowed)] == [], failed
+        allowed = ["POST"] + ["GET IncompleteRead"] * bool(killed) + ["GET 502"] * again
+        assert [kind for kind in failed if not kind.startswith(tuple(allowed))] == [], failed
+        for began, ended in outcome["when"] if kills else ():
+            assert any(began <= after and before <= ended for before, after in kills)
         assert outcome["again"] == 0 or "Nginx" in event
         assert len(failed) <= killed, [
             failed,

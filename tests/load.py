@@ -60,6 +60,7 @@ class Load:
         self.ending, self.lock = threading.Event(), threading.Lock()
         self.answers: collections.Counter[str] = collections.Counter()
         self.failed: list[str] = []
+        self.when: list[tuple[float, float]] = []  # each of those was in flight
         self.created: list[str] = []
         self.again = 0  # on a kept connection that was closed meanwhile
         self.slowest = 0.0
@@ -77,7 +78,7 @@ class Load:
             )[number % 4]
             if method == "POST":
                 connection = None  # what must not be sent twice is not risked on an old connection
-            began, reused = time.monotonic(), connection is not None
+            began, reused = time.time(), connection is not None
             try:
                 connection = connection or self.site.connect()
                 try:
@@ -96,10 +97,11 @@ class Load:
             except (OSError, http.client.HTTPException) as error:
                 kind, failed, connection = f"{method} {error!r}", True, None
             with self.lock:
-                self.slowest = max(self.slowest, time.monotonic() - began)
+                self.slowest = max(self.slowest, time.time() - began)
                 self.answers[kind] += 1
                 if failed:
                     self.failed.append(kind)
+                    self.when.append((began, time.time()))
                 elif method == "POST":
                     self.created.append(title)
             time.sleep(self.pause)
@@ -117,6 +119,7 @@ class Load:
             "total": self.answers.total(),
             "answers": self.answers,
             "failed": self.failed,
+            "when": self.when,
             "created": self.created,
             "again": self.again,
             "slowest": self.slowest,

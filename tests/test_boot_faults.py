@@ -18,17 +18,18 @@ def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> N
     workers = f"cat /proc/{master}/task/{master}/children"
     if installed.server == "waitress":
         assert installed.typed(workers) == ""
-        kills = [("the process", master, 8)]
+        victims = [("the process", master, 8, False)]
     else:
         one = f"$({workers} | cut -d ' ' -f 1)"
-        kills = [
-            ("a worker", one, 8),
-            ("all workers", f"$({workers})", 16),
-            ("the master", master, 0),
+        victims = [
+            ("a worker", one, 8, False),
+            ("all workers", f"$({workers})", 16, True),
+            ("the master", master, 0, False),
         ]
-    for name, processes, killed in kills:
-        with installed.under_load(f"kill -9 of {name}", killed=killed, pause=0):
-            installed.typed(f"kill -9 {processes}")
+    for name, processes, killed, again in victims:
+        event = f"kill -9 of {name}"
+        with installed.under_load(event, killed=killed, again=again, pause=0) as kills:
+            kills.append(installed.kill(processes))
             time.sleep(2)
     assert installed.show("ActiveState", "NRestarts") == ["active", "1"]
 

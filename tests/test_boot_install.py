@@ -159,7 +159,8 @@ def test_a_release_that_fails_is_not_kept(
     before = installed.current()
     failing.tell(installed, f"{fault} {unit}")
     killed = 16 if (fault, unit) == ("crash", UNIT) else 0
-    with installed.under_load(f"release with the fault: {fault} in {unit}", killed=killed):
+    event = f"release with the fault: {fault} in {unit}"
+    with installed.under_load(event, killed=killed, again=True):
         options = ["--outbound", "--release", faulty]
         told = installed.install(*options, status=1, place="/srv/quick")
     assert (said if unit != UNIT else f"{faulty} {said}: see journalctl -u my-service\n") in told

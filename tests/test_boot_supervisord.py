@@ -45,10 +45,9 @@ def host(
     with booted("trixie", "supervisor") as (machine, directory):
         host = SupervisedHost(machine, project, directory, f"{request.param}, supervisord")
         host.inside("systemctl", "start", "supervisor")
-        # So that the tests need not wait for ten seconds each time, and once for a minute.
-        sooner = "sed -i 's/^startsecs=10$/startsecs=3/; s/^stopwaitsecs=60$/stopwaitsecs=20/'"
-        sooner += " deploy/supervisor/my-service.conf"
-        host.typed(f"{sooner} && {COMMIT} sooner")
+        if request.param == "gunicorn":  # whose tests are many, and would wait for minutes
+            sooner = "sed -i 's/^startsecs=10$/startsecs=3/; s/^stopwaitsecs=60$/stopwaitsecs=20/'"
+            host.typed(f"{sooner} deploy/supervisor/my-service.conf && {COMMIT} sooner")
         failing.lay_down(host, ready=8)
         yield host
         print(host.table())
@@ -108,7 +107,8 @@ def test_what_is_installed_is_right(installed: SupervisedHost) -> None:
         assert line in installed.inside("cat", f"{process}/status")
     links = installed.inside("readlink", f"{process}/cwd", f"{process}/fd/0").splitlines()
     assert links == [f"/opt/my-service/releases/{installed.current()}", "/dev/null"]
-    assert installed.states() == {HOLDER: "RUNNING", SERVICE: "RUNNING"}
+    running = {HOLDER: "RUNNING", SERVICE: "RUNNING"}
+    installed.wait_until(lambda: installed.states() == running, 20)
     groups = installed.inside("ps", "-u", "my-service", "-o", "pgid=").split()
     assert set(groups) == {installed.process(), installed.process(HOLDER)}
     user = installed.inside("getent", "passwd", "my-service").strip()
@@ -151,10 +151,19 @@ def test_restarts_lose_no_request(installed: SupervisedHost) -> None:
 
 
 @only_gunicorn
-def test_without_the_holder_a_restart_loses_requests(installed: SupervisedHost) -> None:
-    """The load can fail; and what a changed file costs, since supervisord begins anew with it."""
-    with installed.load("restart of both (control)", pause=0.02) as outcome:
-        installed.inside("supervisorctl", "restart", "my-service:*")
+@pytest.mark.parametrize(
+    "event",
+    [
+        "supervisorctl restart my-service:*",
+        f"sed -i.right s/_backups=9/_backups=8/ {CONFIG} && supervisorctl update",
+        f"mv {CONFIG}.right {CONFIG} && systemctl restart supervisor",
+    ],
+)
+def test_what_closes_the_socket_loses_requests(installed: SupervisedHost, event: str) -> None:
+    """The load can fail; and what a changed file costs, and supervisord's own restart."""
+    with installed.load(f"**{event.partition(' && ')[2] or event}**", pause=0.02) as outcome:
+        installed.typed(event)
+        installed.wait_until(lambda: installed.ask("GET", "/readyz")[0] == 200, 60)
     assert outcome["failed"]
     assert set(outcome["failed"]) <= {f"{method} 502" for method in ("GET", "POST")}
 
@@ -195,7 +204,7 @@ def test_a_release_that_fails_is_not_kept(
     before = installed.current()
     failing.tell(installed, fault)
     killed = 16 if fault.startswith("crash tmp") else 0
-    with installed.under_load(f"release with the fault: {fault}", killed=killed):
+    with installed.under_load(f"release with the fault: {fault}", killed=killed, again=True):
         told = installed.install(status=1, place=failing.TREE)
     assert said in told
     assert ends in told
