@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from .problems import Environ, Headers
+from .problems import App, Environ, Headers
 
 # What a script may send and read besides the headers that are always allowed.
 ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID"
@@ -17,7 +17,7 @@ class Cors:
     Credentials are bearer tokens, which a script sends itself: no cookie is allowed.
     """
 
-    def __init__(self, app: Any, origins: Collection[str]) -> None:
+    def __init__(self, app: App, origins: Collection[str]) -> None:
         self._app = app
         self._origins = frozenset(origins)
 
@@ -41,5 +41,4 @@ class Cors:
             own.append(("Cross-Origin-Resource-Policy", policy))
             return start_response(status, [*headers, *own], exc_info)
 
-        body: Iterable[bytes] = self._app(environ, start)
-        return body
+        return self._app(environ, start)

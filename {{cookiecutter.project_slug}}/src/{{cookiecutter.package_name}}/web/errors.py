@@ -7,7 +7,7 @@ from typing import Any
 
 from bottle import HTTPError, HTTPResponse, request, response
 
-from .problems import Environ, Problem, ProblemPages, title
+from .problems import App, Environ, Problem, ProblemPages, title
 
 logger = logging.getLogger(__name__)
 
@@ -19,14 +19,13 @@ class Errors:
     SystemExit is caught too: left alone, it makes Gunicorn shut the whole service down.
     """
 
-    def __init__(self, app: Any, pages: ProblemPages) -> None:
+    def __init__(self, app: App, pages: ProblemPages) -> None:
         self._app = app
         self._pages = pages
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         try:
-            body: Iterable[bytes] = self._app(environ, start_response)
-            return body
+            return self._app(environ, start_response)
         except HTTPError as error:
             return self._answer(environ, start_response, error)
         except (Exception, SystemExit):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from .problems import Environ
+from .problems import App, Environ
 
 FORWARDED = (
     "HTTP_X_FORWARDED_FOR",
@@ -26,7 +26,7 @@ class Forwarded:
     Bottle would take the client's word for them (`request.remote_addr`, `request.url`).
     """
 
-    def __init__(self, app: Any, hops: int) -> None:
+    def __init__(self, app: App, hops: int) -> None:
         self._app = app
         self._hops = hops
 
@@ -41,8 +41,7 @@ class Forwarded:
                 environ["wsgi.url_scheme"] = "https"
         for name in FORWARDED:
             environ.pop(name, None)
-        body: Iterable[bytes] = self._app(environ, start_response)
-        return body
+        return self._app(environ, start_response)
 
 
 @lru_cache(maxsize=1024)

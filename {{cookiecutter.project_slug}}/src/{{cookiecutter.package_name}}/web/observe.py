@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Protocol
 
-from .problems import Environ, Headers
+from .problems import App, Environ, Headers
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Recorder(Protocol):
 class Observe:
     """WSGI middleware: gives each request its id, each answer its headers, each end its records."""
 
-    def __init__(self, app: Any, recorders: Collection[Recorder]) -> None:
+    def __init__(self, app: App, recorders: Collection[Recorder]) -> None:
         self._app = app
         self._begin = [recorder.begin for recorder in recorders]
         self._ends = [recorder.end for recorder in recorders]

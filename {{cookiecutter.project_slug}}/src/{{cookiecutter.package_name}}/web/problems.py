@@ -3,8 +3,8 @@
 import difflib
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http.client import responses
 from typing import Any
 
 from bottle import HTTPError
@@ -17,10 +17,11 @@ from .views import Views
 logger = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
+App = Callable[[Environ, Any], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
 # RFC 9110's names, which Python has from 3.13 on.
-TITLES = {
+TITLES = responses | {
     413: "Content Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
@@ -113,10 +114,7 @@ _asks_for_html = re.compile(r"text/html(?!\s*;\s*q=0(\.0*)?\s*(,|$))").search
 
 
 def title(status: int) -> str:
-    try:
-        return TITLES.get(status) or HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
+    return TITLES.get(status, "Error")
 
 
 def wants_page(environ: Environ) -> bool:
