@@ -3,7 +3,9 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import bottle
@@ -11,6 +13,7 @@ import pytest
 from bottle import HTTPResponse
 
 from {{ cookiecutter.package_name }}.settings import VIEWS_DIRECTORY
+from {{ cookiecutter.package_name }}.web.handlers import PerRequest
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS, Exchange
 from {{ cookiecutter.package_name }}.web.problems import Problem, ProblemPages
 from {{ cookiecutter.package_name }}.web.views import Views
@@ -102,6 +105,45 @@ def test_an_answer_of_a_dict_is_json(raw: bool, raised: bool) -> None:
 
     answer = client(lambda app: public(app, "/", handler, raw=raw)).get("/", status=202)
     assert (answer.content_type, answer.json) == ("application/json", {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("raised", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (HTTPResponse(status=303, headers={"Location": "/"}), "committed"),
+        (HTTPResponse({"a": 1}, 202), "committed"),
+        (HTTPResponse("x", 409), "rolled back"),
+        (Problem(409, "It has changed."), "rolled back"),
+        (bottle.HTTPError(404, "x"), "rolled back"),
+    ],
+)
+def test_an_answer_ends_a_transaction_alike_if_raised(
+    answer: HTTPResponse, outcome: str, raised: bool
+) -> None:
+    outcomes, depths = [], set()
+
+    @contextmanager
+    def transaction(_method: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            outcomes.append("rolled back")
+            raise
+        outcomes.append("committed")
+
+    def handler(session: None) -> HTTPResponse:
+        if raised:
+            raise answer
+        return answer
+
+    resources = {"session": PerRequest(transaction, lambda: None)}
+    app = client(lambda app: public(app, "/", handler), resources=resources)
+    for _ in range(2):
+        assert app.get("/", status="*").status_int == answer.status_code
+        depths.add(len(list(walk_tb(answer.__traceback__))))
+    assert outcomes == [outcome, outcome]
+    assert len(depths) == 1, "a constant grows with each raise"
 
 
 def test_json_is_not_what_bottle_found_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,8 @@ class HandlerPlugin:
     annotated type), or a resource of that name: decided when the route is prepared, at start.
 
     The result is encoded as JSON before the resources close, so what cannot be encoded is not
-    committed. A handler may return a Bottle HTTPResponse instead.
+    committed. A handler may return or raise a Bottle HTTPResponse instead: to the resources it
+    is an error from status 400 on, and a success below.
     """
 
     name = "handlers"
@@ -70,7 +71,15 @@ class HandlerPlugin:
                 for name, resource in opened:
                     context = resource.open(environ["REQUEST_METHOD"])
                     arguments[name] = stack.enter_context(context)
-                return reply(callback(**arguments, **constants))
+                try:
+                    result = callback(**arguments, **constants)
+                except HTTPResponse as answer:
+                    result = answer
+                if isinstance(result, HTTPResponse):
+                    result.with_traceback(None)  # it would grow, if this is a constant
+                    if result.status_code >= 400:
+                        raise result
+                return reply(result)
 
         typed = with_resources if opened or "form" in dict(readers) else simple
         return self._of_dicts(typed, route)
