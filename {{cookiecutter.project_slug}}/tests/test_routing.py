@@ -3,12 +3,14 @@
 import mimetypes
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bottle
 import pytest
 from bottle import Bottle
+from msgspec import Struct
 from webtest import TestApp
 
 from {{ cookiecutter.package_name }}.web.static import StaticFiles
@@ -65,6 +67,20 @@ async def coroutine() -> str:
     return ""
 
 
+class Circle(Struct):
+    radius: float
+
+
+class Square(Struct):
+    side: float
+
+
+def either(body: Circle | Square) -> None: ...
+
+
+def unknown(body: "Triangle") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
 def generator() -> Iterator[bytes]:
     yield b""
 
@@ -82,6 +98,9 @@ def test_routes_that_could_never_work() -> None:
         public(app, "/g/<x:int>", lambda x: 1)
         public(app, "/g/<y:int>", lambda y: 1)
         public(app, "/h/<x>/i", lambda x: 1)
+        public(app, "/j", either, "POST")
+        public(app, "/k", unknown, "POST")
+        public(app, "/l", partial(either, Circle(1)), "POST")
         public(app, "/h/<x:int>/i", lambda x: 1)
 
     problems = refused(add_routes)
@@ -95,6 +114,9 @@ def test_routes_that_could_never_work() -> None:
         "GET /g": "is async",
         "GET /g/<y:int>": "is hidden by GET /g/<x:int>",
         "GET /h/<x:int>/i": "is hidden by GET /h/<x>/i",
+        "POST /j": "all Struct types must be tagged",
+        "POST /k": "name 'Triangle' is not defined",
+        "POST /l": "is not a module, class, method, or function",
     }.items():
         assert re.search(rf"{re.escape(place)}: [^;]*{re.escape(reason)}", problems), problems
 

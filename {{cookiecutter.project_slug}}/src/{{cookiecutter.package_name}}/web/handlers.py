@@ -27,10 +27,6 @@ class PerRequest(NamedTuple):
     close: Callable[[], None]
 
 
-class RouteError(Exception):
-    """A route that could never work; the message says what to change."""
-
-
 class HandlerPlugin:
     """Bottle plugin that calls typed handlers.
 
@@ -92,14 +88,14 @@ class HandlerPlugin:
     def _plan(
         self, callback: Callable[..., Any], route: Route
     ) -> tuple[list[tuple[str, inputs.Reader]], list[tuple[str, PerRequest]], dict[str, Any]]:
-        """Decide where each parameter comes from. Raises RouteError for one from nowhere."""
-        handler = f"{callback.__module__}.{callback.__qualname__}"
+        """Decide where each parameter comes from.
+
+        Raises TypeError for a handler that could never work; the message says what to change.
+        """
         if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
-            raise RouteError(f"{handler}: is async, which WSGI cannot run; use `def`")
+            raise TypeError("is async, which WSGI cannot run; use `def`")
         if inspect.isgeneratorfunction(callback):
-            raise RouteError(
-                f"{handler}: is a generator, which outlives its resources; return a list"
-            )
+            raise TypeError("is a generator, which outlives its resources; return a list")
         wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
         kinds = get_type_hints(callback)
         readers, opened, constants = [], [], {}
@@ -108,18 +104,18 @@ class HandlerPlugin:
                 wildcards.remove(name)
             elif name in READERS:
                 if name not in kinds:
-                    raise RouteError(f"{handler}: give the parameter {name!r} a type")
+                    raise TypeError(f"give the parameter {name!r} a type")
                 readers.append((name, READERS[name](kinds[name])))
             elif name not in self._resources:
                 known = ", ".join([*READERS, *self._resources])
-                raise RouteError(f"{handler}: nothing is called {name!r}; there are {known}")
+                raise TypeError(f"nothing is called {name!r}; there are {known}")
             elif isinstance(self._resources[name], PerRequest):
                 opened.append((name, self._resources[name]))
             else:
                 constants[name] = self._resources[name]
         if wildcards:
             missing = ", ".join(sorted(wildcards))
-            raise RouteError(f"{handler}: add a parameter for the wildcard {missing}")
+            raise TypeError(f"add a parameter for the wildcard {missing}")
         return readers, opened, constants
 
 

@@ -9,7 +9,6 @@ from bottle import Bottle
 
 from ..environment import BootError, Problem
 from .confine import patched_too_late
-from .handlers import RouteError
 
 
 def seal(app: Bottle) -> None:
@@ -37,7 +36,7 @@ def _problems(app: Bottle) -> Iterator[Problem]:
         try:
             # Left to itself Bottle prepares a route at its first request, once in each thread.
             route.prepare()
-        except RouteError as error:
+        except Exception as error:  # of the planning itself, or of an annotation's reader
             yield Problem("", str(error), place)
     for application in list(bottle.app):
         for route in application.routes:
