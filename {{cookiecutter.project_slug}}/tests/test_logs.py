@@ -5,6 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,50 @@ def test_whatever_is_logged_is_one_line_of_json(capfd: pytest.CaptureFixture[str
     assert "Traceback" in lines[1]["error.stack_trace"]
     assert lines[2]["log.logger"] == "py.warnings"
     assert lines[3]["message"].startswith("%d cannot be logged: ")
+
+
+UNTIDY: Any = ("file", 1, 1, b"no text")
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError("no text")
+
+
+@pytest.mark.usefixtures("_configured")
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [(Wordless(), []), ("%s", [Wordless()]), ("%d", ["x"]), ("", [])],
+)
+@pytest.mark.parametrize("error", [Wordless(), SyntaxError("x", UNTIDY)])
+@pytest.mark.parametrize("name", ["own", "gunicorn.error"])
+def test_no_log_call_raises(
+    capfd: pytest.CaptureFixture[str],
+    message: Any,
+    arguments: list[Any],
+    error: Exception,
+    name: str,
+) -> None:
+    logging.getLogger(name).error(message, *arguments, exc_info=error)
+    line = json.loads(capfd.readouterr().err)
+    assert (line["log.level"], line["log.logger"]) == ("error", name)
+    assert ("error.type" in line) == isinstance(error, Wordless)
+    right = message == "" and isinstance(error, Wordless)
+    assert ("cannot be logged" in line["message"]) == (not right)
+
+
+@pytest.mark.usefixtures("_configured")
+def test_an_exception_without_a_text_is_answered_and_logged(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise Wordless
+
+    answer = client(lambda app: public(app, "/", fail)).get("/", status=500)
+    line = json.loads(capfd.readouterr().err)
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"]
+    assert (line["message"], line["error.type"]) == ("request failed", "Wordless")
+    assert "in fail" in line["error.stack_trace"]
 
 
 @pytest.mark.usefixtures("_configured")

@@ -48,7 +48,7 @@ class Exchange:
         self.request_id = request_id
         self.started = time.perf_counter()
         self.seconds = 0.0
-        self.status = 0
+        self.status = 500  # if nothing else is answered
         self.sent = 0
         self.error: BaseException | None = None
 
