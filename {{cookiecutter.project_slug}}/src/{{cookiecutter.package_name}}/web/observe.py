@@ -112,24 +112,20 @@ class ObservedBody:
         self, body: Iterable[bytes], exchange: Exchange, end: Callable[[Exchange], None]
     ) -> None:
         self._body = body
-        self._chunks = iter(body)
         self._exchange = exchange
         self._end: Callable[[Exchange], None] | None = end
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
         try:
-            chunk = next(self._chunks)
-        except StopIteration:
+            for chunk in self._body:
+                self._exchange.sent += len(chunk)
+                yield chunk
+        except GeneratorExit:  # the server asks for no more
             raise
         except BaseException as error:
             self._exchange.error = error
             logger.exception("answer failed half-way")
             raise
-        self._exchange.sent += len(chunk)
-        return chunk
 
     def close(self) -> None:
         try:

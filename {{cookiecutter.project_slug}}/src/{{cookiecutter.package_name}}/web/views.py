@@ -11,6 +11,7 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+PAGE_HEADERS = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": PAGE_POLICY}
 
 
 class Views:
@@ -41,10 +42,5 @@ class Views:
 
     def page(self, name: str, **values: Any) -> HTTPResponse:
         """Return the view as an answer. Raises OSError when there is no such view."""
-        return HTTPResponse(
-            self._template(name).render(**self._common, **values).encode(),
-            headers={
-                "Content-Type": "text/html; charset=utf-8",
-                "Content-Security-Policy": PAGE_POLICY,
-            },
-        )
+        text = self._template(name).render(**self._common, **values)
+        return HTTPResponse(text.encode(), headers=PAGE_HEADERS)
