@@ -72,6 +72,21 @@ def test_forms(forms: TestApp) -> None:
     assert forms.closed[-1].closed
 
 
+@pytest.mark.parametrize("sent_as", ["multipart/form-data", "application/x-www-form-urlencoded"])
+def test_a_text_of_a_form_may_be_as_large_as_the_limit(sent_as: str) -> None:
+    """`multipart` makes a file of one above 64 KiB, and refuses 8 MiB of others."""
+    read: list[Form] = []
+
+    def handler(form: Form) -> int:
+        read.append(form)
+        return 1
+
+    app = client(lambda app: public(app, "/", handler, "POST"), max_body_bytes=2**24)
+    for size in (2**16 + 1, 2**23 + 1):
+        app.post("/", [("name", "x" * size), ("tags", "y" * 2**17)], content_type=sent_as)
+        assert (len(read[-1].name), len(read[-1].tags[0])) == (size, 2**17)
+
+
 MULTIPART = "multipart/form-data; boundary=b"
 
 

@@ -50,13 +50,9 @@ def query(kind: Any) -> Reader:
     convert = _converter("query", kind)
 
     def read(environ: Environ) -> Any:
+        text = environ.get("QUERY_STRING", "")
         try:
-            pairs = parse_qsl(
-                environ.get("QUERY_STRING", ""),
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=100,
-            )
+            pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError:
             raise Problem(400, "The query string is not UTF-8 or has too many fields.") from None
         return convert(pairs)
@@ -78,10 +74,13 @@ def form(kind: Any) -> Reader:
             raise Problem(415, "The body must be a form: multipart or urlencoded.")
         try:
             texts, files = multipart.parse_form_data(
-                environ, strict=True, part_limit=100, headersize_limit=4096
+                environ, strict=True, part_limit=100, headersize_limit=4096, memory_limit=2**30
             )
-            pairs = [*texts.iterallitems(), *files.iterallitems()]
-            environ["service.parts"] = [part for _, part in files.iterallitems()]
+            parts = list(files.iterallitems())
+            environ["service.parts"] = [part for _, part in parts]
+            # A text of more than 64 KiB comes as a file without a name.
+            pairs = [(name, part if part.filename else part.value) for name, part in parts]
+            pairs += texts.iterallitems()
             "".join(f"{name}{getattr(value, 'filename', value)}" for name, value in pairs).encode()
         except (ValueError, LookupError) as error:  # utf-7 can spell lone surrogates
             raise Problem(400, f"The form is malformed: {error}.") from None
