@@ -27,7 +27,9 @@ class Cors:
         wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "")
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            own = [("Vary", "Origin")]
+            # The default, of the application's own origin, would stop the script.
+            policy = "cross-origin" if allowed else "same-origin"
+            own = [("Vary", "Origin"), ("Cross-Origin-Resource-Policy", policy)]
             if allowed:
                 own.append(("Access-Control-Allow-Origin", origin))
                 own.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
@@ -36,9 +38,6 @@ class Cors:
                 own.append(("Access-Control-Allow-Methods", methods))
                 own.append(("Access-Control-Allow-Headers", ALLOWED_HEADERS))
                 own.append(("Access-Control-Max-Age", MAX_AGE))
-            # The default, of the application's own origin, would stop the script.
-            policy = "cross-origin" if allowed else "same-origin"
-            own.append(("Cross-Origin-Resource-Policy", policy))
             return start_response(status, [*headers, *own], exc_info)
 
         return self._app(environ, start)

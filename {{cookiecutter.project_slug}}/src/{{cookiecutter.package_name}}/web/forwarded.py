@@ -7,15 +7,9 @@ from typing import Any
 
 from .problems import App, Environ
 
-FORWARDED = (
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PORT",
-    "HTTP_X_FORWARDED_PREFIX",
-    "HTTP_X_REAL_IP",
-    "HTTP_FORWARDED",
-)
+# X-Forwarded-For and so on, and what says the same.
+_PARTS = ("FOR", "PROTO", "HOST", "PORT", "PREFIX")
+FORWARDED = (*(f"HTTP_X_FORWARDED_{part}" for part in _PARTS), "HTTP_X_REAL_IP", "HTTP_FORWARDED")
 
 
 class Forwarded:

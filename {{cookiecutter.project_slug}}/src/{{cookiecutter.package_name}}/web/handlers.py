@@ -17,6 +17,10 @@ READERS: dict[str, Callable[[Any], inputs.Reader]] = {
 }
 
 
+# It makes JSON of a dict, and of one in an HTTPResponse: of its keys, otherwise.
+_of_dicts: Callable[..., Callable[..., Any]] = JSONPlugin(json_dumps=msgspec.json.encode).apply
+
+
 class PerRequest(NamedTuple):
     """A resource that is opened for each request: `open(method)` returns a context manager.
 
@@ -43,13 +47,10 @@ class HandlerPlugin:
 
     def __init__(self, resources: Mapping[str, Any]) -> None:
         self._resources = resources
-        # It makes JSON of a dict, and of one in an HTTPResponse: of its keys, otherwise.
-        json = JSONPlugin(json_dumps=msgspec.json.encode)
-        self._of_dicts: Callable[..., Callable[..., Any]] = json.apply
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
-            return self._of_dicts(callback, route)
+            return _of_dicts(callback, route)
         readers, opened, constants = self._plan(callback, route)
         reply = _reply(route)
 
@@ -78,7 +79,7 @@ class HandlerPlugin:
                 return reply(result)
 
         typed = with_resources if opened or "form" in dict(readers) else simple
-        return self._of_dicts(typed, route)
+        return _of_dicts(typed, route)
 
     def close(self) -> None:
         for resource in self._resources.values():
