@@ -12,7 +12,8 @@ import bottle
 import pytest
 from bottle import HTTPResponse
 
-from {{ cookiecutter.package_name }}.settings import VIEWS_DIRECTORY
+from {{ cookiecutter.package_name }}.assets import Assets
+from {{ cookiecutter.package_name }}.settings import STATIC_DIRECTORY, VIEWS_DIRECTORY
 from {{ cookiecutter.package_name }}.web.handlers import PerRequest
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS, Exchange
 from {{ cookiecutter.package_name }}.web.problems import Problem, ProblemPages
@@ -187,10 +188,24 @@ def test_an_error_page_that_fails(own_views: Path, caplog: pytest.LogCaptureFixt
     assert "the error page failed" in caplog.text
 
 
-def test_views_that_are_no_templates(own_views: Path) -> None:
-    assert Views(own_views).broken() == []
-    (own_views / "home.tpl").write_text("% if:\n")
-    assert [path.name for path, _ in Views(own_views).broken()] == ["home.tpl"]
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("% if:\n", "invalid syntax"),
+        ("% rebase('layuot.tpl')\n", "there is no view 'layuot.tpl'"),
+        ("% if title:\n%   include('none')\n% end\n", "there is no view 'none'"),
+        ("<p>{{'{{'}}asset('ap.css'){{'}}'}}</p>", "there is no static file 'ap.css'"),
+        ("% include('layout', title='')\n% rebase(service)\n asset('x'), include('y')", ""),
+        ("{{'{{'}}asset('app.css'){{'}} {{'}}asset(service){{'}}'}}", ""),
+    ],
+)
+def test_views_that_cannot_work(own_views: Path, source: str, reason: str) -> None:
+    asset = Assets(STATIC_DIRECTORY, fingerprints=True).url
+    assert Views(own_views, asset=asset).broken() == []
+    (own_views / "home.tpl").write_text(source)
+    found = [(path.name, str(error)) for path, error in Views(own_views, asset=asset).broken()]
+    assert [name for name, _ in found] == (["home.tpl"] if reason else [])
+    assert reason in "".join(error for _, error in found)
 
 
 @pytest.mark.parametrize(
