@@ -53,6 +53,7 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
         "test_an_exception_without_a_text_is_answered_and_logged",
         "test_an_exchange_ends_whatever_happens",
         "test_an_exchange_without_an_answer_is_recorded_as_a_failure",
+        "test_a_problem_of_ours_is_logged_with_its_cause",
         "test_a_text_of_a_form_may_be_as_large_as_the_limit",
         "test_cors",
         "test_queries",

@@ -79,6 +79,25 @@ def test_a_problem_may_have_headers_and_no_default_twice() -> None:
     assert response.headers.getall("Cache-Control") == ["max-age=1"]
 
 
+@pytest.mark.parametrize("status", [409, 503])
+def test_a_problem_of_ours_is_logged_with_its_cause(
+    caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    def busy() -> None:
+        try:
+            raises(TimeoutError)
+        except TimeoutError as error:
+            raise Problem(status, "The store is busy.") from error
+
+    client(lambda app: public(app, "/", busy)).get("/", status=status)
+    logged = [
+        (record.levelname, record.getMessage(), record.exc_info and record.exc_info[0])
+        for record in caplog.records
+    ]
+    told = ("WARNING", "request failed: The store is busy.", TimeoutError)
+    assert logged == ([told] if status >= 500 else [])
+
+
 def test_one_constant_problem_for_all_requests() -> None:
     constant = Problem(503, "Busy.", headers={"Retry-After": "1"})
 

@@ -56,8 +56,10 @@ def error_handler(pages: ProblemPages) -> Callable[[HTTPError], bytes]:
             if request.method == "OPTIONS":
                 response.status = 204
                 return b""
-        if error.status_code >= 500 and not isinstance(error, Problem):
-            logger.error("request failed: %s", error.body, exc_info=error.exception)
+        if error.status_code >= 500:
+            level = logging.WARNING if isinstance(error, Problem) else logging.ERROR
+            cause = error.__cause__ or error.exception
+            logger.log(level, "request failed: %s", error.body, exc_info=cause)
         headers, page = pages.render(request.environ, error)
         for name, value in headers:
             response.set_header(name, value)

@@ -58,7 +58,8 @@ class ProblemDetails(Struct, omit_defaults=True):
 class Problem(HTTPError):  # type: ignore[misc]
     """An error answer: raise it from anywhere in a handler.
 
-    `detail` is for the client to read, so it must hold nothing of the inside.
+    `detail` is for the client to read, so it must hold nothing of the inside. From status 500 on
+    it is logged with the exception that it was raised from.
     """
 
     def __init__(
