@@ -68,6 +68,10 @@ def test_a_page_loads_what_may_be_kept_for_ever(environ: dict[str, str]) -> None
         assert plain.headers.getall("Cache-Control") == ["no-cache"]
         client.get(address, headers={"If-None-Match": kept.headers["ETag"]}, status=304)
         client.get(address.replace(".css", "0.css"), status=404)
+        part = client.get(address, headers={"Range": "bytes=0-4"}, status=206)
+        assert part.headers.getall("Cache-Control") == [FOREVER]
+        beyond = client.get(address, headers={"Range": "bytes=99999-"}, status=416)
+        assert beyond.headers.getall("Cache-Control") == ["no-store"]
 
 
 def test_copies_for_nginx(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

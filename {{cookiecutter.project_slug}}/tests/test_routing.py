@@ -167,3 +167,22 @@ def test_links_do_not_lead_outside(tmp_path: Path) -> None:
     app = client(lambda app: public(app, "/<path:path>", lambda path: files.serve(path)))
     app.get("/link.txt", status=404)
     assert app.get("/unknown").content_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content_range"),
+    [
+        ("bytes=1-2", 206, "bytes 1-2/5"),
+        ("bytes=5-", 416, "bytes */5"),
+        ("items=0-5", 200, None),
+    ],
+)
+def test_parts_of_a_file(
+    tmp_path: Path, asked: str, status: int, content_range: str | None
+) -> None:
+    (tmp_path / "a.txt").write_text("12345")
+    files = StaticFiles(tmp_path)
+    app = client(lambda app: public(app, "/<path:path>", lambda path: files.serve(path)))
+    answer = app.get("/a.txt", headers={"Range": asked}, status=status)
+    assert answer.headers.get("Content-Range") == content_range
+    assert len(answer.headers.getall("Cache-Control")) == 1

@@ -50,7 +50,7 @@ class Assets:
         """Return the file as an answer. Raises Problem 404 for all that is no file in here."""
         plain = self._plain.get(path)
         answer = self._files.serve(plain or path)
-        if plain:
+        if plain and answer.status_code < 400:
             answer.set_header("Cache-Control", FOREVER)
         return answer
 

@@ -89,10 +89,7 @@ class HandlerPlugin:
     def _plan(
         self, callback: Callable[..., Any], route: Route
     ) -> tuple[list[tuple[str, inputs.Reader]], list[tuple[str, PerRequest]], dict[str, Any]]:
-        """Decide where each parameter comes from.
-
-        Raises TypeError for a handler that could never work; the message says what to change.
-        """
+        """Decide where each parameter comes from. Raises TypeError that says what to change."""
         if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
             raise TypeError("is async, which WSGI cannot run; use `def`")
         if inspect.isgeneratorfunction(callback):

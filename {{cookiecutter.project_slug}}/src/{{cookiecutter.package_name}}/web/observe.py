@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Protocol
 
+from msgspec import Struct, field
+
 from .problems import App, Environ, Headers
 
 logger = logging.getLogger(__name__)
@@ -38,19 +40,16 @@ def _missing(names: tuple[str, ...]) -> Headers:
     return [header for header in DEFAULT_HEADERS if header[0].lower() not in present]
 
 
-class Exchange:
+class Exchange(Struct):
     """One request and what became of it; `error` is what cut a streamed answer off."""
 
-    __slots__ = ("environ", "error", "request_id", "seconds", "sent", "started", "status")
-
-    def __init__(self, environ: Environ, request_id: str) -> None:
-        self.environ = environ
-        self.request_id = request_id
-        self.started = time.perf_counter()
-        self.seconds = 0.0
-        self.status = 500  # if nothing else is answered
-        self.sent = 0
-        self.error: BaseException | None = None
+    environ: Environ
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+    status: int = 500  # if nothing else is answered
+    sent: int = 0
+    error: BaseException | None = None
 
 
 class Recorder(Protocol):

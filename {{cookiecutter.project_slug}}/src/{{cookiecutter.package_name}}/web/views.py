@@ -32,15 +32,12 @@ class Views:
         return SimpleTemplate(source=source, lookup=[str(self._directory)])
 
     def broken(self) -> list[tuple[Path, Exception]]:
-        """Return the views that cannot be shown, each with the reason.
-
-        They are compiled here, not at the first request, and what they name is looked up.
-        """
+        """Return the views that cannot be shown, with the reason; what they name is looked up."""
         found = []
         for path in sorted(self._directory.glob("*.tpl")):
             try:
                 template = self._template(path.stem)
-                _ = template.co
+                _ = template.co  # compiled here, not at the first request
                 for node in ast.walk(ast.parse(template.code)):
                     self._look_up(node)
             except Exception as error:
