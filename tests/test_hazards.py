@@ -60,6 +60,7 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
         "test_the_trace_of_a_caller_is_named",
         "test_two_applications_share_nothing",
         "test_unclean_paths",
+        "test_what_a_caller_adds_is_in_the_line",
         "test_who_gets_a_page",
     }
     assert found - set(PROOFS.values()) == no_hazard

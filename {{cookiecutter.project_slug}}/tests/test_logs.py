@@ -50,6 +50,34 @@ def test_whatever_is_logged_is_one_line_of_json(capfd: pytest.CaptureFixture[str
     assert lines[3]["message"].startswith("%d cannot be logged: ")
 
 
+@pytest.mark.usefixtures("_configured")
+def test_what_a_caller_adds_is_in_the_line(capfd: pytest.CaptureFixture[str]) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    extra: dict[Any, Any] = {
+        "order": 5,
+        "parts": {"a": [1, None, HOSTILE]},
+        "items": (1, {"b": 2.5}),
+        "object": Wordless(),
+        "loop": loop,
+        "text": HOSTILE,
+        "service.name": "another",
+        HOSTILE: 1,
+        5: 6,
+    }
+    logging.getLogger("own").info("it is", extra=extra, stack_info=True)
+    logging.getLogger("own").info("it is")
+    line, bare = (json.loads(line) for line in capfd.readouterr().err.splitlines())
+    assert (line["message"], line["service.name"]) == ("it is", "logs")
+    assert (line["order"], line["items"]) == (5, [1, {"b": 2.5}])
+    assert (line["parts"], line["loop"]) == (str(extra["parts"]), "[[...]]")
+    assert (line["object"], line["5"]) == ("<Wordless without a text>", 6)
+    assert line["text"] == 'a\nb\x1b[31m\\ud800\x00"é'
+    assert "in test_what_a_caller" in line["stack_info"]
+    ours = {"@timestamp", "log.level", "log.logger", "message", "service.name", "process.pid"}
+    assert set(bare) == {*ours, "http.request.id"}
+
+
 UNTIDY: Any = ("file", 1, 1, b"no text")
 
 

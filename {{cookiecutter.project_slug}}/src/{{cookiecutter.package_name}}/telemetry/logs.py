@@ -10,9 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import Raw
 from msgspec.json import encode
 
 from ..settings import Settings
+
+# What every record has; the rest is the caller's: `extra` and `stack_info`.
+_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"} - {"stack_info"}
 
 
 class LineHandler(logging.Handler):
@@ -70,6 +74,9 @@ class JsonFormatter(logging.Formatter):
             line["error.type"] = type(error).__name__
             line["error.message"] = _text(error)
             line["error.stack_trace"] = _text(self.formatException(record.exc_info))
+        for name, value in record.__dict__.items():
+            if name not in _USUAL and value is not None:
+                line.setdefault(_text(name), _plain(value))
         return encode(line).decode()
 
 
@@ -103,6 +110,14 @@ def _take_request_out(record: logging.LogRecord) -> None:
     if record.name == "gunicorn.error":
         text = re.sub(r"(Invalid request from ip=\S*: [^:]*).*", r"\1", record.getMessage())
         record.msg, record.args = text, ()
+
+
+def _plain(value: object) -> object:
+    """Return the value, or its text if it cannot be said in JSON."""
+    try:
+        return Raw(encode(value))
+    except Exception:
+        return _text(value)
 
 
 def _text(value: object) -> str:
