@@ -56,11 +56,13 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
         "test_a_problem_of_ours_is_logged_with_its_cause",
         "test_a_text_of_a_form_may_be_as_large_as_the_limit",
         "test_cors",
+        "test_only_what_is_wrong_is_named",
         "test_queries",
         "test_the_trace_of_a_caller_is_named",
         "test_two_applications_share_nothing",
         "test_unclean_paths",
         "test_what_a_caller_adds_is_in_the_line",
+        "test_what_stands_there_twice_is_named",
         "test_who_gets_a_page",
     }
     assert found - set(PROOFS.values()) == no_hazard

@@ -42,7 +42,8 @@ def new_application(
     app.install(BearerPlugin(caller_name, admin_name))
     app.install(HandlerPlugin(resources))
     app.default_error_handler = error_handler(pages)
-    app.router.add_filter("id", _positive_integer)
+    # At most 18 digits: every one of them fits the 64 bits of a database column.
+    app.router.add_filter("id", lambda _config: (r"[1-9][0-9]{0,17}", int, str))
     add_routes(app)
     add_redirects(app)
     seal(app)
@@ -51,8 +52,3 @@ def new_application(
     errors = Errors(forwarded, pages)
     app.wsgi = Observe(Cors(errors, cors_origins) if cors_origins else errors, recorders)
     return app
-
-
-def _positive_integer(_config: Any) -> tuple[str, Callable[[str], int], Callable[[int], str]]:
-    # At most 18 digits: every one of them fits the 64 bits of a database column.
-    return r"[1-9][0-9]{0,17}", int, str

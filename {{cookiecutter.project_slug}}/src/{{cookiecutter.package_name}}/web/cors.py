@@ -34,8 +34,7 @@ class Cors:
                 own.append(("Access-Control-Allow-Origin", origin))
                 own.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
             if allowed and wanted and environ["REQUEST_METHOD"] == "OPTIONS":
-                methods = dict(headers).get("Allow", "")
-                own.append(("Access-Control-Allow-Methods", methods))
+                own.append(("Access-Control-Allow-Methods", dict(headers).get("Allow", "")))
                 own.append(("Access-Control-Allow-Headers", ALLOWED_HEADERS))
                 own.append(("Access-Control-Max-Age", MAX_AGE))
             return start_response(status, [*headers, *own], exc_info)

@@ -76,8 +76,7 @@ def form(kind: Any) -> Reader:
             texts, files = multipart.parse_form_data(
                 environ, strict=True, part_limit=100, headersize_limit=4096, memory_limit=2**30
             )
-            parts = list(files.iterallitems())
-            environ["service.parts"] = [part for _, part in parts]
+            environ["service.parts"] = parts = list(files.iterallitems())
             # A text of more than 64 KiB comes as a file without a name.
             pairs = [(name, part if part.filename else part.value) for name, part in parts]
             pairs += texts.iterallitems()
@@ -90,15 +89,14 @@ def form(kind: Any) -> Reader:
 
 
 def close_form(environ: Environ) -> None:
-    for part in environ.get("service.parts", ()):
+    for _, part in environ.get("service.parts", ()):
         part.close()
 
 
 def _converter(what: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
     """Return what makes that type of names and values; a name may be repeated if it is a list."""
     fields = getattr(msgspec.inspect.type_info(kind), "fields", ())
-    repeated = msgspec.inspect.CollectionType
-    lists = {field.encode_name for field in fields if isinstance(field.type, repeated)}
+    lists = {field.encode_name for field in fields if _may_be_list(field.type)}
 
     def convert(pairs: list[tuple[str, Any]]) -> Any:
         values: dict[str, Any] = {}
@@ -106,7 +104,8 @@ def _converter(what: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
             if name in lists:
                 values.setdefault(name, []).append(value)
             elif name in values:
-                raise Problem(422, f"A field of the {what} stands there twice.")
+                twice = FieldError(_pointer(name), "stands there twice")
+                raise Problem(422, f"The {what} is not as it should be.", errors=[twice])
             else:
                 values[name] = value
         try:
@@ -115,6 +114,12 @@ def _converter(what: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
             raise _invalid(what, error, kind, values, strict=False) from None
 
     return convert
+
+
+def _may_be_list(kind: Any) -> bool:
+    kind = getattr(kind, "type", kind)  # below what only documents it
+    kinds = getattr(kind, "types", [kind])
+    return any(isinstance(one, msgspec.inspect.CollectionType) for one in kinds)
 
 
 def _invalid(
@@ -130,17 +135,20 @@ def _field_errors(kind: Any, values: Any, strict: bool) -> Any:
         return
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in known.items():
-        if name not in values:
-            if field.required:
-                yield FieldError(f"/{name}", "is required")
-            continue
         try:
-            msgspec.convert(values[name], field.type, strict=strict)
+            if name in values:
+                msgspec.convert(values[name], field.type, strict=strict, str_keys=True)
+            elif field.required:
+                yield FieldError(f"/{name}", "is required")
         except msgspec.ValidationError as error:
             yield _field_error(f"/{name}", error)
     if kind.__struct_config__.forbid_unknown_fields:
         for name in values.keys() - known.keys():
-            yield FieldError("/" + name.replace("~", "~0").replace("/", "~1"), "is not known")
+            yield FieldError(_pointer(name), "is not known")
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _field_error(pointer: str, error: msgspec.ValidationError) -> FieldError:

@@ -16,8 +16,7 @@ def seal(app: Bottle) -> None:
 
     Raises BootError with all that is wrong with the routes.
     """
-    problems = list(_problems(app))
-    if problems:
+    if problems := list(_problems(app)):
         raise BootError(problems)
     for name in ("add_route", "add_hook", "install", "uninstall", "mount", "merge"):
         setattr(app, name, _sealed)
