@@ -47,6 +47,7 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
     found = {name for _, name in cases(generated(), *(f"test_{file}" for file in files))}
     found = {name for name in found if name.startswith("test_")}
     no_hazard = {
+        "test_a_browser_is_told_what_is_wrong",
         "test_a_problem_may_have_headers_and_no_default_twice",
         "test_a_trailing_slash_where_the_route_asks",
         "test_a_wrong_body_that_is_not_utf8",

@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.assets import Assets
 from {{ cookiecutter.package_name }}.settings import STATIC_DIRECTORY, VIEWS_DIRECTORY
 from {{ cookiecutter.package_name }}.web.handlers import PerRequest
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS, Exchange
-from {{ cookiecutter.package_name }}.web.problems import Problem, ProblemPages
+from {{ cookiecutter.package_name }}.web.problems import FieldError, Problem, ProblemPages
 from {{ cookiecutter.package_name }}.web.views import Views
 
 from .stack import client, public
@@ -225,6 +225,21 @@ def test_views_that_cannot_work(own_views: Path, source: str, reason: str) -> No
     found = [(path.name, str(error)) for path, error in Views(own_views, asset=asset).broken()]
     assert [name for name, _ in found] == (["home.tpl"] if reason else [])
     assert reason in "".join(error for _, error in found)
+
+
+def test_a_browser_is_told_what_is_wrong() -> None:
+    errors = [FieldError("/name", "is <required>"), FieldError("/<b>/0", "is not known")]
+    errors.append(FieldError("", "is odd"))
+
+    def refuse() -> None:
+        raise Problem(422, "The form is not as it should be.", errors=errors)
+
+    app = client(lambda app: public(app, "/", refuse))
+    page = app.get("/", headers={"Accept": "text/html"}, status=422).text
+    assert "<li>name: is &lt;required&gt;</li>" in page
+    assert "<li>&lt;b&gt;/0: is not known</li>" in page
+    assert "<li>is odd</li>" in page
+    assert "<ul>" not in app.get("/none", headers={"Accept": "text/html"}, status=404).text
 
 
 @pytest.mark.parametrize(
