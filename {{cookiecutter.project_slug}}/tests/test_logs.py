@@ -12,6 +12,7 @@ import pytest
 from {{ cookiecutter.package_name }}.settings import Settings
 from {{ cookiecutter.package_name }}.telemetry import logs
 from {{ cookiecutter.package_name }}.telemetry.access import AccessLog
+from {{ cookiecutter.package_name }}.telemetry.metrics import Metrics
 
 from .stack import client, public
 
@@ -76,6 +77,26 @@ def test_what_a_caller_adds_is_in_the_line(capfd: pytest.CaptureFixture[str]) ->
     assert "in test_what_a_caller" in line["stack_info"]
     ours = {"@timestamp", "log.level", "log.logger", "message", "service.name", "process.pid"}
     assert set(bare) == {*ours, "http.request.id"}
+
+
+@pytest.mark.parametrize(
+    ("place", "named"), [("/opt/my/releases/3f2a", "3f2a"), ("/home/me/my", None)]
+)
+def test_the_release_is_named(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    place: str,
+    named: str | None,
+) -> None:
+    monkeypatch.setattr(logs, "__file__", f"{place}/src/package/telemetry/logs.py")
+    request.getfixturevalue("_configured")
+    recorders = [AccessLog(Settings(), "logs")]
+    client(lambda app: public(app, "/", lambda: 1), recorders=recorders).get("/")
+    logging.getLogger("own").info("it is")
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line.get("service.version") for line in lines] == [named, named]
+    assert f'service_version="{named or ""}"' in Metrics().exposition().decode()
 
 
 UNTIDY: Any = ("file", 1, 1, b"no text")
