@@ -59,6 +59,7 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
         "test_cors",
         "test_only_what_is_wrong_is_named",
         "test_queries",
+        "test_routes_that_only_seem_hidden",
         "test_the_release_is_named",
         "test_the_trace_of_a_caller_is_named",
         "test_two_applications_share_nothing",

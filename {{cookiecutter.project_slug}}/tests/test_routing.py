@@ -98,6 +98,9 @@ def test_routes_that_could_never_work() -> None:
         public(app, "/g/<x:int>", lambda x: 1)
         public(app, "/g/<y:int>", lambda y: 1)
         public(app, "/h/<x>/i", lambda x: 1)
+        public(app, "/i/<p:path>", lambda p: 1)
+        public(app, "/i/<n:int>", lambda n: 1)
+        public(app, "/i/a/<x>/b", lambda x: 1)
         public(app, "/j", either, "POST")
         public(app, "/k", unknown, "POST")
         public(app, "/l", partial(either, Circle(1)), "POST")
@@ -114,11 +117,30 @@ def test_routes_that_could_never_work() -> None:
         "GET /g": "is async",
         "GET /g/<y:int>": "is hidden by GET /g/<x:int>",
         "GET /h/<x:int>/i": "is hidden by GET /h/<x>/i",
+        "GET /i/<n:int>": "is hidden by GET /i/<p:path>",
+        "GET /i/a/<x>/b": "is hidden by GET /i/<p:path>",
         "POST /j": "all Struct types must be tagged",
         "POST /k": "name 'Triangle' is not defined",
         "POST /l": "is not a module, class, method, or function",
     }.items():
         assert re.search(rf"{re.escape(place)}: [^;]*{re.escape(reason)}", problems), problems
+
+
+def test_routes_that_only_seem_hidden() -> None:
+    def add_routes(app: Bottle) -> None:
+        public(app, "/a/<p:path>", lambda p: ["path", p])
+        public(app, "/a/b", lambda: ["rule without a wildcard"])
+        public(app, "/a/<n:int>", lambda n: ["method", n], "PUT")
+        public(app, "/b/<x>", lambda x: ["one segment", x])
+        public(app, "/b/<p:path>", lambda p: ["path", p])
+        public(app, "/c/<n:int>", lambda n: ["int", n])
+        public(app, "/c/<x>", lambda x: ["one segment", x])
+
+    app = client(add_routes)
+    assert app.get("/a/b").json == ["rule without a wildcard"]
+    assert app.put("/a/1").json == ["method", 1]
+    assert app.get("/b/c/d").json == ["path", "c/d"]
+    assert app.get("/c/d").json == ["one segment", "d"]
 
 
 def test_routes_on_the_global_application() -> None:

@@ -111,7 +111,7 @@ def _converter(what: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
         try:
             return msgspec.convert(values, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise _invalid(what, error, kind, values, strict=False) from None
+            raise _invalid(what, error, kind, values) from None
 
     return convert
 
@@ -122,11 +122,9 @@ def _may_be_list(kind: Any) -> bool:
     return any(isinstance(one, msgspec.inspect.CollectionType) for one in kinds)
 
 
-def _invalid(
-    what: str, error: msgspec.ValidationError, kind: Any, values: Any, strict: bool = True
-) -> Problem:
+def _invalid(what: str, error: msgspec.ValidationError, kind: Any, values: Any) -> Problem:
     """Return a 422 that names every wrong field; msgspec stops at the first."""
-    errors = list(_field_errors(kind, values, strict)) or [_field_error("", error)]
+    errors = list(_field_errors(kind, values, strict=what == "body")) or [_field_error("", error)]
     return Problem(422, f"The {what} is not as it should be.", errors=errors)
 
 

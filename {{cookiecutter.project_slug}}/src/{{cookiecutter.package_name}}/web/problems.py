@@ -106,8 +106,7 @@ class ProblemPages:
         app = environ.get("bottle.app")
         if not self._hints or status != 404 or app is None:
             return detail
-        rules = {route.rule for route in app.routes}
-        close = difflib.get_close_matches(environ["PATH_INFO"], rules, n=1)
+        close = difflib.get_close_matches(environ["PATH_INFO"], {r.rule for r in app.routes}, n=1)
         return f"{detail} Did you mean {close[0]}?" if close else detail
 
 

@@ -28,7 +28,10 @@ def _problems(app: Bottle) -> Iterator[Problem]:
         place = f"{route.method} {route.rule}"
         # Of two equal rules Bottle takes the last, of two that match the first, without a word.
         shape = re.sub(r"<[^>:]*", "<", route.rule)
-        for other in {shape, re.sub(r"<[^>]*", "<", route.rule)}:
+        hiding = {shape, re.sub(r"<(?![^>]*:path>)[^>]*", "<", route.rule)}
+        if "<" in shape:  # a rule without wildcards comes before all others
+            hiding |= {f"{shape[: slash.end()]}<:path>" for slash in re.finditer("/", shape)}
+        for other in hiding:
             if hides := seen.get((route.method, other)):
                 yield Problem("", f"is hidden by {hides}", place)
         seen[route.method, shape] = place
