@@ -49,6 +49,8 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
     no_hazard = {
         "test_a_browser_is_told_what_is_wrong",
         "test_a_problem_may_have_headers_and_no_default_twice",
+        "test_a_trailing_slash_and_a_query_that_no_header_can_hold",
+        "test_a_trailing_slash_before_a_route_for_all_the_rest",
         "test_a_trailing_slash_where_the_route_asks",
         "test_a_wrong_body_that_is_not_utf8",
         "test_an_exception_without_a_text_is_answered_and_logged",

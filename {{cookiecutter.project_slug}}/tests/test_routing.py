@@ -50,6 +50,24 @@ def test_a_trailing_slash_where_the_route_asks(routed: TestApp, path: str, locat
     )
 
 
+def test_a_trailing_slash_and_a_query_that_no_header_can_hold(routed: TestApp) -> None:
+    environ = {**routed.RequestClass.blank("/moved/a/").environ, "QUERY_STRING": "a=\r\x01 \xff&b"}
+    told: list[Any] = []
+    b"".join(routed.app(environ, lambda status, headers, *_: told.extend([status, *headers])))
+    assert told[0] == "308 Permanent Redirect"
+    assert ("Location", "/moved/a?a=%0D%01%20%FF&b") in told
+
+
+def test_a_trailing_slash_before_a_route_for_all_the_rest() -> None:
+    def add_routes(app: Bottle) -> None:
+        public(app, "/moved/<name>", lambda name: [name], redirect_slash=True)
+        public(app, "/<rest:path>", lambda rest: [rest])
+
+    app = client(add_routes)
+    assert app.get("/moved/a/", status=308).headers["Location"].endswith("/moved/a")
+    assert app.get("/moved/a/b/").json == ["moved/a/b/"]
+
+
 def test_no_redirect_to_another_host() -> None:
     anything = r"/<name:re:[/\\]*[a-z.]+>"
     app = client(lambda app: public(app, anything, lambda name: name, redirect_slash=True))

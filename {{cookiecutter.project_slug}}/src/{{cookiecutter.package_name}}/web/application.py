@@ -14,7 +14,7 @@ from .handlers import HandlerPlugin
 from .hygiene import Hygiene
 from .observe import Observe, Recorder
 from .problems import ProblemPages
-from .redirects import add_redirects
+from .redirects import Redirecting
 from .seal import seal
 
 
@@ -36,7 +36,7 @@ def new_application(
     Bottle's routing, bearer, handler.
     Raises BootError for routes that could never work.
     """
-    app = Bottle()
+    app = Redirecting()
     app.catchall = False
     app.uninstall(True)
     app.install(BearerPlugin(caller_name, admin_name))
@@ -45,7 +45,6 @@ def new_application(
     # At most 18 digits: every one of them fits the 64 bits of a database column.
     app.router.add_filter("id", lambda _config: (r"[1-9][0-9]{0,17}", int, str))
     add_routes(app)
-    add_redirects(app)
     seal(app)
     hygiene = Hygiene(Confine(app.wsgi), max_body_bytes)
     forwarded = Forwarded(hygiene, trusted_proxies)

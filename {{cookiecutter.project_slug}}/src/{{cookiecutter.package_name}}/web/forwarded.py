@@ -7,7 +7,6 @@ from typing import Any
 
 from .problems import App, Environ
 
-# X-Forwarded-For and so on, and what says the same.
 _PARTS = ("FOR", "PROTO", "HOST", "PORT", "PREFIX")
 FORWARDED = (*(f"HTTP_X_FORWARDED_{part}" for part in _PARTS), "HTTP_X_REAL_IP", "HTTP_FORWARDED")
 

@@ -119,9 +119,7 @@ class ObservedBody:
             for chunk in self._body:
                 self._exchange.sent += len(chunk)
                 yield chunk
-        except GeneratorExit:  # the server asks for no more
-            raise
-        except BaseException as error:
+        except (Exception, SystemExit) as error:
             self._exchange.error = error
             logger.exception("answer failed half-way")
             raise
