@@ -47,15 +47,27 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
     found = {name for _, name in cases(generated(), *(f"test_{file}" for file in files))}
     found = {name for name in found if name.startswith("test_")}
     no_hazard = {
+        "test_a_browser_is_told_what_is_wrong",
         "test_a_problem_may_have_headers_and_no_default_twice",
+        "test_a_trailing_slash_and_a_query_that_no_header_can_hold",
+        "test_a_trailing_slash_before_a_route_for_all_the_rest",
         "test_a_trailing_slash_where_the_route_asks",
         "test_a_wrong_body_that_is_not_utf8",
+        "test_an_exception_without_a_text_is_answered_and_logged",
         "test_an_exchange_ends_whatever_happens",
+        "test_an_exchange_without_an_answer_is_recorded_as_a_failure",
+        "test_a_problem_of_ours_is_logged_with_its_cause",
+        "test_a_text_of_a_form_may_be_as_large_as_the_limit",
         "test_cors",
+        "test_only_what_is_wrong_is_named",
         "test_queries",
+        "test_routes_that_only_seem_hidden",
+        "test_the_release_is_named",
         "test_the_trace_of_a_caller_is_named",
         "test_two_applications_share_nothing",
         "test_unclean_paths",
+        "test_what_a_caller_adds_is_in_the_line",
+        "test_what_stands_there_twice_is_named",
         "test_who_gets_a_page",
     }
     assert found - set(PROOFS.values()) == no_hazard

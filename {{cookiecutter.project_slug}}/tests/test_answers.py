@@ -3,16 +3,20 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import bottle
 import pytest
 from bottle import HTTPResponse
 
-from {{ cookiecutter.package_name }}.settings import VIEWS_DIRECTORY
+from {{ cookiecutter.package_name }}.assets import Assets
+from {{ cookiecutter.package_name }}.settings import STATIC_DIRECTORY, VIEWS_DIRECTORY
+from {{ cookiecutter.package_name }}.web.handlers import PerRequest
 from {{ cookiecutter.package_name }}.web.observe import DEFAULT_HEADERS, Exchange
-from {{ cookiecutter.package_name }}.web.problems import Problem, ProblemPages
+from {{ cookiecutter.package_name }}.web.problems import FieldError, Problem, ProblemPages
 from {{ cookiecutter.package_name }}.web.views import Views
 
 from .stack import client, public
@@ -75,6 +79,25 @@ def test_a_problem_may_have_headers_and_no_default_twice() -> None:
     assert response.headers.getall("Cache-Control") == ["max-age=1"]
 
 
+@pytest.mark.parametrize("status", [409, 503])
+def test_a_problem_of_ours_is_logged_with_its_cause(
+    caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    def busy() -> None:
+        try:
+            raises(TimeoutError)
+        except TimeoutError as error:
+            raise Problem(status, "The store is busy.") from error
+
+    client(lambda app: public(app, "/", busy)).get("/", status=status)
+    logged = [
+        (record.levelname, record.getMessage(), record.exc_info and record.exc_info[0])
+        for record in caplog.records
+    ]
+    told = ("WARNING", "request failed: The store is busy.", TimeoutError)
+    assert logged == ([told] if status >= 500 else [])
+
+
 def test_one_constant_problem_for_all_requests() -> None:
     constant = Problem(503, "Busy.", headers={"Retry-After": "1"})
 
@@ -102,6 +125,45 @@ def test_an_answer_of_a_dict_is_json(raw: bool, raised: bool) -> None:
 
     answer = client(lambda app: public(app, "/", handler, raw=raw)).get("/", status=202)
     assert (answer.content_type, answer.json) == ("application/json", {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("raised", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (HTTPResponse(status=303, headers={"Location": "/"}), "committed"),
+        (HTTPResponse({"a": 1}, 202), "committed"),
+        (HTTPResponse("x", 409), "rolled back"),
+        (Problem(409, "It has changed."), "rolled back"),
+        (bottle.HTTPError(404, "x"), "rolled back"),
+    ],
+)
+def test_an_answer_ends_a_transaction_alike_if_raised(
+    answer: HTTPResponse, outcome: str, raised: bool
+) -> None:
+    outcomes, depths = [], set()
+
+    @contextmanager
+    def transaction(_method: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            outcomes.append("rolled back")
+            raise
+        outcomes.append("committed")
+
+    def handler(session: None) -> HTTPResponse:
+        if raised:
+            raise answer
+        return answer
+
+    resources = {"session": PerRequest(transaction, lambda: None)}
+    app = client(lambda app: public(app, "/", handler), resources=resources)
+    for _ in range(2):
+        assert app.get("/", status="*").status_int == answer.status_code
+        depths.add(len(list(walk_tb(answer.__traceback__))))
+    assert outcomes == [outcome, outcome]
+    assert len(depths) == 1, "a constant grows with each raise"
 
 
 def test_json_is_not_what_bottle_found_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +207,39 @@ def test_an_error_page_that_fails(own_views: Path, caplog: pytest.LogCaptureFixt
     assert "the error page failed" in caplog.text
 
 
-def test_views_that_are_no_templates(own_views: Path) -> None:
-    assert Views(own_views).broken() == []
-    (own_views / "home.tpl").write_text("% if:\n")
-    assert [path.name for path, _ in Views(own_views).broken()] == ["home.tpl"]
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("% if:\n", "invalid syntax"),
+        ("% rebase('layuot.tpl')\n", "there is no view 'layuot.tpl'"),
+        ("% if title:\n%   include('none')\n% end\n", "there is no view 'none'"),
+        ("<p>{{'{{'}}asset('ap.css'){{'}}'}}</p>", "there is no static file 'ap.css'"),
+        ("% include('layout', title='')\n% rebase(service)\n asset('x'), include('y')", ""),
+        ("{{'{{'}}asset('app.css'){{'}} {{'}}asset(service){{'}}'}}", ""),
+    ],
+)
+def test_views_that_cannot_work(own_views: Path, source: str, reason: str) -> None:
+    asset = Assets(STATIC_DIRECTORY, fingerprints=True).url
+    assert Views(own_views, asset=asset).broken() == []
+    (own_views / "home.tpl").write_text(source)
+    found = [(path.name, str(error)) for path, error in Views(own_views, asset=asset).broken()]
+    assert [name for name, _ in found] == (["home.tpl"] if reason else [])
+    assert reason in "".join(error for _, error in found)
+
+
+def test_a_browser_is_told_what_is_wrong() -> None:
+    errors = [FieldError("/name", "is <required>"), FieldError("/<b>/0", "is not known")]
+    errors.append(FieldError("", "is odd"))
+
+    def refuse() -> None:
+        raise Problem(422, "The form is not as it should be.", errors=errors)
+
+    app = client(lambda app: public(app, "/", refuse))
+    page = app.get("/", headers={"Accept": "text/html"}, status=422).text
+    assert "<li>name: is &lt;required&gt;</li>" in page
+    assert "<li>&lt;b&gt;/0: is not known</li>" in page
+    assert "<li>is odd</li>" in page
+    assert "<ul>" not in app.get("/none", headers={"Accept": "text/html"}, status=404).text
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,19 @@ def test_names_change_with_the_content(source: Path) -> None:
     assert Assets(source, fingerprints=True).url("app.css") == before
     (source / "app.css").write_text("")
     assert Assets(source, fingerprints=True).url("app.css") != before
-    assert Assets(source, fingerprints=False).url("app.css") == "/static/app.css"
-    with pytest.raises(KeyError):
-        Assets(source, fingerprints=True).url("none.css")
+    plain = Assets(source, fingerprints=False)
+    assert plain.url("app.css") == "/static/app.css"
+    (source / "late.css").write_text("")
+    assert plain.url("late.css") == "/static/late.css"
+
+
+@pytest.mark.parametrize("fingerprints", [False, True])
+@pytest.mark.parametrize("name", ["ap.css", "link", ".hidden", "img"])
+def test_a_name_of_no_file_fails_in_every_environment(
+    source: Path, name: str, fingerprints: bool
+) -> None:
+    with pytest.raises(LookupError, match=f"'{name}'"):
+        Assets(source, fingerprints=fingerprints).url(name)
 
 
 def test_a_page_loads_what_may_be_kept_for_ever(environ: dict[str, str]) -> None:
@@ -58,6 +68,10 @@ def test_a_page_loads_what_may_be_kept_for_ever(environ: dict[str, str]) -> None
         assert plain.headers.getall("Cache-Control") == ["no-cache"]
         client.get(address, headers={"If-None-Match": kept.headers["ETag"]}, status=304)
         client.get(address.replace(".css", "0.css"), status=404)
+        part = client.get(address, headers={"Range": "bytes=0-4"}, status=206)
+        assert part.headers.getall("Cache-Control") == [FOREVER]
+        beyond = client.get(address, headers={"Range": "bytes=99999-"}, status=416)
+        assert beyond.headers.getall("Cache-Control") == ["no-store"]
 
 
 def test_copies_for_nginx(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,8 +121,7 @@ def test_static_files_that_cannot_be_read(
     for path in (tmp_path / "static" / "gone.css", tmp_path / "absent"):
         directory = path if path.name == "absent" else path.parent
         monkeypatch.setattr(f"{COMMAND[-1]}.app.STATIC_DIRECTORY", directory)
-        (problem,) = failed("check", capsys)
-        assert problem.startswith(f"  {path}: cannot be read by this user")
+        assert failed("check", capsys)[0].startswith(f"  {path}: cannot be read by this user")
 
 
 @pytest.mark.usefixtures("settings", "routes")

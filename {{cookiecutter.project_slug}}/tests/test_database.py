@@ -111,13 +111,19 @@ def test_a_failed_request_leaves_nothing_behind(things: TestApp) -> None:
     assert things.get("/things").json == []
 
 
-def test_readiness_names_the_database(environ: dict[str, str], tmp_path: Path) -> None:
+def test_readiness_names_the_database(
+    environ: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with application(environ) as app:
         client = TestApp(app)
         (tmp_path / "test.sqlite3").write_bytes(b"this is no database" * 100)
         problem = client.get("/readyz", status=503)
         assert "database" in problem.json["detail"]
         assert "Retry-After" in problem.headers
+        assert "file is not a database" not in problem.text
+        (record,) = caplog.records
+        assert record.getMessage() == "request failed: The check 'database' fails."
+        assert "file is not a database" in caplog.text
         client.get("/livez", status=200)
 
 
@@ -145,11 +151,14 @@ def test_a_database_that_cannot_be_migrated(environ: dict[str, str], database: D
         Database(load_settings({**environ, "DATABASE_URL": "sqlite:////none/x"})).migrate()
 
 
-def test_a_database_that_stays_locked(things: TestApp, database: Database) -> None:
+def test_a_database_that_stays_locked(
+    things: TestApp, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     with database.session("POST") as session:
         session.execute(text("SELECT 1"))
         problem = things.post_json("/things", {"name": "x"}, status=503)
         assert problem.headers["Retry-After"] == "1"
+        assert "The database is busy." in caplog.text
         things.get("/things", status=200)
     things.post_json("/things", {"name": "x"}, status=201)
 

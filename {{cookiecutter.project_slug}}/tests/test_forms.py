@@ -1,9 +1,9 @@
 """Queries and forms, read into the type that a handler asks for."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from msgspec import Struct
+from msgspec import Meta, Struct
 from webtest import TestApp, Upload
 
 from {{ cookiecutter.package_name }}.web import inputs
@@ -18,19 +18,24 @@ class Form(Struct, forbid_unknown_fields=True):
     tags: list[str] = []
 
 
-class Search(Struct, forbid_unknown_fields=True):
+class Search(Struct, forbid_unknown_fields=True, omit_defaults=True):
     q: str = ""
     tags: list[str] = []
     limit: int = 20
+    ids: list[int] | None = None
+    names: Annotated[list[str] | None, Meta(description="documented")] = None
 
 
 @pytest.mark.parametrize(
     ("query", "read"),
     [
-        ("", {"q": "", "tags": [], "limit": 20}),
-        ("q=caf%C3%A9+x&limit=3", {"q": "café x", "tags": [], "limit": 3}),
-        ("tags=a&tags=b", {"q": "", "tags": ["a", "b"], "limit": 20}),
-        ("tags=", {"q": "", "tags": [""], "limit": 20}),
+        ("", {}),
+        ("q=caf%C3%A9+x&limit=3", {"q": "café x", "limit": 3}),
+        ("tags=a&tags=b", {"tags": ["a", "b"]}),
+        ("tags=", {"tags": [""]}),
+        ("ids=3", {"ids": [3]}),
+        ("ids=3&ids=4", {"ids": [3, 4]}),
+        ("names=a", {"names": ["a"]}),
         ("q=a&q=b", 422),
         ("limit=many", 422),
         ("other=1", 422),
@@ -45,6 +50,32 @@ def test_queries(query: str, read: int | dict[str, Any]) -> None:
     app = client(lambda app: public(app, "/", handler))
     answer = app.get(f"/?{query}", expect_errors=True)
     assert (answer.status_int if isinstance(read, int) else answer.json) == read
+
+
+def test_what_stands_there_twice_is_named() -> None:
+    def handler(query: Search) -> Search:
+        return query
+
+    app = client(lambda app: public(app, "/", handler))
+    for query, pointer in (("limit=1&limit=2", "/limit"), ("a~/=1&a~/=2", "/a~0~1")):
+        problem = app.get(f"/?{query}", status=422).json
+        assert problem["errors"] == [{"pointer": pointer, "message": "stands there twice"}]
+
+
+def test_only_what_is_wrong_is_named() -> None:
+    class Counts(Struct):
+        counts: dict[int, int]
+        name: str
+
+    def handler(body: Counts) -> Counts:
+        return body
+
+    app = client(lambda app: public(app, "/", handler, "POST"))
+    assert app.post_json("/", {"counts": {"1": 2}, "name": "x"}).json["counts"] == {"1": 2}
+    problem = app.post_json("/", {"counts": {"1": 2}, "name": 3}, status=422).json
+    assert [error["pointer"] for error in problem["errors"]] == ["/name"]
+    problem = app.post_json("/", {"counts": {"a": 2}, "name": "x"}, status=422).json
+    assert [error["pointer"] for error in problem["errors"]] == ["/counts"]
 
 
 @pytest.fixture
@@ -70,6 +101,21 @@ def test_forms(forms: TestApp) -> None:
     answer = forms.post("/", [*sent, upload], content_type="multipart/form-data")
     assert answer.json["photo"] == "content"
     assert forms.closed[-1].closed
+
+
+@pytest.mark.parametrize("sent_as", ["multipart/form-data", "application/x-www-form-urlencoded"])
+def test_a_text_of_a_form_may_be_as_large_as_the_limit(sent_as: str) -> None:
+    """`multipart` makes a file of one above 64 KiB, and refuses 8 MiB of others."""
+    read: list[Form] = []
+
+    def handler(form: Form) -> int:
+        read.append(form)
+        return 1
+
+    app = client(lambda app: public(app, "/", handler, "POST"), max_body_bytes=2**24)
+    for size in (2**16 + 1, 2**23 + 1):
+        app.post("/", [("name", "x" * size), ("tags", "y" * 2**17)], content_type=sent_as)
+        assert (len(read[-1].name), len(read[-1].tags[0])) == (size, 2**17)
 
 
 MULTIPART = "multipart/form-data; boundary=b"

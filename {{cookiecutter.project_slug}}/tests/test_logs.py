@@ -5,12 +5,14 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from {{ cookiecutter.package_name }}.settings import Settings
 from {{ cookiecutter.package_name }}.telemetry import logs
 from {{ cookiecutter.package_name }}.telemetry.access import AccessLog
+from {{ cookiecutter.package_name }}.telemetry.metrics import Metrics
 
 from .stack import client, public
 
@@ -47,6 +49,98 @@ def test_whatever_is_logged_is_one_line_of_json(capfd: pytest.CaptureFixture[str
     assert "Traceback" in lines[1]["error.stack_trace"]
     assert lines[2]["log.logger"] == "py.warnings"
     assert lines[3]["message"].startswith("%d cannot be logged: ")
+
+
+@pytest.mark.usefixtures("_configured")
+def test_what_a_caller_adds_is_in_the_line(capfd: pytest.CaptureFixture[str]) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    extra: dict[Any, Any] = {
+        "order": 5,
+        "parts": {"a": [1, None, HOSTILE]},
+        "items": (1, {"b": 2.5}),
+        "object": Wordless(),
+        "loop": loop,
+        "text": HOSTILE,
+        "service.name": "another",
+        HOSTILE: 1,
+        5: 6,
+    }
+    logging.getLogger("own").info("it is", extra=extra, stack_info=True)
+    logging.getLogger("own").info("it is")
+    line, bare = (json.loads(line) for line in capfd.readouterr().err.splitlines())
+    assert (line["message"], line["service.name"]) == ("it is", "logs")
+    assert (line["order"], line["items"]) == (5, [1, {"b": 2.5}])
+    assert (line["parts"], line["loop"]) == (str(extra["parts"]), "[[...]]")
+    assert (line["object"], line["5"]) == ("<Wordless without a text>", 6)
+    assert line["text"] == 'a\nb\x1b[31m\\ud800\x00"é'
+    assert "in test_what_a_caller" in line["stack_info"]
+    ours = {"@timestamp", "log.level", "log.logger", "message", "service.name", "process.pid"}
+    assert set(bare) == {*ours, "http.request.id"}
+
+
+@pytest.mark.parametrize(
+    ("place", "named"), [("/opt/my/releases/3f2a", "3f2a"), ("/home/me/my", None)]
+)
+def test_the_release_is_named(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    place: str,
+    named: str | None,
+) -> None:
+    monkeypatch.setattr(logs, "__file__", f"{place}/src/package/telemetry/logs.py")
+    request.getfixturevalue("_configured")
+    recorders = [AccessLog(Settings(), "logs")]
+    client(lambda app: public(app, "/", lambda: 1), recorders=recorders).get("/")
+    logging.getLogger("own").info("it is")
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line.get("service.version") for line in lines] == [named, named]
+    assert f'service_version="{named or ""}"' in Metrics().exposition().decode()
+
+
+UNTIDY: Any = ("file", 1, 1, b"no text")
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError("no text")
+
+
+@pytest.mark.usefixtures("_configured")
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [(Wordless(), []), ("%s", [Wordless()]), ("%d", ["x"]), ("", [])],
+)
+@pytest.mark.parametrize("error", [Wordless(), SyntaxError("x", UNTIDY)])
+@pytest.mark.parametrize("name", ["own", "gunicorn.error"])
+def test_no_log_call_raises(
+    capfd: pytest.CaptureFixture[str],
+    message: Any,
+    arguments: list[Any],
+    error: Exception,
+    name: str,
+) -> None:
+    logging.getLogger(name).error(message, *arguments, exc_info=error)
+    line = json.loads(capfd.readouterr().err)
+    assert (line["log.level"], line["log.logger"]) == ("error", name)
+    assert ("error.type" in line) == isinstance(error, Wordless)
+    right = message == "" and isinstance(error, Wordless)
+    assert ("cannot be logged" in line["message"]) == (not right)
+
+
+@pytest.mark.usefixtures("_configured")
+def test_an_exception_without_a_text_is_answered_and_logged(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise Wordless
+
+    answer = client(lambda app: public(app, "/", fail)).get("/", status=500)
+    line = json.loads(capfd.readouterr().err)
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"]
+    assert (line["message"], line["error.type"]) == ("request failed", "Wordless")
+    assert "in fail" in line["error.stack_trace"]
 
 
 @pytest.mark.usefixtures("_configured")

@@ -115,6 +115,17 @@ def test_an_exchange_ends_whatever_happens() -> None:
     assert [type(exchange.error) for exchange in seen] == [OSError]
 
 
+def test_an_exchange_without_an_answer_is_recorded_as_a_failure() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    seen: list[Exchange] = []
+    app = client(lambda app: public(app, "/", interrupted), seen=seen)
+    with pytest.raises(KeyboardInterrupt):
+        app.get("/")
+    assert [exchange.status for exchange in seen] == [500]
+
+
 @pytest.mark.parametrize("path", ["/json", "/stream"])
 def test_a_record_that_fails_costs_no_answer(caplog: pytest.LogCaptureFixture, path: str) -> None:
     def fail(exchange: Exchange) -> None:

@@ -3,12 +3,14 @@
 import mimetypes
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bottle
 import pytest
 from bottle import Bottle
+from msgspec import Struct
 from webtest import TestApp
 
 from {{ cookiecutter.package_name }}.web.static import StaticFiles
@@ -48,6 +50,24 @@ def test_a_trailing_slash_where_the_route_asks(routed: TestApp, path: str, locat
     )
 
 
+def test_a_trailing_slash_and_a_query_that_no_header_can_hold(routed: TestApp) -> None:
+    environ = {**routed.RequestClass.blank("/moved/a/").environ, "QUERY_STRING": "a=\r\x01 \xff&b"}
+    told: list[Any] = []
+    b"".join(routed.app(environ, lambda status, headers, *_: told.extend([status, *headers])))
+    assert told[0] == "308 Permanent Redirect"
+    assert ("Location", "/moved/a?a=%0D%01%20%FF&b") in told
+
+
+def test_a_trailing_slash_before_a_route_for_all_the_rest() -> None:
+    def add_routes(app: Bottle) -> None:
+        public(app, "/moved/<name>", lambda name: [name], redirect_slash=True)
+        public(app, "/<rest:path>", lambda rest: [rest])
+
+    app = client(add_routes)
+    assert app.get("/moved/a/", status=308).headers["Location"].endswith("/moved/a")
+    assert app.get("/moved/a/b/").json == ["moved/a/b/"]
+
+
 def test_no_redirect_to_another_host() -> None:
     anything = r"/<name:re:[/\\]*[a-z.]+>"
     app = client(lambda app: public(app, anything, lambda name: name, redirect_slash=True))
@@ -63,6 +83,20 @@ def test_no_redirect_to_another_host() -> None:
 
 async def coroutine() -> str:
     return ""
+
+
+class Circle(Struct):
+    radius: float
+
+
+class Square(Struct):
+    side: float
+
+
+def either(body: Circle | Square) -> None: ...
+
+
+def unknown(body: "Triangle") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
 def generator() -> Iterator[bytes]:
@@ -82,6 +116,12 @@ def test_routes_that_could_never_work() -> None:
         public(app, "/g/<x:int>", lambda x: 1)
         public(app, "/g/<y:int>", lambda y: 1)
         public(app, "/h/<x>/i", lambda x: 1)
+        public(app, "/i/<p:path>", lambda p: 1)
+        public(app, "/i/<n:int>", lambda n: 1)
+        public(app, "/i/a/<x>/b", lambda x: 1)
+        public(app, "/j", either, "POST")
+        public(app, "/k", unknown, "POST")
+        public(app, "/l", partial(either, Circle(1)), "POST")
         public(app, "/h/<x:int>/i", lambda x: 1)
 
     problems = refused(add_routes)
@@ -95,8 +135,30 @@ def test_routes_that_could_never_work() -> None:
         "GET /g": "is async",
         "GET /g/<y:int>": "is hidden by GET /g/<x:int>",
         "GET /h/<x:int>/i": "is hidden by GET /h/<x>/i",
+        "GET /i/<n:int>": "is hidden by GET /i/<p:path>",
+        "GET /i/a/<x>/b": "is hidden by GET /i/<p:path>",
+        "POST /j": "all Struct types must be tagged",
+        "POST /k": "name 'Triangle' is not defined",
+        "POST /l": "is not a module, class, method, or function",
     }.items():
         assert re.search(rf"{re.escape(place)}: [^;]*{re.escape(reason)}", problems), problems
+
+
+def test_routes_that_only_seem_hidden() -> None:
+    def add_routes(app: Bottle) -> None:
+        public(app, "/a/<p:path>", lambda p: ["path", p])
+        public(app, "/a/b", lambda: ["rule without a wildcard"])
+        public(app, "/a/<n:int>", lambda n: ["method", n], "PUT")
+        public(app, "/b/<x>", lambda x: ["one segment", x])
+        public(app, "/b/<p:path>", lambda p: ["path", p])
+        public(app, "/c/<n:int>", lambda n: ["int", n])
+        public(app, "/c/<x>", lambda x: ["one segment", x])
+
+    app = client(add_routes)
+    assert app.get("/a/b").json == ["rule without a wildcard"]
+    assert app.put("/a/1").json == ["method", 1]
+    assert app.get("/b/c/d").json == ["path", "c/d"]
+    assert app.get("/c/d").json == ["one segment", "d"]
 
 
 def test_routes_on_the_global_application() -> None:
@@ -145,3 +207,22 @@ def test_links_do_not_lead_outside(tmp_path: Path) -> None:
     app = client(lambda app: public(app, "/<path:path>", lambda path: files.serve(path)))
     app.get("/link.txt", status=404)
     assert app.get("/unknown").content_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content_range"),
+    [
+        ("bytes=1-2", 206, "bytes 1-2/5"),
+        ("bytes=5-", 416, "bytes */5"),
+        ("items=0-5", 200, None),
+    ],
+)
+def test_parts_of_a_file(
+    tmp_path: Path, asked: str, status: int, content_range: str | None
+) -> None:
+    (tmp_path / "a.txt").write_text("12345")
+    files = StaticFiles(tmp_path)
+    app = client(lambda app: public(app, "/<path:path>", lambda path: files.serve(path)))
+    answer = app.get("/a.txt", headers={"Range": asked}, status=status)
+    assert answer.headers.get("Content-Range") == content_range
+    assert len(answer.headers.getall("Cache-Control")) == 1

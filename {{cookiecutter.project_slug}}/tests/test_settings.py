@@ -9,6 +9,7 @@ from {{ cookiecutter.package_name }}.environment import BootError
 from {{ cookiecutter.package_name }}.settings import SECRETS, Bind, Settings, load_settings
 
 from .service import ROOT
+from .stack import client
 
 STRONG = "s" * 32
 
@@ -131,6 +132,8 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         ({"API_TOKENS": STRONG}, "API_TOKENS (environment): entry 1 is not name:token"),
         ({"API_TOKENS": f"{STRONG}:me"}, "API_TOKENS (environment): entry 1 is not name:token"),
         ({"API_TOKENS": "a:b,me:sec ret"}, "API_TOKENS (environment): the token of entry 2 is"),
+        ({"API_TOKENS": f"a:=b{STRONG}"}, "API_TOKENS (environment): the token of entry 1 is"),
+        ({"ADMIN_TOKEN": f"a=b{STRONG}"}, "ADMIN_TOKEN (environment): the token of entry 1 is"),
         ({"ADMIN_TOKEN": "short"}, "ADMIN_TOKEN (environment): a token has fewer than 32"),
         ({"API_TOKENS": f"a:{STRONG},a:{STRONG}"}, "API_TOKENS (environment): a name stands there"),
         ({"PORT": "80a"}, "PORT (environment): '80a' is no port"),
@@ -157,6 +160,13 @@ def test_a_file_that_is_not_text() -> None:
     assert problems({"ENV_FILE": "service.env"}) == [
         "ENV_FILE (service.env): service.env is not UTF-8 text"
     ]
+
+
+def test_a_token_that_is_taken_can_be_sent() -> None:
+    token = f"AZaz09._~+/-{STRONG}=="
+    tokens = load_settings({"API_TOKENS": f"me:{token}"}).api_tokens
+    app = client(lambda app: app.route("/", "GET", lambda: 1), caller_name=tokens.name_of)
+    app.get("/", headers={"Authorization": f"Bearer {token}"}, status=200)
 
 
 def test_tokens_do_not_show() -> None:

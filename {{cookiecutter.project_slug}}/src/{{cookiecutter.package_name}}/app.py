@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> Bottle:
         for path in assets.unreadable()
     ]
     problems += [
-        Problem("", f"is no template: {error}", str(path)) for path, error in views.broken()
+        Problem("", f"cannot be shown: {error}", str(path)) for path, error in views.broken()
     ]
     own = [route for route in app.routes if not route.config.get("public")]
     guarded = [route for route in own if not route.config.get("admin")]

@@ -39,14 +39,18 @@ class Assets:
         return [path for path in self._directory.rglob("*") if not os.access(path, os.R_OK)]
 
     def url(self, name: str) -> str:
-        """Return the address of a file, for views. Raises KeyError when there is no such file."""
+        """Return the address of a file, for views. Raises LookupError when there is no such file."""
+        if name not in self.names and not self._fingerprints:
+            self.names = _fingerprinted(self._directory)  # it may have come since the start
+        if name not in self.names:
+            raise LookupError(f"there is no static file {name!r}")
         return f"/static/{self.names[name] if self._fingerprints else name}"
 
     def serve(self, path: str) -> HTTPResponse:
         """Return the file as an answer. Raises Problem 404 for all that is no file in here."""
         plain = self._plain.get(path)
         answer = self._files.serve(plain or path)
-        if plain:
+        if plain and answer.status_code < 400:
             answer.set_header("Cache-Control", FOREVER)
         return answer
 

@@ -38,6 +38,10 @@ DEFAULTS: dict[Environment, dict[str, str]] = {
 }
 
 
+# What can be sent as a bearer token (RFC 6750, section 2.1).
+TOKEN = r"[A-Za-z0-9._~+/-]+=*"  # noqa: S105
+
+
 class Bind(Struct, frozen=True):
     """An address to listen on: `host:port`, `[ipv6]:port` or `unix:/path`."""
 
@@ -85,8 +89,11 @@ class ApiTokens(Struct, frozen=True):
                 raise ValueError(
                     f"entry {number} is not name:token, with a name of 1 to 31 letters, digits, . _ -"
                 )
-            if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", token):
-                raise ValueError(f"the token of entry {number} is empty or not URL-safe")
+            if not re.fullmatch(TOKEN, token):
+                raise ValueError(
+                    f"the token of entry {number} is empty or has more than letters, digits, "
+                    "- . _ ~ + / and = at its end"
+                )
             pairs.append((name, Secret(token)))
         if len({name for name, _ in pairs}) < len(pairs):
             raise ValueError("a name stands there twice")

@@ -1,6 +1,5 @@
 """Whether the process lives, whether it can do its work, and how much it does."""
 
-import logging
 from collections.abc import Callable, Mapping
 
 from bottle import HTTPResponse
@@ -8,8 +7,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from ..telemetry.metrics import Metrics
 from ..web.problems import Problem
-
-logger = logging.getLogger(__name__)
 
 
 def live() -> dict[str, str]:
@@ -22,9 +19,9 @@ def ready(checks: Mapping[str, Callable[[], None]]) -> dict[str, str]:
     for name, check in checks.items():
         try:
             check()
-        except Exception:
-            logger.exception("readiness check failed: %s", name)
-            raise Problem(503, f"The check {name!r} fails.", headers={"Retry-After": "5"}) from None
+        except Exception as error:  # which the log names, and the answer does not
+            detail = f"The check {name!r} fails."
+            raise Problem(503, detail, headers={"Retry-After": "5"}) from error
     return {"status": "ok"}
 
 

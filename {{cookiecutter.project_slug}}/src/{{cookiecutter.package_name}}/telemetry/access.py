@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.json import Encoder
 
 from ..settings import Settings
-from .logs import write_line
+from .logs import release, write_line
 
 _NAMES = {
     "timestamp": "@timestamp",
@@ -28,6 +28,7 @@ _NAMES = {
     "user_agent": "user_agent.original",
     "error": "error.type",
     "trace_id": "trace.id",
+    "release": "service.version",
 }
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
@@ -56,6 +57,7 @@ class AccessLine(Struct, rename=_NAMES, omit_defaults=True, gc=False):
     user_agent: str = ""
     error: str = ""
     trace_id: str = ""
+    release: str = ""
 
 
 class AccessLog:
@@ -63,6 +65,7 @@ class AccessLog:
 
     def __init__(self, settings: Settings, service: str) -> None:
         self._service = service
+        self._release = release()
         self._encode = Encoder().encode
         self._json = settings.log_format == "json"
         self._quiet = settings.log_level in ("WARNING", "ERROR")
@@ -107,5 +110,6 @@ class AccessLog:
             environ.get("HTTP_USER_AGENT", "")[:256],
             type(exchange.error).__name__ if exchange.error else "",
             trace[1] if trace else "",
+            self._release,
         )
         write_line(self._encode(line))

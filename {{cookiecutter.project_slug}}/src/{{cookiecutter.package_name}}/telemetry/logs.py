@@ -8,23 +8,46 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from msgspec import Raw
 from msgspec.json import encode
 
 from ..settings import Settings
 
+# What every record has; the rest is the caller's: `extra` and `stack_info`.
+_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"} - {"stack_info"}
+
+
+def release() -> str:
+    """Return the ID of the release that this runs from, as deploy/install.sh lays it; or nothing."""
+    place = Path(__file__).resolve().parents[3]
+    return place.name if place.parent.name == "releases" else ""
+
 
 class LineHandler(logging.Handler):
-    """Writes each record as one line, with one system call, to standard error."""
+    """Writes each record as one line, with one system call, to standard error.
+
+    Whatever is logged, nothing is raised: who logs a failure must not fail of that.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            _take_request_out(record)
             line = self.format(record)
-        except Exception as error:  # arguments that do not fit the message
-            record.msg, record.args = f"{record.msg} cannot be logged: {error}", ()
-            line = self.format(record)
+        except Exception as error:  # arguments that do not fit the message, or have no text
+            # In the record itself, because other handlers would fail of it, too.
+            record.msg, record.args = f"{_text(record.msg)} cannot be logged: {_text(error)}", ()
+            line = self._format_again(record)
         write_line(line.encode("utf-8", "backslashreplace"))
+
+    def _format_again(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception:  # nor can what comes with the message
+            record.exc_info = record.stack_info = None
+            return self.format(record)
 
 
 def write_line(line: bytes) -> None:
@@ -41,6 +64,7 @@ class JsonFormatter(logging.Formatter):
     def __init__(self, service: str, request_id: Callable[[], str]) -> None:
         super().__init__()
         self._service = service
+        self._release = release()
         self._request_id = request_id
 
     def format(self, record: logging.LogRecord) -> str:
@@ -48,16 +72,21 @@ class JsonFormatter(logging.Formatter):
             "@timestamp": datetime.fromtimestamp(record.created, UTC),
             "log.level": record.levelname.lower(),
             "log.logger": record.name,
-            "message": _printable(record.getMessage()),
+            "message": _text(record.getMessage()),
             "service.name": self._service,
             "process.pid": record.process,
         }
+        if self._release:
+            line["service.version"] = self._release
         if request_id := self._request_id():
             line["http.request.id"] = request_id
         if record.exc_info and (error := record.exc_info[1]):
             line["error.type"] = type(error).__name__
-            line["error.message"] = _printable(str(error))
-            line["error.stack_trace"] = _printable(self.formatException(record.exc_info))
+            line["error.message"] = _text(error)
+            line["error.stack_trace"] = _text(self.formatException(record.exc_info))
+        for name, value in record.__dict__.items():
+            if name not in _USUAL and value is not None:
+                line.setdefault(_text(name), _plain(value))
         return encode(line).decode()
 
 
@@ -80,21 +109,31 @@ def configure(settings: Settings, service: str, request_id: Callable[[], str]) -
         handler.setFormatter(TextFormatter(request_id))
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     logging.captureWarnings(True)
-    handler.addFilter(_without_request)
     # A server's own handlers would write its lines in another form.
     for name in ("gunicorn.error", "waitress"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
 
 
-def _without_request(record: logging.LogRecord) -> bool:
+def _take_request_out(record: logging.LogRecord) -> None:
     """Take what was sent out of Gunicorn's warning of a malformed request: it may be a secret."""
     if record.name == "gunicorn.error":
         text = re.sub(r"(Invalid request from ip=\S*: [^:]*).*", r"\1", record.getMessage())
         record.msg, record.args = text, ()
-    return True
 
 
-def _printable(text: str) -> str:
-    """Escape what UTF-8 cannot encode: lone surrogates."""
+def _plain(value: object) -> object:
+    """Return the value, or its text if it cannot be said in JSON."""
+    try:
+        return Raw(encode(value))
+    except Exception:
+        return _text(value)
+
+
+def _text(value: object) -> str:
+    """Return the value's text, with what UTF-8 cannot encode escaped: lone surrogates."""
+    try:
+        text = str(value)
+    except Exception:
+        text = f"<{type(value).__name__} without a text>"
     return text.encode("utf-8", "backslashreplace").decode()

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from .logs import release
 from .workers import Worker
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -86,12 +87,16 @@ class Metrics:
 
 
 class _Workers:
-    """What the live workers do, and take of the machine: from Linux' /proc (proc(5))."""
+    """What runs, what the live workers do, and take of the machine: from Linux' /proc (proc(5))."""
 
     def __init__(self, live: Callable[[], dict[int, tuple[int, int]]]) -> None:
         self._live = live
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        # OpenTelemetry's name for what the numbers are of.
+        target = GaugeMetricFamily("target_info", "The release.", labels=["service_version"])
+        target.add_metric([release()], 1)
+        yield target
         live = self._live()
         yield GaugeMetricFamily(
             "http_server_active_requests",

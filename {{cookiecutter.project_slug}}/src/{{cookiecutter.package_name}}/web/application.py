@@ -14,7 +14,7 @@ from .handlers import HandlerPlugin
 from .hygiene import Hygiene
 from .observe import Observe, Recorder
 from .problems import ProblemPages
-from .redirects import add_redirects
+from .redirects import Redirecting
 from .seal import seal
 
 
@@ -36,23 +36,18 @@ def new_application(
     Bottle's routing, bearer, handler.
     Raises BootError for routes that could never work.
     """
-    app = Bottle()
+    app = Redirecting()
     app.catchall = False
     app.uninstall(True)
     app.install(BearerPlugin(caller_name, admin_name))
     app.install(HandlerPlugin(resources))
     app.default_error_handler = error_handler(pages)
-    app.router.add_filter("id", _positive_integer)
+    # At most 18 digits: every one of them fits the 64 bits of a database column.
+    app.router.add_filter("id", lambda _config: (r"[1-9][0-9]{0,17}", int, str))
     add_routes(app)
-    add_redirects(app)
     seal(app)
     hygiene = Hygiene(Confine(app.wsgi), max_body_bytes)
     forwarded = Forwarded(hygiene, trusted_proxies)
     errors = Errors(forwarded, pages)
     app.wsgi = Observe(Cors(errors, cors_origins) if cors_origins else errors, recorders)
     return app
-
-
-def _positive_integer(_config: Any) -> tuple[str, Callable[[str], int], Callable[[int], str]]:
-    # At most 18 digits: every one of them fits the 64 bits of a database column.
-    return r"[1-9][0-9]{0,17}", int, str

@@ -6,9 +6,10 @@ from typing import Any
 
 from bottle import Route, request
 
+from ..settings import TOKEN
 from .problems import DETAILS, Problem
 
-_credentials = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)").fullmatch
+_credentials = re.compile(f"(?i:bearer) +({TOKEN})").fullmatch
 
 
 NameOf = Callable[[str], str | None]

@@ -6,7 +6,7 @@ from typing import Any
 
 import bottle
 
-from .problems import Environ
+from .problems import App, Environ
 
 
 class Confine:
@@ -17,7 +17,7 @@ class Confine:
     that calls another Bottle application leaves that one's request behind. Both raise here.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
@@ -29,8 +29,7 @@ class Confine:
                 raise RuntimeError("bottle.request is another request's: was an app called inside?")
             return start_response(status, headers, exc_info)
 
-        body: Iterable[bytes] = self._app(environ, start)
-        return body
+        return self._app(environ, start)
 
 
 # What `bottle.request` is bound to, as gevent found or made it when Bottle was imported.

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from .problems import Environ, Headers
+from .problems import App, Environ, Headers
 
 # What a script may send and read besides the headers that are always allowed.
 ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID"
@@ -17,7 +17,7 @@ class Cors:
     Credentials are bearer tokens, which a script sends itself: no cookie is allowed.
     """
 
-    def __init__(self, app: Any, origins: Collection[str]) -> None:
+    def __init__(self, app: App, origins: Collection[str]) -> None:
         self._app = app
         self._origins = frozenset(origins)
 
@@ -27,19 +27,16 @@ class Cors:
         wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "")
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            own = [("Vary", "Origin")]
+            # The default, of the application's own origin, would stop the script.
+            policy = "cross-origin" if allowed else "same-origin"
+            own = [("Vary", "Origin"), ("Cross-Origin-Resource-Policy", policy)]
             if allowed:
                 own.append(("Access-Control-Allow-Origin", origin))
                 own.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
             if allowed and wanted and environ["REQUEST_METHOD"] == "OPTIONS":
-                methods = dict(headers).get("Allow", "")
-                own.append(("Access-Control-Allow-Methods", methods))
+                own.append(("Access-Control-Allow-Methods", dict(headers).get("Allow", "")))
                 own.append(("Access-Control-Allow-Headers", ALLOWED_HEADERS))
                 own.append(("Access-Control-Max-Age", MAX_AGE))
-            # The default, of the application's own origin, would stop the script.
-            policy = "cross-origin" if allowed else "same-origin"
-            own.append(("Cross-Origin-Resource-Policy", policy))
             return start_response(status, [*headers, *own], exc_info)
 
-        body: Iterable[bytes] = self._app(environ, start)
-        return body
+        return self._app(environ, start)

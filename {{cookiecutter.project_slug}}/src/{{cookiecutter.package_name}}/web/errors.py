@@ -7,7 +7,7 @@ from typing import Any
 
 from bottle import HTTPError, HTTPResponse, request, response
 
-from .problems import Environ, Problem, ProblemPages, title
+from .problems import App, Environ, Problem, ProblemPages, title
 
 logger = logging.getLogger(__name__)
 
@@ -19,14 +19,13 @@ class Errors:
     SystemExit is caught too: left alone, it makes Gunicorn shut the whole service down.
     """
 
-    def __init__(self, app: Any, pages: ProblemPages) -> None:
+    def __init__(self, app: App, pages: ProblemPages) -> None:
         self._app = app
         self._pages = pages
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         try:
-            body: Iterable[bytes] = self._app(environ, start_response)
-            return body
+            return self._app(environ, start_response)
         except HTTPError as error:
             return self._answer(environ, start_response, error)
         except (Exception, SystemExit):
@@ -57,8 +56,10 @@ def error_handler(pages: ProblemPages) -> Callable[[HTTPError], bytes]:
             if request.method == "OPTIONS":
                 response.status = 204
                 return b""
-        if error.status_code >= 500 and not isinstance(error, Problem):
-            logger.error("request failed: %s", error.body, exc_info=error.exception)
+        if error.status_code >= 500:
+            level = logging.WARNING if isinstance(error, Problem) else logging.ERROR
+            cause = error.__cause__ or error.exception
+            logger.log(level, "request failed: %s", error.body, exc_info=cause)
         headers, page = pages.render(request.environ, error)
         for name, value in headers:
             response.set_header(name, value)

@@ -5,17 +5,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from .problems import Environ
+from .problems import App, Environ
 
-FORWARDED = (
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PORT",
-    "HTTP_X_FORWARDED_PREFIX",
-    "HTTP_X_REAL_IP",
-    "HTTP_FORWARDED",
-)
+_PARTS = ("FOR", "PROTO", "HOST", "PORT", "PREFIX")
+FORWARDED = (*(f"HTTP_X_FORWARDED_{part}" for part in _PARTS), "HTTP_X_REAL_IP", "HTTP_FORWARDED")
 
 
 class Forwarded:
@@ -26,7 +19,7 @@ class Forwarded:
     Bottle would take the client's word for them (`request.remote_addr`, `request.url`).
     """
 
-    def __init__(self, app: Any, hops: int) -> None:
+    def __init__(self, app: App, hops: int) -> None:
         self._app = app
         self._hops = hops
 
@@ -41,8 +34,7 @@ class Forwarded:
                 environ["wsgi.url_scheme"] = "https"
         for name in FORWARDED:
             environ.pop(name, None)
-        body: Iterable[bytes] = self._app(environ, start_response)
-        return body
+        return self._app(environ, start_response)
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,10 @@ READERS: dict[str, Callable[[Any], inputs.Reader]] = {
 }
 
 
+# It makes JSON of a dict, and of one in an HTTPResponse: of its keys, otherwise.
+_of_dicts: Callable[..., Callable[..., Any]] = JSONPlugin(json_dumps=msgspec.json.encode).apply
+
+
 class PerRequest(NamedTuple):
     """A resource that is opened for each request: `open(method)` returns a context manager.
 
@@ -27,10 +31,6 @@ class PerRequest(NamedTuple):
     close: Callable[[], None]
 
 
-class RouteError(Exception):
-    """A route that could never work; the message says what to change."""
-
-
 class HandlerPlugin:
     """Bottle plugin that calls typed handlers.
 
@@ -38,7 +38,8 @@ class HandlerPlugin:
     annotated type), or a resource of that name: decided when the route is prepared, at start.
 
     The result is encoded as JSON before the resources close, so what cannot be encoded is not
-    committed. A handler may return a Bottle HTTPResponse instead.
+    committed. A handler may return or raise a Bottle HTTPResponse instead: to the resources it
+    is an error from status 400 on, and a success below.
     """
 
     name = "handlers"
@@ -46,13 +47,10 @@ class HandlerPlugin:
 
     def __init__(self, resources: Mapping[str, Any]) -> None:
         self._resources = resources
-        # It makes JSON of a dict, and of one in an HTTPResponse: of its keys, otherwise.
-        json = JSONPlugin(json_dumps=msgspec.json.encode)
-        self._of_dicts: Callable[..., Callable[..., Any]] = json.apply
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
-            return self._of_dicts(callback, route)
+            return _of_dicts(callback, route)
         readers, opened, constants = self._plan(callback, route)
         reply = _reply(route)
 
@@ -70,10 +68,18 @@ class HandlerPlugin:
                 for name, resource in opened:
                     context = resource.open(environ["REQUEST_METHOD"])
                     arguments[name] = stack.enter_context(context)
-                return reply(callback(**arguments, **constants))
+                try:
+                    result = callback(**arguments, **constants)
+                except HTTPResponse as answer:
+                    result = answer
+                if isinstance(result, HTTPResponse):
+                    result.with_traceback(None)  # it would grow, if this is a constant
+                    if result.status_code >= 400:
+                        raise result
+                return reply(result)
 
         typed = with_resources if opened or "form" in dict(readers) else simple
-        return self._of_dicts(typed, route)
+        return _of_dicts(typed, route)
 
     def close(self) -> None:
         for resource in self._resources.values():
@@ -83,14 +89,11 @@ class HandlerPlugin:
     def _plan(
         self, callback: Callable[..., Any], route: Route
     ) -> tuple[list[tuple[str, inputs.Reader]], list[tuple[str, PerRequest]], dict[str, Any]]:
-        """Decide where each parameter comes from. Raises RouteError for one from nowhere."""
-        handler = f"{callback.__module__}.{callback.__qualname__}"
+        """Decide where each parameter comes from. Raises TypeError that says what to change."""
         if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
-            raise RouteError(f"{handler}: is async, which WSGI cannot run; use `def`")
+            raise TypeError("is async, which WSGI cannot run; use `def`")
         if inspect.isgeneratorfunction(callback):
-            raise RouteError(
-                f"{handler}: is a generator, which outlives its resources; return a list"
-            )
+            raise TypeError("is a generator, which outlives its resources; return a list")
         wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
         kinds = get_type_hints(callback)
         readers, opened, constants = [], [], {}
@@ -99,18 +102,18 @@ class HandlerPlugin:
                 wildcards.remove(name)
             elif name in READERS:
                 if name not in kinds:
-                    raise RouteError(f"{handler}: give the parameter {name!r} a type")
+                    raise TypeError(f"give the parameter {name!r} a type")
                 readers.append((name, READERS[name](kinds[name])))
             elif name not in self._resources:
                 known = ", ".join([*READERS, *self._resources])
-                raise RouteError(f"{handler}: nothing is called {name!r}; there are {known}")
+                raise TypeError(f"nothing is called {name!r}; there are {known}")
             elif isinstance(self._resources[name], PerRequest):
                 opened.append((name, self._resources[name]))
             else:
                 constants[name] = self._resources[name]
         if wildcards:
             missing = ", ".join(sorted(wildcards))
-            raise RouteError(f"{handler}: add a parameter for the wildcard {missing}")
+            raise TypeError(f"add a parameter for the wildcard {missing}")
         return readers, opened, constants
 
 

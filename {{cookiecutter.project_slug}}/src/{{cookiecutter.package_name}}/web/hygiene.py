@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .problems import Environ, Problem
+from .problems import App, Environ, Problem
 
 _control = re.compile("[\x00-\x1f\x7f-\x9f]").search
 # RFC 6265, section 4.1.1: what a pair of a cookie header may hold. Python refuses a leading $.
@@ -41,7 +41,7 @@ class Hygiene:
     that it cannot read makes it answer 500, so their bad parts are taken out.
     """
 
-    def __init__(self, app: Any, max_body_bytes: int) -> None:
+    def __init__(self, app: App, max_body_bytes: int) -> None:
         self._app = app
         self._limit = max_body_bytes
 
@@ -62,8 +62,7 @@ class Hygiene:
             if int(length) > self._limit:
                 raise self._too_large()
             environ["wsgi.input"] = Body(environ["wsgi.input"])
-        body: Iterable[bytes] = self._app(environ, start_response)
-        return body
+        return self._app(environ, start_response)
 
     def _check_path(self, path: str) -> None:
         try:

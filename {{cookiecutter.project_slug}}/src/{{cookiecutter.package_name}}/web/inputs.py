@@ -50,13 +50,9 @@ def query(kind: Any) -> Reader:
     convert = _converter("query", kind)
 
     def read(environ: Environ) -> Any:
+        text = environ.get("QUERY_STRING", "")
         try:
-            pairs = parse_qsl(
-                environ.get("QUERY_STRING", ""),
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=100,
-            )
+            pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError:
             raise Problem(400, "The query string is not UTF-8 or has too many fields.") from None
         return convert(pairs)
@@ -78,10 +74,12 @@ def form(kind: Any) -> Reader:
             raise Problem(415, "The body must be a form: multipart or urlencoded.")
         try:
             texts, files = multipart.parse_form_data(
-                environ, strict=True, part_limit=100, headersize_limit=4096
+                environ, strict=True, part_limit=100, headersize_limit=4096, memory_limit=2**30
             )
-            pairs = [*texts.iterallitems(), *files.iterallitems()]
-            environ["service.parts"] = [part for _, part in files.iterallitems()]
+            environ["service.parts"] = parts = list(files.iterallitems())
+            # A text of more than 64 KiB comes as a file without a name.
+            pairs = [(name, part if part.filename else part.value) for name, part in parts]
+            pairs += texts.iterallitems()
             "".join(f"{name}{getattr(value, 'filename', value)}" for name, value in pairs).encode()
         except (ValueError, LookupError) as error:  # utf-7 can spell lone surrogates
             raise Problem(400, f"The form is malformed: {error}.") from None
@@ -91,15 +89,14 @@ def form(kind: Any) -> Reader:
 
 
 def close_form(environ: Environ) -> None:
-    for part in environ.get("service.parts", ()):
+    for _, part in environ.get("service.parts", ()):
         part.close()
 
 
 def _converter(what: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
     """Return what makes that type of names and values; a name may be repeated if it is a list."""
     fields = getattr(msgspec.inspect.type_info(kind), "fields", ())
-    repeated = msgspec.inspect.CollectionType
-    lists = {field.encode_name for field in fields if isinstance(field.type, repeated)}
+    lists = {field.encode_name for field in fields if _may_be_list(field.type)}
 
     def convert(pairs: list[tuple[str, Any]]) -> Any:
         values: dict[str, Any] = {}
@@ -107,22 +104,27 @@ def _converter(what: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
             if name in lists:
                 values.setdefault(name, []).append(value)
             elif name in values:
-                raise Problem(422, f"A field of the {what} stands there twice.")
+                twice = FieldError(_pointer(name), "stands there twice")
+                raise Problem(422, f"The {what} is not as it should be.", errors=[twice])
             else:
                 values[name] = value
         try:
             return msgspec.convert(values, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise _invalid(what, error, kind, values, strict=False) from None
+            raise _invalid(what, error, kind, values) from None
 
     return convert
 
 
-def _invalid(
-    what: str, error: msgspec.ValidationError, kind: Any, values: Any, strict: bool = True
-) -> Problem:
+def _may_be_list(kind: Any) -> bool:
+    kind = getattr(kind, "type", kind)  # below what only documents it
+    kinds = getattr(kind, "types", [kind])
+    return any(isinstance(one, msgspec.inspect.CollectionType) for one in kinds)
+
+
+def _invalid(what: str, error: msgspec.ValidationError, kind: Any, values: Any) -> Problem:
     """Return a 422 that names every wrong field; msgspec stops at the first."""
-    errors = list(_field_errors(kind, values, strict)) or [_field_error("", error)]
+    errors = list(_field_errors(kind, values, strict=what == "body")) or [_field_error("", error)]
     return Problem(422, f"The {what} is not as it should be.", errors=errors)
 
 
@@ -131,17 +133,20 @@ def _field_errors(kind: Any, values: Any, strict: bool) -> Any:
         return
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in known.items():
-        if name not in values:
-            if field.required:
-                yield FieldError(f"/{name}", "is required")
-            continue
         try:
-            msgspec.convert(values[name], field.type, strict=strict)
+            if name in values:
+                msgspec.convert(values[name], field.type, strict=strict, str_keys=True)
+            elif field.required:
+                yield FieldError(f"/{name}", "is required")
         except msgspec.ValidationError as error:
             yield _field_error(f"/{name}", error)
     if kind.__struct_config__.forbid_unknown_fields:
         for name in values.keys() - known.keys():
-            yield FieldError("/" + name.replace("~", "~0").replace("/", "~1"), "is not known")
+            yield FieldError(_pointer(name), "is not known")
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _field_error(pointer: str, error: msgspec.ValidationError) -> FieldError:

@@ -9,7 +9,9 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Protocol
 
-from .problems import Environ, Headers
+from msgspec import Struct, field
+
+from .problems import App, Environ, Headers
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +40,16 @@ def _missing(names: tuple[str, ...]) -> Headers:
     return [header for header in DEFAULT_HEADERS if header[0].lower() not in present]
 
 
-class Exchange:
+class Exchange(Struct):
     """One request and what became of it; `error` is what cut a streamed answer off."""
 
-    __slots__ = ("environ", "error", "request_id", "seconds", "sent", "started", "status")
-
-    def __init__(self, environ: Environ, request_id: str) -> None:
-        self.environ = environ
-        self.request_id = request_id
-        self.started = time.perf_counter()
-        self.seconds = 0.0
-        self.status = 0
-        self.sent = 0
-        self.error: BaseException | None = None
+    environ: Environ
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+    status: int = 500  # if nothing else is answered
+    sent: int = 0
+    error: BaseException | None = None
 
 
 class Recorder(Protocol):
@@ -63,7 +62,7 @@ class Recorder(Protocol):
 class Observe:
     """WSGI middleware: gives each request its id, each answer its headers, each end its records."""
 
-    def __init__(self, app: Any, recorders: Collection[Recorder]) -> None:
+    def __init__(self, app: App, recorders: Collection[Recorder]) -> None:
         self._app = app
         self._begin = [recorder.begin for recorder in recorders]
         self._ends = [recorder.end for recorder in recorders]
@@ -112,24 +111,18 @@ class ObservedBody:
         self, body: Iterable[bytes], exchange: Exchange, end: Callable[[Exchange], None]
     ) -> None:
         self._body = body
-        self._chunks = iter(body)
         self._exchange = exchange
         self._end: Callable[[Exchange], None] | None = end
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
         try:
-            chunk = next(self._chunks)
-        except StopIteration:
-            raise
-        except BaseException as error:
+            for chunk in self._body:
+                self._exchange.sent += len(chunk)
+                yield chunk
+        except (Exception, SystemExit) as error:
             self._exchange.error = error
             logger.exception("answer failed half-way")
             raise
-        self._exchange.sent += len(chunk)
-        return chunk
 
     def close(self) -> None:
         try:

@@ -3,8 +3,8 @@
 import difflib
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http.client import responses
 from typing import Any
 
 from bottle import HTTPError
@@ -17,10 +17,11 @@ from .views import Views
 logger = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
+App = Callable[[Environ, Any], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
 # RFC 9110's names, which Python has from 3.13 on.
-TITLES = {
+TITLES = responses | {
     413: "Content Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
@@ -57,7 +58,8 @@ class ProblemDetails(Struct, omit_defaults=True):
 class Problem(HTTPError):  # type: ignore[misc]
     """An error answer: raise it from anywhere in a handler.
 
-    `detail` is for the client to read, so it must hold nothing of the inside.
+    `detail` is for the client to read, so it must hold nothing of the inside. From status 500 on
+    it is logged with the exception that it was raised from.
     """
 
     def __init__(
@@ -104,8 +106,7 @@ class ProblemPages:
         app = environ.get("bottle.app")
         if not self._hints or status != 404 or app is None:
             return detail
-        rules = {route.rule for route in app.routes}
-        close = difflib.get_close_matches(environ["PATH_INFO"], rules, n=1)
+        close = difflib.get_close_matches(environ["PATH_INFO"], {r.rule for r in app.routes}, n=1)
         return f"{detail} Did you mean {close[0]}?" if close else detail
 
 
@@ -113,10 +114,7 @@ _asks_for_html = re.compile(r"text/html(?!\s*;\s*q=0(\.0*)?\s*(,|$))").search
 
 
 def title(status: int) -> str:
-    try:
-        return TITLES.get(status) or HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
+    return TITLES.get(status, "Error")
 
 
 def wants_page(environ: Environ) -> bool:

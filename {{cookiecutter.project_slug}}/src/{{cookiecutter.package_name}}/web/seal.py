@@ -9,7 +9,6 @@ from bottle import Bottle
 
 from ..environment import BootError, Problem
 from .confine import patched_too_late
-from .handlers import RouteError
 
 
 def seal(app: Bottle) -> None:
@@ -17,8 +16,7 @@ def seal(app: Bottle) -> None:
 
     Raises BootError with all that is wrong with the routes.
     """
-    problems = list(_problems(app))
-    if problems:
+    if problems := list(_problems(app)):
         raise BootError(problems)
     for name in ("add_route", "add_hook", "install", "uninstall", "mount", "merge"):
         setattr(app, name, _sealed)
@@ -30,14 +28,17 @@ def _problems(app: Bottle) -> Iterator[Problem]:
         place = f"{route.method} {route.rule}"
         # Of two equal rules Bottle takes the last, of two that match the first, without a word.
         shape = re.sub(r"<[^>:]*", "<", route.rule)
-        for other in {shape, re.sub(r"<[^>]*", "<", route.rule)}:
+        hiding = {shape, re.sub(r"<(?![^>]*:path>)[^>]*", "<", route.rule)}
+        if "<" in shape:  # a rule without wildcards comes before all others
+            hiding |= {f"{shape[: slash.end()]}<:path>" for slash in re.finditer("/", shape)}
+        for other in hiding:
             if hides := seen.get((route.method, other)):
                 yield Problem("", f"is hidden by {hides}", place)
         seen[route.method, shape] = place
         try:
             # Left to itself Bottle prepares a route at its first request, once in each thread.
             route.prepare()
-        except RouteError as error:
+        except Exception as error:  # of the planning itself, or of an annotation's reader
             yield Problem("", str(error), place)
     for application in list(bottle.app):
         for route in application.routes:

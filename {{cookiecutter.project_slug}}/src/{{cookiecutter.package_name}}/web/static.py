@@ -4,7 +4,7 @@ import mimetypes
 import os
 from pathlib import Path
 
-from bottle import HTTPResponse, request, static_file
+from bottle import HTTPResponse, parse_range_header, request, static_file
 
 from .problems import Problem
 
@@ -31,9 +31,15 @@ class StaticFiles:
             raise Problem(404, "There is no such file.")
         status = os.stat(file)
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        if request.environ.get("HTTP_IF_RANGE", etag) != etag:
-            # The client has a part of another version, so the rest of this one would not fit.
-            request.environ.pop("HTTP_RANGE", None)
+        environ = request.environ
+        ranges = environ.get("HTTP_RANGE", "")
+        if environ.get("HTTP_IF_RANGE", etag) != etag or not ranges.startswith("bytes="):
+            # The client has a part of another version, so the rest of this one would not fit;
+            # or it counts in another unit (RFC 9110, section 14.2).
+            environ.pop("HTTP_RANGE", None)
+        elif not any(parse_range_header(ranges, status.st_size)):
+            size = {"Content-Range": f"bytes */{status.st_size}"}
+            raise Problem(416, "The file has no such part.", headers=size)
         kind, encoding = _TYPES.guess_type(file)
         return static_file(
             os.path.relpath(file, self._root),
