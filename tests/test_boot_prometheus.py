@@ -96,3 +96,4 @@ def test_each_alert_names_a_place_in_the_runbook(generated: Generate) -> None:
     for rule in yaml.safe_load(file.read_text())["groups"][0]["rules"]:
         document, _, place = rule["annotations"]["runbook"].partition("#")
         assert (document, place in places) == ("docs/runbook.md", True), rule["alert"]
+        assert rule["labels"]["severity"] in ("critical", "warning")

@@ -92,7 +92,7 @@ def test_what_nginx_refuses(chain: Chain, request_bytes: str, status: int) -> No
 
 
 def test_what_the_server_refuses(chain: Chain) -> None:
-    """Nginx lets these through, and uWSGI; the answers are in our form with Gunicorn only."""
+    """Nginx lets these through, and uWSGI; the others answer in our form."""
     refused = b"200" if (chain.project / "uwsgi.ini").exists() else b"400|431"
     fields = ["X: a\x01b", "X: a\x7fb"]
     if (chain.project / "gunicorn.conf.py").exists():
@@ -102,7 +102,8 @@ def test_what_the_server_refuses(chain: Chain) -> None:
         answer = chain.raw(post(f"{each}\r\nConnection: close\r\n").encode())
         assert re.match(b"HTTP/1.1 (%s) " % refused, answer)
         assert answer.count(b"\r\nX-Request-ID: ") == 1
-        if (chain.project / "gunicorn.conf.py").exists():
+        if b" 200 " not in answer.splitlines()[0]:
+            assert b"\r\nContent-Type: application/problem+json\r\n" in answer
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "about:blank"
 
 

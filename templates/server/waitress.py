@@ -1,6 +1,7 @@
 """How the server is started: Waitress, in this process."""
 
 import errno
+import json
 import logging
 import os
 import re
@@ -17,6 +18,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
+from waitress.task import ErrorTask
 
 from .environment import BootError, Problem
 from .settings import Bind, Settings
@@ -47,8 +49,24 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("The headers are ambiguous")
 
 
+class Refusal(ErrorTask):  # type: ignore[misc]
+    """Answers what never reaches the application as it would: as a problem (RFC 9457)."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        problem = {"type": "about:blank", "title": error.reason, "status": error.code}
+        detail = "The server cannot take this request."
+        body = json.dumps(problem | {"detail": detail}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/problem+json"))
+        self.content_length = len(body)
+        self.set_close_on_finish()
+        self.write(body)
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = Parser
+    error_task_class = Refusal
 
 
 def problems(settings: Settings) -> list[Problem]:

@@ -59,7 +59,7 @@ def test_what_stands_there_twice_is_named() -> None:
     app = client(lambda app: public(app, "/", handler))
     for query, pointer in (("limit=1&limit=2", "/limit"), ("a~/=1&a~/=2", "/a~0~1")):
         problem = app.get(f"/?{query}", status=422).json
-        assert problem["errors"] == [{"pointer": pointer, "message": "stands there twice"}]
+        assert problem["errors"] == [{"pointer": pointer, "message": "is given more than once"}]
 
 
 def test_only_what_is_wrong_is_named() -> None:

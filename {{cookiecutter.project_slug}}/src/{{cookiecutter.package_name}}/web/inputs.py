@@ -104,7 +104,7 @@ def _converter(what: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
             if name in lists:
                 values.setdefault(name, []).append(value)
             elif name in values:
-                twice = FieldError(_pointer(name), "stands there twice")
+                twice = FieldError(_pointer(name), "is given more than once")
                 raise Problem(422, f"The {what} is not as it should be.", errors=[twice])
             else:
                 values[name] = value
