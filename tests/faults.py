@@ -43,7 +43,7 @@ CHAIN = {
     "*/uwsgi.ini": ["edge_attacks", "chain", "edge_limits"],
 }
 # And last on booted machines, one fault at a time: modules that share one, but for some of their tests.
-INSTALL = "boot boot_refused boot_install but restart"
+INSTALL = "boot boot_refused boot_install boot_rollback but restart"
 EVENTS = "boot boot_faults boot_watch"
 ALONE = {
     "*/deploy/nginx/*": [],

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -85,6 +86,12 @@ class Host:
     def section(self, title: str = "") -> str:
         """Return the commands of one section of deploy/README.md, or those above the first."""
         return "".join(blocks(self.source, "deploy/README.md", title))
+
+    def cures(self) -> list[str]:
+        """Return the commands in the texts of README and runbook that ask what runs the service."""
+        texts = self.readme + (self.source / "docs/runbook.md").read_text()
+        told = r"`((?:systemctl|supervisorctl) [^`\n]*(?:my-service|nginx|update|status)[^`\n]*)`"
+        return [*dict.fromkeys(re.findall(told, texts))]
 
     def install(self, *options: str, status: int = 0, place: str = "/srv/my-service") -> str:
         """Run install.sh from elsewhere, in somebody's environment; it leaves nothing behind."""

@@ -253,6 +253,17 @@ def test_what_is_not_its_own_is_left(installed: SupervisedHost) -> None:
 
 
 @only_gunicorn
+def test_each_cure_can_be_typed(installed: SupervisedHost) -> None:
+    cures = installed.cures()
+    assert len(cures) > 5
+    for cure in cures:
+        if " start " in cure:
+            installed.inside("supervisorctl", "stop", SERVICE)
+        installed.typed(cure)
+        installed.wait_until(lambda: installed.ask("GET", "/readyz")[0] == 200, 20)
+
+
+@only_gunicorn
 def test_the_readme_and_the_runbook_tell_what_is_there(installed: SupervisedHost) -> None:
     places = set(re.findall(r"`(/(?:etc|opt|run|var)/[^` ]*)`", installed.readme))
     for place in {place.replace("/ID", "") for place in places}:

@@ -127,6 +127,17 @@ def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
 
 
 @once
+def test_each_cure_can_be_typed(installed: Host) -> None:
+    cures = installed.cures()
+    assert len(cures) > 5
+    for cure in cures:
+        installed.typed(cure)
+        if " stop " not in cure:
+            assert installed.ask("GET", "/readyz")[0] == 200, cure
+    installed.start()
+
+
+@once
 def test_the_runbook_can_be_typed(installed: Host) -> None:
     """Every command of docs/runbook.md, in its order, as root: each finds what it is there for."""
     runbook = "".join(blocks(installed.source, "docs/runbook.md"))

@@ -39,8 +39,12 @@ NAMED = {
     "make fuzz": "test_fuzz.py is its short form",
     "make soak": "test_endurance.py is its short form",
     "REQUIRE_ALL=1 make test": "these tests themselves: .ci/run",
+    "EVENTS=20000 make events": "test_boot.py and others are its short form",
+    "FAULTS='*/deploy/nginx/*' make faults": "test_faults.py is its short form",
+    "pre-commit install": "test_ci.py::test_pre_commit",
 }
-COMMANDS = r"(?:REQUIRE_ALL=1 )?(?:make|cookiecutter|python -m) [^`\n]+"
+# What an operator types is tried on a machine: Host.cures.
+COMMANDS = r"(?:[A-Z_]+=\S+ )?(?:make|cookiecutter|python -m|pre-commit) [^`\n]+"
 
 
 def documents(root: Path) -> list[Path]:
@@ -105,13 +109,11 @@ def test_ci_runs_what_contributors_are_told_to_run() -> None:
 
 def test_the_commands_of_tests_name_tests() -> None:
     """They run these tests themselves, so they are only collected."""
-    commands = "".join(blocks(TEMPLATE, "docs/events.md"))
-    (contributing,) = re.findall(
-        r"`(\.venv/bin/pytest [^`]+)`", (TEMPLATE / "CONTRIBUTING.md").read_text()
-    )
-    for command in (*commands.splitlines(), contributing):
-        assert command.startswith(".venv/bin/pytest ")
-        run(*command.removeprefix(".venv/bin/").split(), "--collect-only", cwd=TEMPLATE)
+    texts = "".join(document.read_text() for document in documents(TEMPLATE))
+    commands = re.findall(r"`\.venv/bin/(pytest [^`]+)`", texts)
+    assert commands
+    for command in commands:
+        run(*command.split(), "--collect-only", cwd=TEMPLATE)
 
 
 def test_the_trees_are_as_told(generated: Generate) -> None:
