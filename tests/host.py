@@ -190,8 +190,14 @@ class Host:
         assert self.titles("since then") == []
 
     def kill(self, processes: str) -> tuple[float, float]:
-        """Kill what a shell takes these words for; return the moments before and after."""
-        told = self.typed(f"date +%s.%N && kill -9 {processes} && date +%s.%N")
+        """Kill what a shell takes these words for; return the moment before, and that of their end."""
+        told = self.typed(f"""
+            victims=$(echo {processes})
+            date +%s.%N
+            kill -9 $victims
+            timeout 5 sh -c "while kill -0 $victims 2>/dev/null; do :; done"
+            date +%s.%N
+        """)
         before, after = map(float, told.split())
         return before, after
 
@@ -234,7 +240,11 @@ class Host:
         allowed = ["POST"] + ["GET IncompleteRead"] * bool(killed) + ["GET 502"] * again
         assert [kind for kind in failed if not kind.startswith(tuple(allowed))] == [], failed
         for began, ended in outcome["when"] if kills else ():
-            assert any(began <= after and before <= ended for before, after in kills)
+            assert any(began <= after and before <= ended for before, after in kills), [
+                [began, ended],
+                kills,
+                failed,
+            ]
         assert outcome["again"] == 0 or "Nginx" in event
         assert len(failed) <= killed, [
             failed,
