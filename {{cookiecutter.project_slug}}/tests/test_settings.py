@@ -159,6 +159,16 @@ def test_a_file_that_is_not_text() -> None:
     ]
 
 
+def test_a_file_that_cannot_be_reached() -> None:
+    """One that leads to itself stands for one without permission: root may read everything."""
+    for name in ("API_TOKENS", ".env"):
+        Path(name).symlink_to(name)
+    (problem,) = problems({"CREDENTIALS_DIRECTORY": "."})
+    assert problem.startswith("API_TOKENS (credential): cannot read API_TOKENS: Too many")
+    (problem,) = problems({"APP_ENV": "test"})
+    assert problem.startswith(".env: cannot read .env: Too many")
+
+
 def test_tokens_do_not_show() -> None:
     assert STRONG not in repr(load_settings({"API_TOKENS": f"me:{STRONG}"}))
 
