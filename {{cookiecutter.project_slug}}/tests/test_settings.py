@@ -47,8 +47,12 @@ def test_production_reads_only_the_file_it_is_told() -> None:
     assert load_settings({"ENV_FILE": "service.env"}).web_threads == 7
 
 
-def test_an_empty_value_is_unset() -> None:
+def test_a_blank_value_is_none() -> None:
+    """It hides none of another place, and is no second one of its own."""
     assert load_settings({"WEB_THREADS": "", "API_TOKENS": ""}) == Settings()
+    Path(".env").write_text("WEB_THREADS=\nWEB_THREADS=2\n")
+    Path(".env.test").write_text("WEB_THREADS=\n")
+    assert load_settings({"APP_ENV": "test", "WEB_THREADS": ""}).web_threads == 2
 
 
 def test_nothing_is_interpolated() -> None:

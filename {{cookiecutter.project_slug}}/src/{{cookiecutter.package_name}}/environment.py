@@ -1,6 +1,7 @@
 """Where settings come from: the process environment, dotenv files, secret files, credentials.
 
-The environment wins over files. Every problem is collected, and none quotes a secret:
+The environment wins over files, and a blank value is none, wherever it stands. Every problem is
+collected, and none quotes a secret:
 
     development, test   `.env`, then `.env.<APP_ENV>`, of the working directory
     production          only the file that ENV_FILE names
@@ -81,7 +82,8 @@ class Sources:
         for path in self._files():
             self._found.update(self._read_file(path))
         for name in self._known & environ.keys():
-            self._found[name] = Found(environ[name], "environment")
+            if environ[name]:
+                self._found[name] = Found(environ[name], "environment")
         for secret in secrets:
             self._find_secret(secret)
         for name, text in defaults[self.environment].items():
@@ -89,7 +91,7 @@ class Sources:
                 self._found[name] = Found(text, f"default in {self.environment}")
 
     def __contains__(self, name: str) -> bool:
-        return bool(self._found.get(name, Found("", "")).text)
+        return name in self._found
 
     def __getitem__(self, name: str) -> Found:
         return self._found[name]
@@ -143,6 +145,8 @@ class Sources:
                 close = difflib.get_close_matches(name, self._known, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
                 self._problem(name, f"is no setting of this service{hint}", where)
+            elif not value:
+                continue
             elif name in found:
                 self._problem(name, f"stands there already: {found[name].where}", where)
             else:

@@ -1,0 +1,26 @@
+"""What `make run` does beside serving."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }}.dev import make_token
+from {{ cookiecutter.package_name }}.settings import load_settings
+
+
+def tokens() -> list[tuple[str, str]]:
+    return [(name, token.reveal()) for name, token in load_settings(os.environ).api_tokens.pairs]
+
+
+@pytest.mark.parametrize("file", ["nothing", ".env", ".env.development"])
+def test_a_token_is_made_once(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a blank one stands already."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", {"APP_ENV": "development"})
+    Path(file).write_text("API_TOKENS=\n")
+    make_token()
+    ((name, token),) = made = tokens()
+    assert (name, len(token) >= 32) == ("dev", True)
+    make_token()
+    assert tokens() == made
