@@ -113,8 +113,8 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         }
     )
     assert found == [
-        "WEB_TREADS (service.env line 3): is no setting of this service; did you mean WEB_THREADS?",
-        "LOG_LEVEL (service.env line 7): stands there already: service.env line 6",
+        "WEB_TREADS (service.env line 3): is not a setting of this service; did you mean WEB_THREADS?",
+        "LOG_LEVEL (service.env line 7): is set twice; first at service.env line 6",
         "service.env line 8: is not of the form NAME=value",
         "ENV_FILE (service.env line 9): is taken from the process environment only",
         "API_TOKENS (environment and credential API_TOKENS): is given more than once",
@@ -136,9 +136,10 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         ({"API_TOKENS": f"{STRONG}:me"}, "API_TOKENS (environment): entry 1 is not name:token"),
         ({"API_TOKENS": "a:b,me:sec ret"}, "API_TOKENS (environment): the token of entry 2 is"),
         ({"ADMIN_TOKEN": "short"}, "ADMIN_TOKEN (environment): a token has fewer than 32"),
-        ({"API_TOKENS": f"a:{STRONG},a:{STRONG}"}, "API_TOKENS (environment): a name stands there"),
-        ({"PORT": "80a"}, "PORT (environment): '80a' is no port"),
-        ({"PORT": "80a", "BIND": "[::1]:1"}, "PORT (environment): '80a' is no port"),
+        ({"API_TOKENS": f"a:{STRONG},a:{STRONG}"}, "API_TOKENS (environment): two tokens have"),
+        ({"PORT": "80a"}, "PORT (environment): '80a' is not a port"),
+        ({"PORT": "80a", "BIND": "[::1]:1"}, "PORT (environment): '80a' is not a port"),
+        ({"CORS_ORIGINS": "b.example"}, "CORS_ORIGINS (environment): 'b.example' is not an origin"),
         ({"PORT": "0"}, "BIND (PORT, environment): port 0 is not between 1 and 65535"),
         ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES (environment): '-1' is wrong: expected int"),
         ({"REQUEST_DEADLINE": "60"}, "REQUEST_DEADLINE (environment): '60' is wrong: expected"),

@@ -144,11 +144,11 @@ class Sources:
             elif name not in self._known:
                 close = difflib.get_close_matches(name, self._known, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
-                self._problem(name, f"is no setting of this service{hint}", where)
+                self._problem(name, f"is not a setting of this service{hint}", where)
             elif not value:
                 continue
             elif name in found:
-                self._problem(name, f"stands there already: {found[name].where}", where)
+                self._problem(name, f"is set twice; first at {found[name].where}", where)
             else:
                 found[name] = Found(value, where)
         return found
