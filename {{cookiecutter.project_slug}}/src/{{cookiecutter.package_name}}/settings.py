@@ -141,6 +141,8 @@ class DatabaseUrl(Secret):
 
 # <% endif %>
 class Settings(Struct, frozen=True, kw_only=True):
+    """All settings. No handler is ended by `request_deadline`: it is for the clients it uses."""
+
     app_env: Environment = "production"
     bind: Bind = Bind(host="127.0.0.1", port=8000)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
