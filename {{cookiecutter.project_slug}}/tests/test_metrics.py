@@ -131,7 +131,10 @@ def test_a_worker_killed_at_its_start_breaks_no_reader(tmp_path: Path) -> None:
 # A worker counts what its file has room for, and then what it has counted before. A limit stands for
 # a full disk.
 FULL = """
+import os
 import resource
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from {{ cookiecutter.package_name }}.telemetry import metrics
 
@@ -143,9 +146,15 @@ def count(status):
     counting.begin()
     counting.end(exchange)
 
+def has_hole(path):
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        return size and file.seek(0, os.SEEK_HOLE) < size
+
 try:
     for status in range(200, 600):
         count(status)
+        assert not [*filter(has_hole, Path(sys.argv[1]).iterdir())]
 except OSError:
     count(200)
     print(counting.exposition().decode())
@@ -155,16 +164,12 @@ except OSError:
 def test_a_full_disk_kills_no_worker(tmp_path: Path) -> None:
     """Its files have no holes: one would kill whoever writes there when the disk is full."""
     done = subprocess.run(
-        [sys.executable, "-c", FULL],
+        [sys.executable, "-c", FULL, tmp_path],
         cwd=ROOT / "src", env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
         check=False, capture_output=True, text=True,
     )  # fmt: skip
     labels = {"http_response_status_code": "200"}
     assert list(read(done.stdout, COUNT, **labels).values()) == [2], done.stderr
-    for path in tmp_path.iterdir():
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            assert size == 0 or file.seek(0, os.SEEK_HOLE) == size, path
 
 
 def ask(service: Service, path: str) -> str:
