@@ -7,7 +7,7 @@ BUILD := build
 # What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
-.PHONY: demo new test fuzz soak events faults lint format lock audit bench picture packages clean
+.PHONY: demo new test fuzz soak events faults lint format lock audit bench picture packages clean help
 
 # What somebody has tried out there is kept: the directory is made once. uv comes with .venv.
 demo: .venv/ready ## generate the default service under build/ and serve it
@@ -36,12 +36,12 @@ events: .venv/ready packages ## what events do to requests: each three times, 5 
 faults: .venv/ready packages ## break each line of the deploy files in turn, or of FAULTS='*/deploy/nginx/*': hours
 	@FAULTS="$${FAULTS:-*}" $(BIN)/pytest -s tests/test_faults.py
 
-lint: .venv/ready
+lint: .venv/ready ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-format: .venv/ready
+format: .venv/ready ## mend what of them can be mended
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
@@ -87,5 +87,8 @@ export NOT_SET_UP
 	fi || { echo "$$NOT_SET_UP" >&2; exit 1; }
 	@touch $@
 
-clean:
+clean: ## remove what these have made
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache
+
+help: ## list these
+	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile

@@ -131,6 +131,7 @@ ALWAYS = [
     "tests/test_commands.py",
     "tests/test_concurrency.py",
     "tests/test_deploy.py",
+    "tests/test_dev.py",
     "tests/test_forms.py",
     "tests/test_forwarded.py",
     "tests/test_http.py",

@@ -20,6 +20,7 @@ NAMED = {
     "make live": "test_readme.py::test_make_ci_with_uv",
     "make lint": "test_readme.py::test_make_ci_with_uv",
     "make format": "test_make_it_yours.py::test_the_examples_are_taken_away",
+    "make help": "test_readme.py::test_make_help_lists_what_there_is",
     "make ci": "test_readme.py::test_make_ci_with_uv",
     "make lock": "test_locks.py::test_make_lock_changes_nothing",
     'make migration MESSAGE="…"': "test_readme.py::test_a_migration_is_made_as_the_readme_says",

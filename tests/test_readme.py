@@ -12,7 +12,7 @@ import pytest
 
 from .conftest import Generate
 from .documents import blocks
-from .template import run
+from .template import TEMPLATE, run
 from .test_first_run import plain_path
 
 
@@ -115,6 +115,15 @@ def test_routes_are_listed_as_the_readme_says(copied: Generate) -> None:
     assert "/livez" in run("sh", "-c", listing, cwd=project)
     run("sh", "-c", listing.replace(" routes", " migrate"), cwd=project)
     assert "could start" in run("sh", "-c", listing.replace(" routes", " check"), cwd=project)
+
+
+def test_make_help_lists_what_there_is(generated: Generate) -> None:
+    for directory in (TEMPLATE, generated()):
+        makefile = (directory / "Makefile").read_text()
+        (there,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+        listed = run("make", "help", cwd=directory).splitlines()
+        names = {name for line in listed for name in re.split(" {2,}", line)[0].split()}
+        assert names == {*there.split()} - {"packages"}  # which is a part of others
 
 
 def test_make_ci_is_all_of_it(generated: Generate) -> None:

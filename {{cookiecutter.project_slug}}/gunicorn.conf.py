@@ -5,6 +5,7 @@ the workers' code fresh. `serve` puts the settings used here into the environmen
 their own: after a reload the workers read theirs anew.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -97,8 +98,14 @@ def write_error(client: socket.socket, status: int, reason: str, _message: str) 
     util.write_nonblock(client, "\r\n".join([*head, "", body]).encode())
 
 
+def remove_counts(master: int) -> None:
+    if os.getpid() == master:  # and not a worker, which ends with what it has of the master's
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+
+
 def on_starting(_server: object) -> None:
     util.write_error = write_error  # Gunicorn's own is HTML, and no setting changes that
+    atexit.register(remove_counts, os.getpid())  # on_exit is not called where it cannot listen
 
 
 # <% include "server/notify.py" %>
@@ -145,7 +152,3 @@ def post_worker_init(worker: object) -> None:
     signal.signal(signal.SIGQUIT, worker.handle_exit)
     if sys.platform == "linux":
         threading.Thread(target=end_with, args=[worker.ppid], daemon=True).start()
-
-
-def on_exit(server: object) -> None:
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

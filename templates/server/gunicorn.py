@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -11,6 +10,7 @@ from bottle import Bottle
 
 from .environment import Problem
 from .settings import Settings
+from .telemetry import workers
 
 CONFIG = Path(__file__).parents[2] / "gunicorn.conf.py"
 
@@ -31,7 +31,7 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
     """Become Gunicorn. Its workers make the application anew, so `app` was only a check."""
     os.environ |= {
         # Where the workers count together; its end is in gunicorn.conf.py.
-        "PROMETHEUS_MULTIPROC_DIR": tempfile.mkdtemp(prefix=f"{__package__}-metrics-"),
+        "PROMETHEUS_MULTIPROC_DIR": workers.new_directory(),
         "SERVE_BIND": str(settings.bind),
         "SERVE_WEB_CONCURRENCY": str(settings.web_concurrency),
         "SERVE_WEB_THREADS": str(settings.web_threads),

@@ -118,6 +118,7 @@ def serve(settings: Settings, app: Bottle) -> None:
         _poll(connections, 30)
     logger.info("stopping")
     _drain(server, connections)
+    app.close()
 
 
 def _poll(connections: dict[int, Any], seconds: float) -> None:

@@ -89,6 +89,19 @@ def test_a_wrong_setting_is_named_once(
     assert TOKEN not in problem
 
 
+@pytest.mark.usefixtures("routes")
+def test_after_a_wrong_environment_nothing_else_is_wrong(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of production, that is, which stands in for it: what was given wrong is still named."""
+    settings |= {"APP_ENV": "dev", "API_TOKENS": "", "ADMIN_TOKEN": "short", "LOG_LEVEL": "LOUD"}
+    # <% if cookiecutter.database == "sqlite" %>
+    settings["DATABASE_URL"] = "sqlite:///absent.sqlite3"
+    # <% endif %>
+    told = [problem.split()[0] for problem in failed("check", capsys)]
+    assert told == ["APP_ENV", "LOG_LEVEL"]
+
+
 # <% if cookiecutter.wsgi_server == "uwsgi" %>
 def test_production_is_behind_nginx(
     settings: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

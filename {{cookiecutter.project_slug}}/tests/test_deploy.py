@@ -109,7 +109,8 @@ def test_gunicorn_knows_every_setting() -> None:
     defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     known = set(Config().settings)
     assert {name for name in assigned if not name.startswith("_")} <= known
-    assert defined - known == {"announce", "answers", "end_with", "notify", "write_error"}
+    own = {"announce", "answers", "end_with", "notify", "remove_counts", "write_error"}
+    assert defined - known == own
 
 
 def test_gunicorn_reads_what_it_is_given() -> None:
@@ -182,7 +183,7 @@ def test_all_files_know_the_same_places() -> None:
 
 def test_the_vassal_is_what_the_unit_starts() -> None:
     unit, socket = directives(UNIT), directives(SOCKET)
-    variables = f"{unit['Environment']} CREDENTIALS_DIRECTORY=/etc/{SLUG}/credentials"
+    variables = f"{unit['Environment']} CREDENTIALS_DIRECTORY=/etc/{SLUG}/credentials TMPDIR=/tmp"
     assert sorted(re.findall(r"^env = (.*)$", VASSAL, re.MULTILINE)) == sorted(variables.split())
     assert f"\nuid = {SLUG}\ngid = {SLUG}\numask = {unit['UMask'][1:]}\n" in VASSAL
     assert f" = cd {unit['WorkingDirectory']} && exec {unit['ExecStart']}\n" in VASSAL

@@ -26,6 +26,9 @@ from .service import application
 # <% endif %>
 
 ADMIN = "a" * 40
+# <% if cookiecutter.wsgi_server != "waitress" %>
+STOPS = (signal.SIGKILL, signal.SIGTERM)
+# <% endif %>
 HEADERS = {"Authorization": f"Bearer {ADMIN}"}
 COUNT = "http_server_request_duration_seconds_count"
 
@@ -108,7 +111,7 @@ def killed(path):
     raise SystemExit
 
 counting = metrics.Metrics()
-workers.MmapedDict = killed
+workers.Counts = killed
 try:
     workers.Worker(sys.argv[1])
 except SystemExit:
@@ -125,6 +128,50 @@ def test_a_worker_killed_at_its_start_breaks_no_reader(tmp_path: Path) -> None:
     assert "http_server_active_requests 0.0" in done.stdout, done.stderr
 
 
+# A worker counts what its file has room for, and then what it has counted before. A limit stands for
+# a full disk.
+FULL = """
+import os
+import resource
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from {{ cookiecutter.package_name }}.telemetry import metrics
+
+counting = metrics.Metrics()
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, 2**18))
+
+def count(status):
+    exchange = SimpleNamespace(environ={"REQUEST_METHOD": "GET"}, status=status, seconds=0.1)
+    counting.begin()
+    counting.end(exchange)
+
+def has_hole(path):
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        return size and file.seek(0, os.SEEK_HOLE) < size
+
+try:
+    for status in range(200, 600):
+        count(status)
+        assert not [*filter(has_hole, Path(sys.argv[1]).iterdir())]
+except OSError:
+    count(200)
+    print(counting.exposition().decode())
+"""
+
+
+def test_a_full_disk_kills_no_worker(tmp_path: Path) -> None:
+    """Its files have no holes: one would kill whoever writes there when the disk is full."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path],
+        cwd=ROOT / "src", env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    labels = {"http_response_status_code": "200"}
+    assert list(read(done.stdout, COUNT, **labels).values()) == [2], done.stderr
+
+
 def ask(service: Service, path: str) -> str:
     connection = connect(service.address)
     connection.request("GET", path, headers=HEADERS)
@@ -133,6 +180,43 @@ def ask(service: Service, path: str) -> str:
     connection.close()
     assert response.status == 200
     return text
+
+
+def counting_in(service: Service) -> list[str]:
+    """Return the directories of the counts that the service has (proc(5))."""
+    maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in workers_of(service))
+    return [*set(re.findall(r"/\S*-metrics-[^/]*(?=/)", maps))]
+
+
+@pytest.mark.live
+def test_counts_are_in_memory_and_end_with_the_server(service: Service) -> None:
+    """A slow or full disk stops no worker."""
+    (directory,) = counting_in(service)
+    assert directory.startswith("/dev/shm/")  # noqa: S108
+    service.stop()
+    assert not until_gone(Path(directory))
+
+
+@pytest.mark.live
+def test_counts_are_where_it_is_told_to_and_end_if_it_cannot_listen(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ["TMPDIR"] = str(tmp_path)
+    place = f"http://127.0.0.1:{free_port()}"
+    with started(environ, place, tmp_path / "log") as service:
+        (directory,) = counting_in(service)
+        assert Path(directory).parent == tmp_path
+        second = Service(environ, place, tmp_path / "second")
+        assert second.process.wait(timeout=20)
+        assert not until_gone(*{*tmp_path.glob("*-metrics-*")} - {Path(directory)})
+
+
+def until_gone(*paths: Path) -> list[Path]:
+    """Return which are still there after a while."""
+    ends = time.monotonic() + 5
+    while (left := [path for path in paths if path.exists()]) and time.monotonic() < ends:
+        time.sleep(0.1)
+    return left
 
 
 @pytest.mark.live
@@ -165,8 +249,8 @@ def test_workers_count_together_and_when_replaced(environ: dict[str, str], tmp_p
                 ask(service, "/livez")
             os.kill(worker, signal.SIGCONT)
         assert counted() == before + 20
-        for worker in workers_of(service):
-            os.kill(worker, signal.SIGKILL)
+        for worker, number in zip(workers_of(service), STOPS, strict=True):
+            os.kill(worker, number)
             time.sleep(0.2)
         until_there_are(2)
         for _ in range(10):

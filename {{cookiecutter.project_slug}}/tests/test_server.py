@@ -10,9 +10,9 @@ import pytest
 
 from .connection import connect
 # <% if cookiecutter.wsgi_server == "waitress" %>
-from .service import ANSWERED, BODY, TOKEN, Service, guarded, started
+from .service import ANSWERED, BODY, ROOT, TOKEN, Service, guarded, started
 # <% else %>
-from .service import ANSWERED, BODY, TOKEN, Service, free_port, guarded, started, workers_of
+from .service import ANSWERED, BODY, ROOT, TOKEN, Service, free_port, guarded, started, workers_of
 # <% endif %>
 
 pytestmark = pytest.mark.live
@@ -28,6 +28,36 @@ def test_it_ends_when_asked(service: Service, number: signal.Signals) -> None:
     assert "Traceback" not in told
     with pytest.raises(ConnectionRefusedError):
         connect(service.address).request("GET", "/livez")
+
+
+# Python reads this before all else.
+CLOSED = """
+import os
+from bottle import Bottle
+
+def close(app):
+    with open(os.environ["CLOSED"], "a") as closed:
+        print(os.getpid(), file=closed)
+
+Bottle.close = close
+"""
+
+
+def test_the_application_is_closed(environ: dict[str, str], place: str, tmp_path: Path) -> None:
+    """Once in each process that serves."""
+    (tmp_path / "sitecustomize.py").write_text(CLOSED)
+    closed = tmp_path / "closed"
+    environ |= {"PYTHONPATH": f"{ROOT}/src:{tmp_path}", "CLOSED": str(closed)}
+    environ["WEB_CONCURRENCY"] = "1"  # of several one may not have loaded it yet
+    with started(environ, place, tmp_path / "log") as service:
+        # <% if cookiecutter.wsgi_server == "waitress" %>
+        serving = [service.process.pid]
+        # <% else %>
+        serving = workers_of(service)
+        # <% endif %>
+        assert not closed.exists()
+        assert service.stop() == 0
+    assert sorted(map(int, closed.read_text().split())) == sorted(serving)
 
 
 def test_a_unix_socket_is_for_the_group(environ: dict[str, str], tmp_path: Path) -> None:

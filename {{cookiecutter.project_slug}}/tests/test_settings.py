@@ -48,8 +48,12 @@ def test_production_reads_only_the_file_it_is_told() -> None:
     assert load_settings({"ENV_FILE": "service.env"}).web_threads == 7
 
 
-def test_an_empty_value_is_unset() -> None:
+def test_a_blank_value_is_none() -> None:
+    """It hides none of another place, and is no second one of its own."""
     assert load_settings({"WEB_THREADS": "", "API_TOKENS": ""}) == Settings()
+    Path(".env").write_text("WEB_THREADS=\nWEB_THREADS=2\n")
+    Path(".env.test").write_text("WEB_THREADS=\n")
+    assert load_settings({"APP_ENV": "test", "WEB_THREADS": ""}).web_threads == 2
 
 
 def test_nothing_is_interpolated() -> None:
@@ -110,8 +114,8 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         }
     )
     assert found == [
-        "WEB_TREADS (service.env line 3): is no setting of this service; did you mean WEB_THREADS?",
-        "LOG_LEVEL (service.env line 7): stands there already: service.env line 6",
+        "WEB_TREADS (service.env line 3): is not a setting of this service; did you mean WEB_THREADS?",
+        "LOG_LEVEL (service.env line 7): is set twice; first at service.env line 6",
         "service.env line 8: is not of the form NAME=value",
         "ENV_FILE (service.env line 9): is taken from the process environment only",
         "API_TOKENS (environment and credential API_TOKENS): is given more than once",
@@ -135,9 +139,10 @@ def test_every_problem_is_named_at_once_and_no_secret() -> None:
         ({"API_TOKENS": f"a:=b{STRONG}"}, "API_TOKENS (environment): the token of entry 1 is"),
         ({"ADMIN_TOKEN": f"a=b{STRONG}"}, "ADMIN_TOKEN (environment): the token of entry 1 is"),
         ({"ADMIN_TOKEN": "short"}, "ADMIN_TOKEN (environment): a token has fewer than 32"),
-        ({"API_TOKENS": f"a:{STRONG},a:{STRONG}"}, "API_TOKENS (environment): a name stands there"),
-        ({"PORT": "80a"}, "PORT (environment): '80a' is no port"),
-        ({"PORT": "80a", "BIND": "[::1]:1"}, "PORT (environment): '80a' is no port"),
+        ({"API_TOKENS": f"a:{STRONG},a:{STRONG}"}, "API_TOKENS (environment): two tokens have"),
+        ({"PORT": "80a"}, "PORT (environment): '80a' is not a port"),
+        ({"PORT": "80a", "BIND": "[::1]:1"}, "PORT (environment): '80a' is not a port"),
+        ({"CORS_ORIGINS": "b.example"}, "CORS_ORIGINS (environment): 'b.example' is not an origin"),
         ({"PORT": "0"}, "BIND (PORT, environment): port 0 is not between 1 and 65535"),
         ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES (environment): '-1' is wrong: expected int"),
         ({"REQUEST_DEADLINE": "60"}, "REQUEST_DEADLINE (environment): '60' is wrong: expected"),
@@ -167,6 +172,16 @@ def test_a_token_that_is_taken_can_be_sent() -> None:
     tokens = load_settings({"API_TOKENS": f"me:{token}"}).api_tokens
     app = client(lambda app: app.route("/", "GET", lambda: 1), caller_name=tokens.name_of)
     app.get("/", headers={"Authorization": f"Bearer {token}"}, status=200)
+
+
+def test_a_file_that_cannot_be_reached() -> None:
+    """One that leads to itself stands for one without permission: root may read everything."""
+    for name in ("API_TOKENS", ".env"):
+        Path(name).symlink_to(name)
+    (problem,) = problems({"CREDENTIALS_DIRECTORY": "."})
+    assert problem.startswith("API_TOKENS (credential): cannot read API_TOKENS: Too many")
+    (problem,) = problems({"APP_ENV": "test"})
+    assert problem.startswith(".env: cannot read .env: Too many")
 
 
 def test_tokens_do_not_show() -> None:

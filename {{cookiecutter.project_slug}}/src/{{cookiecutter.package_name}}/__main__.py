@@ -87,10 +87,12 @@ def checked() -> tuple[Settings, Bottle]:
     """Return the settings and the application if the service can start with them.
 
     Raises BootError with all that is wrong. A wrong setting is reported once: what follows
-    from it is not, because its default stood in for it.
+    from it is not, because its default stood in for it; and after a wrong APP_ENV all else does.
     """
     settings, problems = read_settings(os.environ)
     wrong = {problem.setting for problem in problems} - {""}
+    if "APP_ENV" in wrong:
+        raise BootError(problems)
     more: list[Problem] = server.problems(settings)
     if settings.bind.path and not os.path.isdir(os.path.dirname(settings.bind.path)):
         more.append(Problem("BIND", f"there is no directory for {settings.bind}"))

@@ -45,6 +45,11 @@ def main() -> None:
 def is_source(_change: Change, path: str) -> bool:
     if ".venv" in Path(path).parts:
         return False
+    # <% if cookiecutter.database == "sqlite" %>
+    # A new migration wants to be read before the next start applies it.
+    if Path(path).parts[-3:-1] == ("migrations", "versions"):
+        return False
+    # <% endif %>
     name = Path(path).name
     return name.endswith((".py", ".tpl")) or name == ".env" or name.startswith(".env.")
 

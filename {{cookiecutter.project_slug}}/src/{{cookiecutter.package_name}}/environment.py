@@ -1,6 +1,7 @@
 """Where settings come from: the process environment, dotenv files, secret files, credentials.
 
-The environment wins over files. Every problem is collected, and none quotes a secret:
+The environment wins over files, and a blank value is none, wherever it stands. Every problem is
+collected, and none quotes a secret:
 
     development, test   `.env`, then `.env.<APP_ENV>`, of the working directory
     production          only the file that ENV_FILE names
@@ -10,7 +11,6 @@ The environment wins over files. Every problem is collected, and none quotes a s
 
 import difflib
 import io
-import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -82,7 +82,8 @@ class Sources:
         for path in self._files():
             self._found.update(self._read_file(path))
         for name in self._known & environ.keys():
-            self._found[name] = Found(environ[name], "environment")
+            if environ[name]:
+                self._found[name] = Found(environ[name], "environment")
         for secret in secrets:
             self._find_secret(secret)
         for name, text in defaults[self.environment].items():
@@ -90,7 +91,7 @@ class Sources:
                 self._found[name] = Found(text, f"default in {self.environment}")
 
     def __contains__(self, name: str) -> bool:
-        return bool(self._found.get(name, Found("", "")).text)
+        return name in self._found
 
     def __getitem__(self, name: str) -> Found:
         return self._found[name]
@@ -113,21 +114,23 @@ class Sources:
         if self.environment == "production":
             named = self._environ.get("ENV_FILE")
             return [Path(named)] if named else []
-        return [Path(name) for name in (".env", f".env.{self.environment}") if os.path.exists(name)]
+        return [Path(".env"), Path(f".env.{self.environment}")]
 
-    def _read_text(self, path: Path, setting: str, where: str) -> str:
+    def _read_text(self, path: Path, setting: str, where: str, named: bool = True) -> str:
+        """Return what the file holds; only one that nobody has named may be missing."""
         try:
             return path.read_text(encoding="utf-8-sig")
         except OSError as error:
-            self._problem(setting, f"cannot read {path}: {error.strerror}", where)
+            if named or not isinstance(error, FileNotFoundError):
+                self._problem(setting, f"cannot read {path}: {error.strerror}", where)
         except UnicodeDecodeError:
             self._problem(setting, f"{path} is not UTF-8 text", where)
         return ""
 
     def _read_file(self, path: Path) -> dict[str, Found]:
         found: dict[str, Found] = {}
-        setting = "ENV_FILE" if self.environment == "production" else ""
-        text = self._read_text(path, setting, str(path))
+        named = self.environment == "production"
+        text = self._read_text(path, "ENV_FILE" if named else "", str(path), named)
         for name, value, original, error in parse_stream(io.StringIO(text)):
             # The parser counts from the blank lines before an entry on.
             blank = len(original.string) - len(original.string.lstrip())
@@ -141,9 +144,11 @@ class Sources:
             elif name not in self._known:
                 close = difflib.get_close_matches(name, self._known, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
-                self._problem(name, f"is no setting of this service{hint}", where)
+                self._problem(name, f"is not a setting of this service{hint}", where)
+            elif not value:
+                continue
             elif name in found:
-                self._problem(name, f"stands there already: {found[name].where}", where)
+                self._problem(name, f"is set twice; first at {found[name].where}", where)
             else:
                 found[name] = Found(value, where)
         return found
@@ -154,9 +159,8 @@ class Sources:
             path, where = self._found[f"{name}_FILE"]
             text = self._read_text(Path(path), f"{name}_FILE", where).strip()
             places.append(Found(text, f"{name}_FILE={path}"))
-        directory = self._environ.get("CREDENTIALS_DIRECTORY")
-        if directory and os.path.exists(credential := Path(directory, name)):
-            text = self._read_text(credential, name, "credential").strip()
+        if directory := self._environ.get("CREDENTIALS_DIRECTORY"):
+            text = self._read_text(Path(directory, name), name, "credential", named=False).strip()
             places.append(Found(text, f"credential {name}"))
         places = [place for place in places if place.text]
         if len(places) > 1:

@@ -96,7 +96,7 @@ class ApiTokens(Struct, frozen=True):
                 )
             pairs.append((name, Secret(token)))
         if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError("a name stands there twice")
+            raise ValueError("two tokens have the same name")
         return cls(tuple(pairs))
 
     def name_of(self, token: str) -> str | None:
@@ -131,7 +131,7 @@ class Origins(Struct, frozen=True):
         origins = tuple(filter(None, (part.strip() for part in text.split(","))))
         for origin in origins:
             if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", origin):
-                raise ValueError(f"{origin!r} is no origin like https://app.example.com")
+                raise ValueError(f"{origin!r} is not an origin like https://app.example.com")
         return cls(origins)
 
 
@@ -148,6 +148,8 @@ class DatabaseUrl(Secret):
 
 # <% endif %>
 class Settings(Struct, frozen=True, kw_only=True):
+    """All settings. No handler is ended by `request_deadline`: it is for the clients it uses."""
+
     app_env: Environment = "production"
     bind: Bind = Bind(host="127.0.0.1", port=8000)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -186,11 +188,11 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Problem]]:
     if "PORT" in sources:
         port, where = sources["PORT"]
         if not re.fullmatch("[0-9]{1,5}", port):
-            sources.problems.append(Problem("PORT", f"{port!r} is no port", where))
+            sources.problems.append(Problem("PORT", f"{port!r} is not a port", where))
         elif "BIND" not in sources:
             sources["BIND"] = Found(f"0.0.0.0:{port}", f"PORT, {where}")
     settings, problems = read(Settings, sources, app_env=sources.environment)
-    if settings.app_env == "production":
+    if (environ.get("APP_ENV") or "production") == "production":  # and not where that stands in
         for setting, tokens in (
             ("ADMIN_TOKEN", settings.admin_token),
             ("API_TOKENS", settings.api_tokens),

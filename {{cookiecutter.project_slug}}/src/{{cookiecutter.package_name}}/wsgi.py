@@ -1,5 +1,6 @@
 """What a WSGI server imports: the only module where something happens at import."""
 
+import atexit
 import os
 
 from .app import SERVICE, create_app
@@ -13,6 +14,7 @@ from .web.observe import request_id
 settings = load_settings(os.environ)
 logs.configure(settings, SERVICE, request_id.get)
 app = create_app(settings)
+atexit.register(app.close)
 # <% if cookiecutter.wsgi_server == "uwsgi" %>
 outlive_master()
 # <% endif %>

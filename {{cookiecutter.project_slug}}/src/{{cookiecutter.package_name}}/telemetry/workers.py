@@ -9,6 +9,7 @@ import mmap
 import os
 import struct
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,39 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import mark_process_dead
 
 _STATE = struct.Struct("=qq")  # process id, requests that are being answered
+_FIRST_SIZE = 2**16  # of a file of counts: room for fifteen sets of labels of a histogram
+_BESIDE_KEY = 32  # bytes that a value and what is about it take at most
+
+
+def new_directory() -> str:
+    """Make the directory in which the workers of a server count together.
+
+    In memory, where a full disk keeps no worker from starting and a slow one makes none wait.
+    Memory is not cleared of what a killed server leaves until the host restarts, or systemd gave
+    the service its own: whoever clears another place names it as TMPDIR.
+    """
+    memory = "/dev/shm"  # noqa: S108
+    in_memory = not os.environ.get("TMPDIR") and os.access(memory, os.W_OK)
+    prefix = "{{ cookiecutter.project_slug }}-metrics-"
+    return tempfile.mkdtemp(prefix=prefix, dir=memory if in_memory else None)
+
+
+class Counts(MmapedDict):
+    """A file of prometheus_client's, without its holes.
+
+    What is first written into a hole while the disk is full kills the process (mmap(2), SIGBUS).
+    Here a file takes its place before it is written to: where there is none that raises OSError,
+    and what has been counted before is counted on.
+    """
+
+    def __init__(self, filename: str) -> None:
+        _fill(filename, _FIRST_SIZE)
+        super().__init__(filename)  # type: ignore[no-untyped-call]
+
+    def _init_value(self, key: str) -> None:
+        if self._used + len(key.encode()) + _BESIDE_KEY > self._capacity:
+            _fill(self._fname, 2 * self._capacity)  # what it grows to
+        super()._init_value(key)  # type: ignore[no-untyped-call]
 
 
 class Worker:
@@ -44,7 +78,7 @@ class Worker:
             file.close()
         self._file = file  # locked for as long as it is open: until this process ends
         self.number = number
-        file.truncate(_STATE.size)
+        _fill(file.name, _STATE.size)
         self._state = mmap.mmap(file.fileno(), _STATE.size)
         _STATE.pack_into(self._state, 0, os.getpid(), 0)
         mark_process_dead(number, self.directory)  # gauges of the worker before
@@ -53,8 +87,9 @@ class Worker:
         for kind in ("counter", "gauge_livesum", "histogram", "summary"):
             made, place = (Path(self.directory, name) for name in ("new", f"{kind}_{number}.db"))
             if not place.exists():
-                MmapedDict(str(made)).close()
+                Counts(str(made)).close()  # type: ignore[no-untyped-call]
                 made.rename(place)
+        vars(values)["MmapedDict"] = Counts
         values.ValueClass = values.MultiProcessValue(lambda: number)
 
     def tell(self, active: int) -> None:
@@ -77,6 +112,13 @@ class Worker:
                 free = number != self.number and _lock(file)
                 found.append((number, b"" if free else file.read()))
         return sorted(found)
+
+
+def _fill(path: str, size: int) -> None:
+    """Make the file at least that large, with zeros that have their place. Raises OSError."""
+    with open(path, "ab", buffering=0) as file:
+        while (missing := size - file.tell()) > 0:
+            file.write(bytes(missing))
 
 
 def _lock(file: IO[Any], wait: bool = False) -> bool:
