@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -10,7 +11,6 @@ from bottle import Bottle
 
 from .environment import Problem
 from .settings import Settings
-from .telemetry import workers
 
 CONFIG = Path(__file__).parents[2] / "gunicorn.conf.py"
 
@@ -31,7 +31,7 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
     """Become Gunicorn. Its workers make the application anew, so `app` was only a check."""
     os.environ |= {
         # Where the workers count together; its end is in gunicorn.conf.py.
-        "PROMETHEUS_MULTIPROC_DIR": workers.new_directory(),
+        "PROMETHEUS_MULTIPROC_DIR": new_directory(),
         "SERVE_BIND": str(settings.bind),
         "SERVE_WEB_CONCURRENCY": str(settings.web_concurrency),
         "SERVE_WEB_THREADS": str(settings.web_threads),
@@ -43,3 +43,6 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
     os.environ.pop("GUNICORN_CMD_ARGS", None)
     command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), f"{__package__}.wsgi:app"]
     os.execv(sys.executable, command)
+
+
+# <% include "server/counts.py" %>

@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from bottle import Bottle
 
 from .environment import Problem
 from .settings import Settings
-from .telemetry import workers
 
 CONFIG = Path(__file__).parents[2] / "uwsgi.ini"
 
@@ -66,7 +66,7 @@ def problems(settings: Settings) -> list[Problem]:
 
 def serve(settings: Settings, app: Bottle) -> NoReturn:
     """Become uWSGI. Its workers make the application anew, so `app` was only a check."""
-    metrics = workers.new_directory()
+    metrics = new_directory()
     notify_socket = os.environ.pop("NOTIFY_SOCKET", "")  # READY=1 would come before any worker
     command = [sys.executable, "-c", "from pyuwsgi import run; run()", "--ini", str(CONFIG)]
     path = _inherited()
@@ -185,6 +185,9 @@ def _be_vassal(emperor: int, metrics: str) -> None:
         while os.getppid() == vassal:
             time.sleep(0.01)
     os._exit(0)
+
+
+# <% include "server/counts.py" %>
 
 
 # <% include "server/notify.py" %>

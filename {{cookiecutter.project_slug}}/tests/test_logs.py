@@ -5,14 +5,13 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from {{ cookiecutter.package_name }}.settings import Settings
-from {{ cookiecutter.package_name }}.telemetry import logs
-from {{ cookiecutter.package_name }}.telemetry.access import AccessLog
-from {{ cookiecutter.package_name }}.telemetry.metrics import Metrics
+from {{ cookiecutter.package_name }}.settings import Settings, release_of
+from {{ cookiecutter.package_name }}.telemetry import access, logs, metrics
 
 from .stack import client, public
 
@@ -79,24 +78,23 @@ def test_what_a_caller_adds_is_in_the_line(capfd: pytest.CaptureFixture[str]) ->
     assert set(bare) == {*ours, "http.request.id"}
 
 
-@pytest.mark.parametrize(
-    ("place", "named"), [("/opt/my/releases/3f2a", "3f2a"), ("/home/me/my", None)]
-)
+@pytest.mark.usefixtures("_configured")
+@pytest.mark.parametrize(("place", "named"), [("releases/3f2a", "3f2a"), ("me/my", None)])
 def test_the_release_is_named(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
     place: str,
     named: str | None,
 ) -> None:
-    monkeypatch.setattr(logs, "__file__", f"{place}/src/package/telemetry/logs.py")
-    request.getfixturevalue("_configured")
-    recorders = [AccessLog(Settings(), "logs")]
+    release = release_of(Path("/opt", place, "src/package/settings.py"))
+    for module in (access, logs, metrics):
+        monkeypatch.setattr(module, "RELEASE", release)
+    recorders = [access.AccessLog(Settings(), "logs")]
     client(lambda app: public(app, "/", lambda: 1), recorders=recorders).get("/")
     logging.getLogger("own").info("it is")
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line.get("service.version") for line in lines] == [named, named]
-    assert f'service_version="{named or ""}"' in Metrics().exposition().decode()
+    assert f'service_version="{named or ""}"' in metrics.Metrics().exposition().decode()
 
 
 UNTIDY: Any = ("file", 1, 1, b"no text")
@@ -146,7 +144,8 @@ def test_an_exception_without_a_text_is_answered_and_logged(
 @pytest.mark.usefixtures("_configured")
 def test_a_line_that_cannot_be_written_fails_no_request() -> None:
     app = client(
-        lambda app: public(app, "/fails", lambda: 1 / 0), recorders=[AccessLog(Settings(), "logs")]
+        lambda app: public(app, "/fails", lambda: 1 / 0),
+        recorders=[access.AccessLog(Settings(), "logs")],
     )
     reader, writer = os.pipe()
     os.close(reader)

@@ -16,6 +16,14 @@ from msgspec.structs import fields
 
 from .environment import BootError, Environment, Found, Problem, Secret, Sources, read
 
+
+def release_of(file: Path) -> str:
+    """Return the ID of a file's release, as deploy/install.sh lays it down; elsewhere nothing."""
+    tree = file.parents[2]
+    return tree.name if tree.parent.name == "releases" else ""
+
+
+RELEASE = release_of(Path(__file__).resolve())
 STATIC_DIRECTORY = Path(__file__).with_name("static")
 VIEWS_DIRECTORY = Path(__file__).with_name("views")
 

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Encoder
 
-from ..settings import Settings
-from .logs import release, write_line
+from ..settings import RELEASE, Settings
+from .logs import write_line
 
 _NAMES = {
     "timestamp": "@timestamp",
@@ -65,7 +65,6 @@ class AccessLog:
 
     def __init__(self, settings: Settings, service: str) -> None:
         self._service = service
-        self._release = release()
         self._encode = Encoder().encode
         self._json = settings.log_format == "json"
         self._quiet = settings.log_level in ("WARNING", "ERROR")
@@ -110,6 +109,6 @@ class AccessLog:
             environ.get("HTTP_USER_AGENT", "")[:256],
             type(exchange.error).__name__ if exchange.error else "",
             trace[1] if trace else "",
-            self._release,
+            RELEASE,
         )
         write_line(self._encode(line))

@@ -8,22 +8,15 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from msgspec import Raw
 from msgspec.json import encode
 
-from ..settings import Settings
+from ..settings import RELEASE, Settings
 
 # What every record has; the rest is the caller's: `extra` and `stack_info`.
 _USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"} - {"stack_info"}
-
-
-def release() -> str:
-    """Return the ID of the release that this runs from, as deploy/install.sh lays it; or nothing."""
-    place = Path(__file__).resolve().parents[3]
-    return place.name if place.parent.name == "releases" else ""
 
 
 class LineHandler(logging.Handler):
@@ -64,7 +57,6 @@ class JsonFormatter(logging.Formatter):
     def __init__(self, service: str, request_id: Callable[[], str]) -> None:
         super().__init__()
         self._service = service
-        self._release = release()
         self._request_id = request_id
 
     def format(self, record: logging.LogRecord) -> str:
@@ -76,8 +68,8 @@ class JsonFormatter(logging.Formatter):
             "service.name": self._service,
             "process.pid": record.process,
         }
-        if self._release:
-            line["service.version"] = self._release
+        if RELEASE:
+            line["service.version"] = RELEASE
         if request_id := self._request_id():
             line["http.request.id"] = request_id
         if record.exc_info and (error := record.exc_info[1]):

@@ -5,14 +5,17 @@ https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
-from .logs import release
+from ..settings import RELEASE
 from .workers import Worker
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -69,51 +72,42 @@ class Metrics:
             if self._worker:
                 self._worker.tell(self._active)
 
-    def _live(self) -> dict[int, tuple[int, int]]:
-        return self._worker.live() if self._worker else {0: (os.getpid(), self._active)}
-
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        workers = CollectorRegistry()
-        workers.register(_Workers(self._live))
         if self._worker is None:
-            return generate_latest(self._registry) + generate_latest(workers)
+            own = {0: (os.getpid(), self._active)}
+            return generate_latest(self._registry) + generate_latest(_Workers(own))
         together = CollectorRegistry()
         MultiProcessCollector(together, self._worker.directory)
         with self._worker.undisturbed():
             for number in self._worker.dead():
                 mark_process_dead(number, self._worker.directory)
-            return generate_latest(together) + generate_latest(workers)
+            return generate_latest(together) + generate_latest(_Workers(self._worker.live()))
 
 
-class _Workers:
+class _Workers(Collector):
     """What runs, what the live workers do, and take of the machine: from Linux' /proc (proc(5))."""
 
-    def __init__(self, live: Callable[[], dict[int, tuple[int, int]]]) -> None:
+    def __init__(self, live: dict[int, tuple[int, int]]) -> None:
         self._live = live
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         # OpenTelemetry's name for what the numbers are of.
-        target = GaugeMetricFamily("target_info", "The release.", labels=["service_version"])
-        target.add_metric([release()], 1)
-        yield target
-        live = self._live()
+        yield InfoMetricFamily("target", "The release.", {"service_version": RELEASE})
         yield GaugeMetricFamily(
             "http_server_active_requests",
             "Requests that are being answered.",
-            sum(active for _, active in live.values()),
+            sum(active for _, active in self._live.values()),
         )
         for name, text, read in (
             ("process_resident_memory_bytes", "Resident memory of the worker.", _resident),
-            ("process_open_fds", "Open file descriptors of the worker.", _open_files),
-            ("process_threads", "Threads of the worker.", _threads),
+            ("process_open_fds", "Open file descriptors of the worker.", partial(_entries, "fd")),
+            ("process_threads", "Threads of the worker.", partial(_entries, "task")),
         ):
             family = GaugeMetricFamily(name, text, labels=["worker"])
-            for number, (pid, _) in live.items():
-                try:
+            for number, (pid, _) in self._live.items():
+                with suppress(OSError):  # not Linux, or gone meanwhile
                     family.add_metric([str(number)], read(pid))
-                except OSError:
-                    continue  # not Linux, or gone meanwhile
             yield family
 
 
@@ -122,9 +116,5 @@ def _resident(pid: int) -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _open_files(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def _threads(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/task"))
+def _entries(directory: str, pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/{directory}"))

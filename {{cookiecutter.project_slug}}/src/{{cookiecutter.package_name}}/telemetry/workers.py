@@ -9,7 +9,6 @@ import mmap
 import os
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,20 +20,6 @@ from prometheus_client.multiprocess import mark_process_dead
 
 _STATE = struct.Struct("=qq")  # process id, requests that are being answered
 _FIRST_SIZE = 2**16  # of a file of counts: room for fifteen sets of labels of a histogram
-_BESIDE_KEY = 32  # bytes that a value and what is about it take at most
-
-
-def new_directory() -> str:
-    """Make the directory in which the workers of a server count together.
-
-    In memory, where a full disk keeps no worker from starting and a slow one makes none wait.
-    Memory is not cleared of what a killed server leaves until the host restarts, or systemd gave
-    the service its own: whoever clears another place names it as TMPDIR.
-    """
-    memory = "/dev/shm"  # noqa: S108
-    in_memory = not os.environ.get("TMPDIR") and os.access(memory, os.W_OK)
-    prefix = "{{ cookiecutter.project_slug }}-metrics-"
-    return tempfile.mkdtemp(prefix=prefix, dir=memory if in_memory else None)
 
 
 class Counts(MmapedDict):
@@ -50,8 +35,9 @@ class Counts(MmapedDict):
         super().__init__(filename)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
-        if self._used + len(key.encode()) + _BESIDE_KEY > self._capacity:
-            _fill(self._fname, 2 * self._capacity)  # what it grows to
+        # 32 bytes are the most that a value takes beside its key; the file doubles.
+        if self._used + len(key.encode()) + 32 > self._capacity:
+            _fill(self._fname, 2 * self._capacity)
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
 
@@ -116,9 +102,8 @@ class Worker:
 
 def _fill(path: str, size: int) -> None:
     """Make the file at least that large, with zeros that have their place. Raises OSError."""
-    with open(path, "ab", buffering=0) as file:
-        while (missing := size - file.tell()) > 0:
-            file.write(bytes(missing))
+    with open(path, "ab") as file:
+        file.write(bytes(max(0, size - file.tell())))
 
 
 def _lock(file: IO[Any], wait: bool = False) -> bool:
