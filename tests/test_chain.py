@@ -196,7 +196,6 @@ def test_the_log_has_the_method_and_status_of_what_nginx_answers(chain: Chain) -
     """Whose pages are those of a GET; and what has no status is logged as JSON, too."""
     too_large = str(2 << 20)
     chain.request("PUT", "/echo", None, X_Request_ID="of-a-put", Content_Length=too_large)
-    chain.raw(b"GET /zero-nine\r\n")
     head = f"GET /junk HTTP/1.1\r\nHost: {DOMAIN}\r\nX-Request-ID: what-is-no-status\r\n"
     with upstream(chain, lambda _: b"junk\r\n\r\n"):
         chain.raw(f"{head}Connection: close\r\n\r\n".encode())

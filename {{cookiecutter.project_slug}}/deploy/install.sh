@@ -315,7 +315,7 @@ finish() {  # whatever ends this script: say so, and take the way back
         say "stop $slug: there is no release to go back to"
         disable || true
         rm -f "$enabled" "$current"
-        reload_nginx || true
+        reload_nginx
     fi
 }
 
