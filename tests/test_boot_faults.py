@@ -114,7 +114,7 @@ def test_wrong_settings_are_refused(installed: Host) -> None:
     settings.write_text(f"{right}WEB_TREADS=4\n")
     last = refused(installed)
     line = len(right.splitlines()) + 1
-    assert f"  WEB_TREADS (/{SETTINGS} line {line}): is no setting of" in last
+    assert f"  WEB_TREADS (/{SETTINGS} line {line}): is not a setting of" in last
     settings.write_text(right)
     installed.start()
 
