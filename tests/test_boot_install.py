@@ -54,6 +54,7 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
     old = "mkdir 0 1 2 3 4 5 && touch -d '2 hours ago' [0-5] && touch -d yesterday"
     installed.typed(f"{old} {before}", place="/opt/my-service/releases")
     (tree / "src/my_service/static/app.css").write_text("main {}")
+    installed.inside("rm", "-f", "/etc/nginx/sites-enabled/default")
     default = "nginx/my-service-default-80.conf"
     with (tree / "deploy" / default).open("a") as file:
         file.write("# as of this release\n")
