@@ -202,9 +202,11 @@ def on(*which: int) -> pytest.MarkDecorator:
 once = on(0)
 # For what differs by how the server starts and ends.
 on_each_server = on(0, 1, 2)
+# For what takes long: the last two are there for test_boot.py.
+on_most = on(0, 1, 2, 3)
 # For those that can listen on a port.
-on_http = on(0, 1, 3, 4)
-with_workers = on(0, 2, 3, 5)
+on_http = on(0, 1, 3)
+with_workers = on(0, 2, 3)
 with_gunicorn = on(0, 3)
 
 

@@ -4,12 +4,13 @@ import json
 import re
 import time
 
-from .conftest import event, once, with_gunicorn
+from .conftest import event, on_most, once, with_gunicorn
 from .host import DATA, SETTINGS, TOKENS, UNIT, Host
 
 DROPIN = f"run/systemd/system/{UNIT}.d/fault.conf"
 
 
+@on_most
 @event
 def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> None:
     """And the master of Gunicorn nothing: its workers still answer what they have."""

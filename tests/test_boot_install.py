@@ -5,7 +5,7 @@ import re
 import pytest
 
 from . import failing
-from .conftest import once
+from .conftest import on_most, once
 from .host import COMMIT, TURNS, UNIT, Host
 from .test_boot import UNITS, exposure
 
@@ -44,6 +44,7 @@ def called(host: Host) -> str:
     return host.inside(*newest).strip()
 
 
+@on_most
 @pytest.mark.event
 def test_a_release_and_the_way_back(installed: Host) -> None:
     """From a tree without Git, to a host with seven releases; and what calling out takes."""
