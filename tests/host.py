@@ -195,7 +195,9 @@ class Host:
             victims=$(echo {processes})
             date +%s.%N
             kill -9 $victims
-            timeout 5 sh -c "while kill -0 $victims 2>/dev/null; do :; done"
+            for victim in $victims; do
+                timeout 5 sh -c "while kill -0 $victim 2>/dev/null; do :; done"
+            done
             date +%s.%N
         """)
         before, after = map(float, told.split())
@@ -240,7 +242,8 @@ class Host:
         allowed = ["POST"] + ["GET IncompleteRead"] * bool(killed) + ["GET 502"] * again
         assert [kind for kind in failed if not kind.startswith(tuple(allowed))] == [], failed
         for began, ended in outcome["when"] if kills else ():
-            assert any(began <= after and before <= ended for before, after in kills), [
+            # A moment later Nginx may still hold a connection of theirs for a good one.
+            assert any(began <= after + 0.1 and before <= ended for before, after in kills), [
                 [began, ended],
                 kills,
                 failed,

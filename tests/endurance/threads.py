@@ -154,7 +154,7 @@ def wrong_lines(log: IO[bytes], dues: Callable[[int], Due], total: int) -> Itera
     expected: Counter[tuple[int, bool]] = Counter()
     for number in range(total):
         expected[number, True] = 1
-        if re.match("/(fail|cut)/", dues(number).ask.path):
+        if re.match("/(fail|cut|busy)/", dues(number).ask.path):
             expected[number, False] = 1
     for line in log:
         told = json.loads(line)
@@ -175,7 +175,7 @@ def wrong_lines(log: IO[bytes], dues: Callable[[int], Due], total: int) -> Itera
             )
             if tuple(map(told.get, fields)) != right:
                 yield line.decode()
-        elif told["error.message"] != mark:
+        elif told["log.level"] == "error" and told["error.message"] != mark:
             yield line.decode()
     yield from map(str, (seen - expected) + (expected - seen))
 

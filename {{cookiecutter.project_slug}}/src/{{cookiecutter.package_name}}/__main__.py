@@ -7,6 +7,9 @@ import re
 # <% endif %>
 import sys
 from collections.abc import Sequence
+# <% if cookiecutter.database == "sqlite" %>
+from contextlib import closing
+# <% endif %>
 from pathlib import Path
 
 from bottle import Bottle
@@ -66,12 +69,12 @@ def run(arguments: argparse.Namespace) -> None:
             Assets(STATIC_DIRECTORY, fingerprints=True).write(arguments.destination)
         # <% if cookiecutter.database == "sqlite" %>
         case "migrate":
-            database = Database(load_settings(os.environ))
-            if arguments.new is not None:
-                database.new_migration(arguments.new)
-            elif newer := database.migrate():
-                told = f"the database is at revision {newer}, which this release does not know"
-                print(f"{SERVICE}: {told}: its tables stay as they are")
+            with closing(Database(load_settings(os.environ))) as database:
+                if arguments.new is not None:
+                    database.new_migration(arguments.new)
+                elif newer := database.migrate():
+                    told = f"the database is at revision {newer}, which this release does not know"
+                    print(f"{SERVICE}: {told}: its tables stay as they are")
         # <% endif %>
 
 
