@@ -164,6 +164,9 @@ def test_answers_are_changed_later(linked: Path, generated: Generate) -> None:
 @pytest.mark.parametrize("suffix", ["", ".rej"])
 def test_a_conflict_is_told(linked: Path, suffix: str) -> None:
     """As one to be merged, or as a rejected piece where Git does not know what was generated."""
+    example = linked / ".env.example"
+    example.write_text(example.read_text().replace("/var/lib/my-service/db", "/srv/db"))
+    commit(linked, "Another place for the database")
     if suffix:
         (linked / ".git").rename(linked.parent / "before")
         commit(linked, "All at once")
