@@ -51,7 +51,11 @@ EDITS = [
         "    cors_origins:",
         '    colour: str = "green"\n    cors_origins:',
     ),
-    (".env.example", "(?=# The largest body of a request)", "# The colour of things\n#COLOUR=green\n\n"),
+    (
+        ".env.example",
+        "(?=# The largest body of a request)",
+        "# The colour of things\n#COLOUR=green\n\n",
+    ),
     ("deploy/systemd/my-service.service", "MemoryMax=512M", "MemoryMax=768M"),
 ]
 
