@@ -55,10 +55,6 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
     old = "mkdir 0 1 2 3 4 5 && touch -d '2 hours ago' [0-5] && touch -d yesterday"
     installed.typed(f"{old} {before}", place="/opt/my-service/releases")
     (tree / "src/my_service/static/app.css").write_text("main {}")
-    installed.inside("rm", "-f", "/etc/nginx/sites-enabled/default")
-    default = "nginx/my-service-default-80.conf"
-    with (tree / "deploy" / default).open("a") as file:
-        file.write("# as of this release\n")
     (installed.machine.root / "etc/resolv.conf").write_text("nameserver 10.89.0.1\n")
     sheets = [sheet(installed)]
     with installed.machine.client("python3", "-c", COLLECTOR) as listener:
@@ -67,8 +63,6 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
                 installed.typed(installed.section("Each release"), place=failing.TREE)
             release = installed.current()
             sheets.append(sheet(installed))
-            snippet = default.replace("nginx/", "etc/nginx/snippets/")
-            assert "of this release" in (installed.machine.root / snippet).read_text()
             assert re.fullmatch("[0-9a-f]{12}", release)
             assert ".env" not in installed.inside("ls", "-A", "/opt/my-service/current").split()
             kept = installed.inside("ls", "/opt/my-service/releases").split()

@@ -95,6 +95,12 @@ def test_another_default_server_is_left(installed: Host) -> None:
     site.unlink()
     installed.install()
     assert [path.read_text() for path in own.values()] == before
+    # Its own are none of another site: a release that has changed them brings them.
+    changed = "cp -a . /srv/changed && rm -r /srv/changed/.git"
+    name = "nginx/my-service-default-80.conf"
+    installed.typed(f"{changed} && echo '# changed' >>/srv/changed/deploy/{name}")
+    told = installed.install("--dry-run", place="/srv/changed")
+    assert f"would install /etc/{name.replace('nginx/', 'nginx/snippets/')}\n" in told
 
 
 @once
