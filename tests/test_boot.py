@@ -230,8 +230,10 @@ def test_without_the_socket_unit_requests_are_lost(installed: Host) -> None:
             name = f"{event.partition(' $')[0]}, without a socket unit (control)"
             with installed.load(name, pause=0.02) as outcome:
                 installed.typed(event)
-            assert outcome["failed"]
-            assert {kind.split()[0] for kind in outcome["failed"]} == {"GET", "POST"}
+            # A kill may also cut off an answer that has begun.
+            begun = "GET IncompleteRead" if "kill" in event else "none"
+            failed = {kind for kind in outcome["failed"] if not kind.startswith(begun)}
+            assert failed == {f"{method} 502" for method in ("GET", "POST")}
     finally:
         installed.typed(PLAIN_END)
         installed.start()

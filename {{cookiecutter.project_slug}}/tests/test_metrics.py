@@ -119,12 +119,17 @@ except SystemExit:
 """
 
 
-def test_a_worker_killed_at_its_start_breaks_no_reader(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, tmp_path],
-        cwd=ROOT / "src", env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+def counted(script: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script that counts in the directory, as a worker does."""
+    return subprocess.run(
+        [sys.executable, "-c", script, directory],
+        cwd=ROOT / "src", env={"PROMETHEUS_MULTIPROC_DIR": str(directory)},
         check=False, capture_output=True, text=True,
     )  # fmt: skip
+
+
+def test_a_worker_killed_at_its_start_breaks_no_reader(tmp_path: Path) -> None:
+    done = counted(KILLED, tmp_path)
     assert "http_server_active_requests 0.0" in done.stdout, done.stderr
 
 
@@ -163,11 +168,7 @@ except OSError:
 
 def test_a_full_disk_kills_no_worker(tmp_path: Path) -> None:
     """Its files have no holes: one would kill whoever writes there when the disk is full."""
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, tmp_path],
-        cwd=ROOT / "src", env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
+    done = counted(FULL, tmp_path)
     labels = {"http_response_status_code": "200"}
     assert list(read(done.stdout, COUNT, **labels).values()) == [2], done.stderr
 
