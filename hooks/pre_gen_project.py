@@ -14,7 +14,7 @@ ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
 # What the generated tests or the service itself import under these names.
 TAKEN = {
-    "alembic", "bottle", "dotenv", "gunicorn", "mako", "msgspec", "mypy", "pytest", "ruff",
+    "alembic", "bottle", "bottle_service", "dotenv", "gunicorn", "mako", "msgspec", "mypy", "pytest", "ruff",
     "sqlalchemy", "tests", "waitress", "watchfiles", "webob", "webtest",
 }  # fmt: skip
 

@@ -1,0 +1,29 @@
+"""Default security headers of every response.
+
+https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers
+"""
+
+from functools import lru_cache
+
+from .problems import Headers
+
+__all__ = ["DEFAULT_HEADERS", "missing_headers"]
+
+# A handler that sets one of these headers replaces the default. Nginx adds the same defaults to
+# the responses that it creates (deploy/nginx).
+DEFAULT_HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+]
+
+
+@lru_cache(maxsize=256)  # responses have few distinct sets of header names
+def missing_headers(names: tuple[str, ...]) -> Headers:
+    """Return the default headers that are not among these names."""
+    present = {name.lower() for name in names}
+    return [header for header in DEFAULT_HEADERS if header[0].lower() not in present]
