@@ -82,6 +82,8 @@ def serve(service: "Service", settings: Any, app: Bottle) -> None:
         command += ["--http-socket", str(settings.bind)]
     os.environ |= {
         "PROMETHEUS_MULTIPROC_DIR": metrics,
+        "SERVE_MODULE": f"{service.package}.wsgi:app",
+        "SERVE_NAME": service.name,
         "SERVE_WEB_CONCURRENCY": str(settings.web_concurrency),
         "SERVE_WEB_THREADS": str(settings.web_threads),
         f"SERVE_{settings.log_format.upper()}": "",
