@@ -70,7 +70,7 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
             assert {before, release} <= set(kept)
             assert called(installed) == UNREACHED
             with installed.under_load("release with --outbound, of the same tree"):
-                installed.typed(installed.section("Calling out"), place=failing.TREE)
+                installed.typed(installed.section("Outbound connections"), place=failing.TREE)
             assert called(installed) == "call: answered; answered; alone"
             assert exposure(installed) <= 1.2
         finally:

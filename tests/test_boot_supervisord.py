@@ -139,7 +139,7 @@ def test_a_second_run_changes_nothing(installed: SupervisedHost) -> None:
 
 
 def test_restarts_lose_no_request(installed: SupervisedHost) -> None:
-    commands = installed.section("Where things are")
+    commands = installed.section("Restart and reload")
     assert f"supervisorctl restart {SERVICE}" in commands
     with installed.under_load("restart, twice", least=500, pause=0):
         installed.typed(commands * 2)
