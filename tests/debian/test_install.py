@@ -116,7 +116,7 @@ def test_a_second_run_changes_nothing(installed: Host) -> None:
     assert installed.listing() == before
     assert installed.show("MainPID", "NRestarts") == started
     assert told.splitlines() == [
-        "Nginx's default site is left: it answers for other names on port 80, until it is taken away",
+        "Nginx's default site serves all other host names on port 80; remove it to reject them",
         f"my-service: release {installed.head()}",
     ]
 
@@ -254,5 +254,5 @@ def test_it_stops_and_leaves_a_clean_journal(installed: Host) -> None:
 def test_a_missing_certificate_is_told(installed: Host) -> None:
     """The way out of 443 without a certificate is a message, not a broken Nginx."""
     installed.inside("mv", f"/{CERTIFICATE}", "/srv/")
-    assert "was wrong before" in installed.install(status=1)
+    assert "configuration is invalid" in installed.install(status=1)
     installed.inside("mv", "/srv/fullchain.pem", f"/{CERTIFICATE}")

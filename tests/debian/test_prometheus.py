@@ -22,14 +22,14 @@ FAST, SLOW, ALL = (
 ONE, TWO = (f'process_resident_memory_bytes{{job="my-service", worker="{n}"}}' for n in (0, 1))
 # Half an hour of what each alert is about, a minute between two values: just well, and just not.
 ALERTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
-    ("Down", {'up{job="my-service"}': "1x30"}, {'up{job="my-service"}': "1x20 0x10"}),
-    ("Errors", {OK: "0+99x30", ERROR: "0+1x30"}, {OK: "0+97x30", ERROR: "0+3x30"}),
+    ("ServiceDown", {'up{job="my-service"}': "1x30"}, {'up{job="my-service"}': "1x20 0x10"}),
+    ("HighErrorRate", {OK: "0+99x30", ERROR: "0+1x30"}, {OK: "0+97x30", ERROR: "0+3x30"}),
     (
-        "Slow",
+        "HighLatency",
         {FAST: "0+95x30", SLOW: "0+99x30", ALL: "0+99x30"},
         {FAST: "0+93x30", SLOW: "0+99x30", ALL: "0+99x30"},
     ),
-    ("Memory", {ONE: "204e6x30", TWO: "204e6x30"}, {ONE: "206e6x30", TWO: "206e6x30"}),
+    ("HighMemory", {ONE: "204e6x30", TWO: "204e6x30"}, {ONE: "206e6x30", TWO: "206e6x30"}),
 ]
 
 
@@ -63,7 +63,7 @@ def test_prometheus_scrapes_the_service(installed: Host) -> None:
     for name in set(re.findall(r"\b(?:http|process)_\w+(?=\{)", rules.read_text())):
         assert asked(installed, f'{name}{{job="my-service"}}'), name
     installed.inside("systemctl", "stop", UNIT, "my-service.socket")
-    wait_for(installed, 'ALERTS{alertname="Down", alertstate="pending"}')
+    wait_for(installed, 'ALERTS{alertname="ServiceDown", alertstate="pending"}')
     installed.inside("systemctl", "stop", "prometheus")
 
 
@@ -94,6 +94,6 @@ def test_each_alert_names_a_place_in_the_runbook(generated: Generate) -> None:
     }
     file = project / "deploy/prometheus/my-service-alerts.yml"
     for rule in yaml.safe_load(file.read_text())["groups"][0]["rules"]:
-        document, _, place = rule["annotations"]["runbook"].partition("#")
+        document, _, place = rule["annotations"]["runbook_url"].partition("#")
         assert (document, place in places) == ("docs/runbook.md", True), rule["alert"]
         assert rule["labels"]["severity"] in ("critical", "warning")

@@ -122,7 +122,7 @@ def test_a_build_that_fails_is_told_and_begun_again(installed: Host) -> None:
     told = installed.typed("PIP_FIND_LINKS=/nowhere deploy/install.sh", status=1)
     release = installed.head()
     assert told.splitlines()[-1] == (
-        f"install.sh: could not build the release {release}: the reason stands above"
+        f"install.sh: could not build the release {release}; see the error above"
     )
     assert installed.current() == before
     installed.install()

@@ -11,20 +11,25 @@ from .test_boot import FILES, UNITS
 
 CHECK, TRIAL = "check", "my-service-trial.service"
 FAULTS = [
-    ("refuse", CHECK, "this release: refuses", "it could not start"),
-    ("hang", TRIAL, "timeout was exceeded", "it does not serve"),
-    ("crash", TRIAL, "it does not serve", ""),
-    ("request", TRIAL, "it does not serve", ""),
-    ("silence", TRIAL, "routes\ninstall.sh: the release is not installed: it does not serve", ""),
-    ("deaf", UNIT, "does not become ready", "go back to"),
-    ("crash", UNIT, "does not stay ready", "go back to"),
+    ("refuse", CHECK, "this release: refuses", "its check failed"),
+    ("hang", TRIAL, "timeout was exceeded", "its trial start failed"),
+    ("crash", TRIAL, "its trial start failed", ""),
+    ("request", TRIAL, "its trial start failed", ""),
+    (
+        "silence",
+        TRIAL,
+        "routes\ninstall.sh: the release is rejected because its trial start failed",
+        "",
+    ),
+    ("deaf", UNIT, "did not become ready", "roll back to"),
+    ("crash", UNIT, "did not stay ready", "roll back to"),
 ]
 # Of a unit of the release, by sed: what verification finds, and what only the start does.
 BROKEN_UNITS = [
-    ("s/^MemoryMax=/MemoryMaximum=/", "MemoryMaximum", "its units are wrong"),
-    ("s/^Requires=/&nothing.service /", "nothing.service not found", "its units are wrong"),
-    ("s|bin/python -m|bin/pyton -m|", "bin/pyton is not executable", "its units are wrong"),
-    ("s/ serve$/ sirve/", "", "it does not serve"),
+    ("s/^MemoryMax=/MemoryMaximum=/", "MemoryMaximum", "its units are invalid"),
+    ("s/^Requires=/&nothing.service /", "nothing.service not found", "its units are invalid"),
+    ("s|bin/python -m|bin/pyton -m|", "bin/pyton is not executable", "its units are invalid"),
+    ("s/ serve$/ sirve/", "", "its trial start failed"),
 ]
 MIGRATION = """
 from alembic import op
@@ -77,7 +82,7 @@ def test_a_release_that_fails_is_not_kept(
     with installed.under_load(event, killed=killed, again=True):
         options = ["--outbound", "--release", faulty]
         told = installed.install(*options, status=1, place="/srv/quick")
-    assert (said if unit != UNIT else f"{faulty} {said}: see journalctl -u my-service\n") in told
+    assert (said if unit != UNIT else f"{faulty} {said}; see journalctl -u my-service\n") in told
     assert ends in told
     assert "install.sh: could not" not in told
     if fault == "request":
@@ -95,7 +100,7 @@ def test_a_trial_is_small_and_private(installed: Host, faulty: str) -> None:
     install = f"deploy/install.sh --outbound --release {faulty}"
     told = installed.typed(f"{install} &{TRIED}", place="/srv/quick").splitlines()
     assert {"600 my-service", "ended with 1"} <= set(told)
-    assert f"install.sh: could not try the release {faulty}: the reason stands above" in told
+    assert f"install.sh: could not try the release {faulty}; see the error above" in told
     assert any(line.endswith(" WEB_CONCURRENCY=1") for line in told)
     assert any(re.fullmatch("RestrictAddressFamilies=.*AF_INET .*", line) for line in told)
     assert "my-service-trial.sock" not in told
@@ -107,7 +112,7 @@ def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) 
     failing.tell(installed, f"crash {UNIT}")
     installed.inside("rm", "/opt/my-service/current")
     told = installed.install("--release", faulty, status=1)
-    assert "there is no release to go back to" in told
+    assert "there is no previous release to roll back to" in told
     assert installed.inside("ls", "/opt/my-service") == "releases\n"
     assert "my-service" not in installed.inside("ls", "/etc/nginx/sites-enabled")
     assert installed.show("ActiveState", "UnitFileState") == ["inactive", "disabled"]
@@ -126,7 +131,7 @@ def test_files_that_nginx_refuses_are_taken_back(installed: Host, faulty: str) -
     broken = installed.machine.root / there
     broken.write_text(f"{broken.read_text()}no_such_directive on;\n")
     told = installed.install("--release", faulty, status=1)
-    assert "Nginx refuses the release's files" in told
+    assert "Nginx rejects the files of the release" in told
     assert installed.inside("cat", *FILES, UNITS[0]) == listing
     assert (installed.current(), installed.show("MainPID")) == (before, [process])
     installed.inside("nginx", "-t")
@@ -145,7 +150,7 @@ def test_a_broken_unit_is_refused(
         told = installed.install("--release", faulty, status=1)
     installed.inside("mv", f"{unit}.right", unit)
     assert said in told
-    assert f"the release is not installed: {why}" in told
+    assert f"the release is rejected because {why}" in told
     assert [installed.current(), *installed.show("MainPID")] == before
 
 
@@ -158,7 +163,7 @@ def test_a_migration_that_fails_leaves_the_tables(installed: Host, faulty: str) 
     with installed.under_load("release whose migration fails"):
         told = installed.install(status=1, place="/srv/migrates")
     assert "no such table: nowhere" in told
-    assert "the release is not installed: its migration failed" in told
+    assert "the release is rejected because its migration failed" in told
     assert [installed.current(), *installed.show("MainPID")] == before
     tables = "import sqlite3; print([*sqlite3.connect('db.sqlite3').execute('PRAGMA table_list')])"
     assert "half" not in installed.typed(f'python3 -c "{tables}"', place=DATA)

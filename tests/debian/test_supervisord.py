@@ -28,11 +28,11 @@ OWNERS = {
 }
 # As it is checked, tried, and serves.
 FAULTS = [
-    ("refuse check", "this release: refuses", "it could not start"),
-    ("hang trial", "it does not serve", ""),
-    ("crash trial", "it does not serve. See /var/log/my-service/trial.log\n", ""),
-    ("deaf serve tmp", f"does not become ready: see {LOG}\n", "go back to"),
-    ("crash tmp gunicorn.arbiter", f"does not stay ready: see {LOG}\n", "go back to"),
+    ("refuse check", "this release: refuses", "its check failed"),
+    ("hang trial", "its trial start failed", ""),
+    ("crash trial", "its trial start failed; see /var/log/my-service/trial.log\n", ""),
+    ("deaf serve tmp", f"did not become ready; see {LOG}\n", "roll back to"),
+    ("crash tmp gunicorn.arbiter", f"did not stay ready; see {LOG}\n", "roll back to"),
 ]
 
 
@@ -68,8 +68,8 @@ def test_a_first_release_that_fails_is_taken_away(host: SupervisedHost) -> None:
     host.inside("mkdir", "/etc/my-service")
     failing.tell(host, "deaf serve tmp")
     told = host.install(status=1, place=failing.TREE)
-    assert "does not become ready" in told
-    assert "there is no release to go back to" in told
+    assert "did not become ready" in told
+    assert "there is no previous release to roll back to" in told
     assert host.states() == {}
     assert host.inside("ls", "/etc/supervisor/conf.d", "/opt/my-service") == (
         "/etc/supervisor/conf.d:\n\n/opt/my-service:\nreleases\n"
@@ -221,7 +221,7 @@ def test_files_that_supervisord_refuses_are_taken_back(installed: SupervisedHost
     broken = "sed -i s/^numprocs=2/numprocs=two/ deploy/supervisor/my-service.conf"
     installed.typed(broken, place="/srv/broken")
     told = installed.install(status=1, place="/srv/broken")
-    assert "supervisord refuses its files: ERROR: " in told
+    assert "supervisord rejects its files: ERROR: " in told
     assert (installed.current(), installed.ask("GET", "/readyz")[0]) == (before, 200)
     assert installed.inside("cat", CONFIG) == config
 
@@ -247,7 +247,9 @@ def test_what_is_not_its_own_is_left(installed: SupervisedHost) -> None:
     config = installed.machine.root / CONFIG[1:]
     right = config.read_text()
     config.write_text(f"{right}; by hand\n")
-    assert f"{CONFIG} is not as a release has left it" in installed.install(status=1)
+    assert f"{CONFIG} was not installed by this script, or was modified" in installed.install(
+        status=1
+    )
     assert config.read_text() == f"{right}; by hand\n"
     config.write_text(right)
 

@@ -22,9 +22,9 @@ OWN = [
 ]
 # Where it is checked by the vassal of before, and where it serves.
 FAULTS = [
-    (f"hang {EMPEROR}", "does not become ready", set()),
-    (f"hang {EMPEROR} uwsgi", "does not become ready", {"502"}),
-    (f"crash {EMPEROR} uwsgi", "does not stay ready", {"502", "IncompleteRead"}),
+    (f"hang {EMPEROR}", "did not become ready", set()),
+    (f"hang {EMPEROR} uwsgi", "did not become ready", {"502"}),
+    (f"crash {EMPEROR} uwsgi", "did not stay ready", {"502", "IncompleteRead"}),
 ]
 CONNECT = "import socket; socket.socket(socket.AF_UNIX).connect('/run/my-service.sock')"
 
@@ -155,7 +155,7 @@ def test_a_release_with_a_wrong_file_is_refused(vassal: Vassal) -> None:
     before = vassal.current()
     vassal.typed(f"sed -i s/^umask/umsk/ {FILE} && {COMMIT} wrong")
     told = vassal.install(status=1)
-    assert "vassal's file is wrong: [strict-mode] unknown config directive: umsk" in told
+    assert "vassal file is invalid: [strict-mode] unknown config directive: umsk" in told
     vassal.typed(f"git revert --no-commit HEAD && {COMMIT} right")
     assert vassal.current() == before
 
@@ -180,8 +180,8 @@ def test_a_release_that_fails_is_not_kept(
         told = vassal.install(status=1, place=faulty)
     assert said in told
     assert f"see journalctl -u {EMPEROR}" in told
-    assert f"go back to {before}\n" in told
-    assert "that failed too" not in told
+    assert f"roll back to {before}\n" in told
+    assert "the rollback failed" not in told
     assert {re.split(r"[ (]", kind)[1] for kind in outcome["failed"]} <= lost
     vassal.wait_until(lambda: len(vassal.children(vassal.vassal())) == 1, 20)
     assert (vassal.current(), vassal.ask("GET", "/readyz")[0]) == (before, 200)
@@ -192,7 +192,7 @@ def test_a_first_release_that_fails_is_taken_away(vassal: Vassal, faulty: str) -
     failing.tell(vassal, FAULTS[1][0])
     vassal.inside("rm", "/opt/my-service/current")
     told = vassal.install(status=1, place=faulty)
-    assert "there is no release to go back to" in told
+    assert "there is no previous release to roll back to" in told
     assert vassal.inside("ls", "/opt/my-service", "/etc/uwsgi/vassals") == (
         "/etc/uwsgi/vassals:\n\n/opt/my-service:\nreleases\n"
     )
