@@ -1,7 +1,7 @@
-"""Draw docs/first-run.svg: `make demo` and two calls, as terminals show them. `make picture`.
+"""Draw docs/first-run.svg: `make demo` and two requests, as terminals show them: `make screenshot`.
 
-What differs from run to run is made the same: token, times, ids. The server's lines at its start
-are left out, because their order varies.
+Token, times and IDs are replaced by constants, because they differ between runs. The server's lines
+at startup are left out, because their order varies.
 """
 
 import re
@@ -10,11 +10,11 @@ import textwrap
 from html import escape
 from pathlib import Path
 
-from tests.chain import free_port
-from tests.terminal import Terminal
+from tests.support.process import free_port
+from tests.support.terminal import Terminal
 
 ROOT = Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "first-run.svg"
+SCREENSHOT = ROOT / "docs" / "first-run.svg"
 
 SAME = {
     r"^\S+ (INFO    gunicorn|ACCESS  GET /livez).*\n": "",
@@ -61,10 +61,10 @@ text {{ font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans M
 
 
 def record() -> str:
-    """Return what two terminals show of the first run. Raises AssertionError where it fails."""
+    """Record the first run on two terminals. Raises AssertionError if it fails."""
     here = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory() as build:
-        # What runs this runs in .venv, which must not be made anew under it.
+        # This program runs in .venv, so make must not rebuild it.
         make = ["make", "-o", ".venv/ready", f"BUILD={build}"]
         demo = Terminal(*make, "demo", cwd=ROOT, BIND=here)
         try:
@@ -87,7 +87,7 @@ def record() -> str:
 
 
 def draw(text: str) -> str:
-    """Return an SVG picture of the text, wrapped and with its colours."""
+    """Draw the text as SVG, wrapped and coloured."""
     wrap = textwrap.TextWrapper(COLUMNS, break_on_hyphens=False, drop_whitespace=False)
     lines = [row for line in text.splitlines() for row in wrap.wrap(line) or [""]]
     rows = [
@@ -109,4 +109,4 @@ def shaded(line: str) -> str:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw(record()))
+    SCREENSHOT.write_text(draw(record()))

@@ -1,37 +1,25 @@
-"""A Debian that is really booted: systemd as process 1 of a container, and a client beside it.
+"""Booted Debian machine: a container with systemd as process 1, and a client on its network.
 
-A machine is a tree of its suite, cached, under a writable layer in memory. All that it mounts and
-all its network lives in namespaces of its own, so nothing is left behind when it ends.
+A machine is the cached tree of its suite under a writable layer in memory. Its mounts and its
+network exist only in its own namespaces, so nothing remains when it ends.
 """
 
 import contextlib
-import fcntl
-import hashlib
 import os
-import platform
-import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-CACHE = Path(os.environ.get("BOOT_CACHE") or Path.home() / ".cache/cookiecutter-bottle-service")
+from ..support.debian_tree import tree
+
 PROGRAMS = ("curl", "ip", "mmdebstrap", "nsenter", "setpriv", "systemd-nspawn", "unshare")
-# What a host of the service has, and the little that a Debian without its extras lacks.
-PACKAGES = (
-    "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates,curl,procps"
-)
-# And what only some tests start: packages, and which of their services Debian would start itself.
-MORE = {
-    "bookworm": ("", ""),
-    "trixie": (",prometheus,supervisor,uwsgi-core", "prometheus supervisor"),
-}
-PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 ADDRESS = "10.89.0.2"
 
-# It ends with the tests, however they end.
+# The machine ends with the tests, even if these are killed.
 OWN_NAMESPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-# $1: the cached tree, $2: a directory to mount on, the others: control groups to join.
+# $1: cached tree, $2: directory to mount on, others: control groups to join.
 BOOT = """
 tree=$1 here=$2; shift 2
 for group; do echo $$ > "$group/cgroup.procs"; done
@@ -46,77 +34,18 @@ exec systemd-nspawn --quiet --directory="$here/root" --machine="${here##*/}" --h
     --capability=all --drop-capability=CAP_SYS_MODULE --system-call-filter=bpf \
     /bin/sh -c "$INIT"
 """
-# Where the controllers are of version 1, systemd-nspawn mounts them read-only: limits would be
-# silently without effect, as IPAddressDeny= would be without bpf().
+# systemd-nspawn mounts controllers of version 1 read-only, so limits would silently have no effect.
+# Without bpf(), IPAddressDeny= would have none.
 INIT = """
 for group in /sys/fs/cgroup/*; do mount -o remount,rw,bind "$group"; done 2>/dev/null
 exec /lib/systemd/systemd
 """
 
-
-def sources(suite: str) -> list[str]:
-    """Return where this host's own apt gets Debian from; elsewhere mmdebstrap knows a place."""
-    host = platform.freedesktop_os_release()
-    if host["ID"] != "debian":
-        return []
-    told = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI) $(CODENAME)"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    own = host.get("VERSION_CODENAME", "")
-    found = {
-        f"deb {uri} {name.replace(own, suite)} main"
-        for origin, uri, name in (line.split() for line in sorted(set(told.stdout.splitlines())))
-        if origin == "Debian" and name in (own, f"{own}-updates", f"{own}-security")
-    }
-    return sorted(found)
-
-
-def tree(suite: str) -> Path:
-    """Return the cached tree of the suite, made if it is not there."""
-    more, services = MORE[suite]
-    key = hashlib.sha256(f"{PACKAGES}{more}{services}".encode()).hexdigest()[:8]
-    path = CACHE.resolve() / f"{suite}-{key}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            _make(suite, path)
-    return path
-
-
-def _make(suite: str, path: Path) -> None:
-    more, services = MORE[suite]
-    part = path.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}{more}"]
-    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man")]
-    if services:
-        command += [f'--customize-hook=chroot "$1" systemctl --quiet disable {services}']
-    done = subprocess.run(
-        [*command, suite, str(part), *sources(suite)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    # Each boot makes its own.
-    (part / "etc/machine-id").write_text("")
-    part.rename(path)
-
-
-def program(suite: str, path: str) -> list[str]:
-    """Return the command of a program of the suite, to be run on this host: with its own libraries."""
-    root = tree(suite)
-    (loader,) = root.glob("usr/lib*/ld-linux-*.so.*")
-    (libraries,) = root.glob("usr/lib/*-linux-gnu")
-    return [str(loader), "--library-path", str(libraries), str(root / path)]
+Booted = Callable[..., contextlib.AbstractContextManager[tuple["Machine", Path]]]
 
 
 class Machine:
-    """A booted Debian of the suite: a context that powers it off at its end."""
+    """Booted Debian of a suite, as a context manager that powers it off at its end."""
 
     def __init__(self, suite: str, directory: Path, name: str = "") -> None:
         self.name = "-".join(filter(None, ["boot", str(os.getpid()), suite, name]))
@@ -126,7 +55,7 @@ class Machine:
 
     @property
     def root(self) -> Path:
-        """The files of the machine, as seen from this host (not to be resolved: it is a link)."""
+        """Root directory of the machine, as seen from this host. Do not resolve it: it is a link."""
         return Path(f"/proc/{self.init}/root")
 
     def __enter__(self) -> "Machine":
@@ -134,7 +63,7 @@ class Machine:
         lower = tree(self.suite)
         self.groups = control_groups(self.name)
         with self.console.open("wb") as console:
-            # In the network namespace of these, which systemd-nspawn shares, is the client.
+            # The client runs in the network namespace that this process shares with systemd-nspawn.
             self.outer = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *OWN_NAMESPACES, "sh", "-euc", BOOT, "boot"]
                 + [str(path) for path in (lower, self.mount, *self.groups)],
@@ -165,7 +94,7 @@ class Machine:
                     self.init = process
 
     def _join(self) -> None:
-        """Give both ends of the network their addresses."""
+        """Configure the addresses of both ends of the network."""
         for process, interface, address in (
             (self.outer.pid, "client", "10.89.0.1/24"),
             (self.init, "eth0", f"{ADDRESS}/24"),
@@ -175,12 +104,12 @@ class Machine:
             subprocess.run([*network, "link", "set", interface, "up"], check=True)
 
     def state(self) -> str:
-        """What systemd says of the whole machine: running, or degraded if a unit has failed."""
+        """Return systemd's state of the machine: running, or degraded if a unit has failed."""
         return self._run("systemctl", "is-system-running").stdout.strip()
 
     def __exit__(self, *_: object) -> None:
         if self.init:
-            # What systemd takes for a clean power off.
+            # The signal with which systemd powers off cleanly.
             os.kill(self.init, signal.SIGRTMIN + 3)
         try:
             self.outer.wait(20 if self.init else 0)
@@ -206,13 +135,13 @@ class Machine:
         )
 
     def inside(self, *command: str, status: int = 0, **environ: str) -> str:
-        """Run a program in the machine as root, and return all that it printed."""
+        """Run a program in the machine as root, and return its output."""
         done = self._run(*command, **environ)
         assert done.returncode == status, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"
         return done.stdout
 
     def client(self, *command: str) -> "subprocess.Popen[str]":
-        """Start a program of this host as the machine's client on the network."""
+        """Start a program of this host on the machine's network."""
         return subprocess.Popen(
             ["nsenter", f"--net=/proc/{self.outer.pid}/ns/net", "--", *command],
             stdin=subprocess.PIPE,
@@ -221,7 +150,7 @@ class Machine:
         )
 
     def http_version(self, name: str, certificate: Path) -> str:
-        """Return the version that curl and the site of this name agree on."""
+        """Return the HTTP version that curl negotiates with the site of this name."""
         site = ["--connect-to", f"{name}:443:{ADDRESS}:443", "--cacert", str(certificate)]
         command = ["curl", "--silent", "--http2", *site, "--output", "/dev/null"]
         return self.client(
@@ -235,7 +164,7 @@ def child(process: int) -> int:
 
 
 def control_groups(name: str) -> list[Path]:
-    """Make a control group in each hierarchy: systemd-nspawn divides the one that it is in."""
+    """Make a control group in each hierarchy, because systemd-nspawn divides the group it runs in."""
     top = Path("/sys/fs/cgroup")
     made = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():

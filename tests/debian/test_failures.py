@@ -4,21 +4,21 @@ import json
 import re
 import time
 
-from .conftest import event, on_most, once, with_gunicorn
 from .host import DATA, SETTINGS, TOKENS, UNIT, Host
+from .selection import measured, on_gunicorn, on_most, once
 
 DROPIN = f"run/systemd/system/{UNIT}.d/fault.conf"
 
 
 @on_most
-@event
+@measured
 def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> None:
     """And the master of Gunicorn nothing: its workers still answer what they have."""
-    (master,) = installed.show("MainPID")
+    (master,) = installed.unit_properties("MainPID")
     assert master != "0"
     workers = f"cat /proc/{master}/task/{master}/children"
     if installed.server == "waitress":
-        assert installed.typed(workers) == ""
+        assert installed.shell(workers) == ""
         victims = [("the process", master, 8, False)]
     else:
         one = f"$({workers} | cut -d ' ' -f 1)"
@@ -27,12 +27,14 @@ def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> N
             ("all workers", f"$({workers})", 16, True),
             ("the master", master, 0, False),
         ]
-    for name, processes, killed, again in victims:
+    for name, processes, killed, retries_fail in victims:
         event = f"kill -9 of {name}"
-        with installed.under_load(event, killed=killed, again=again, pause=0) as kills:
+        with installed.under_load(
+            event, killed=killed, retries_fail=retries_fail, pause=0
+        ) as kills:
             kills.append(installed.kill(processes))
             time.sleep(2)
-    assert installed.show("ActiveState", "NRestarts") == ["active", "1"]
+    assert installed.unit_properties("ActiveState", "NRestarts") == ["active", "1"]
 
 
 @once
@@ -45,7 +47,7 @@ def test_a_crash_loop_ends(installed: Host) -> None:
     installed.inside("systemctl", "reset-failed", UNIT)
     installed.inside("systemctl", "restart", UNIT, status=1)
     ends = time.monotonic() + 40
-    while installed.show("ActiveState") != ["failed"] and time.monotonic() < ends:
+    while installed.unit_properties("ActiveState") != ["failed"] and time.monotonic() < ends:
         time.sleep(0.2)
     journal = installed.inside("journalctl", f"--unit={UNIT}", "--no-pager", "--lines=20")
     dropin.unlink()
@@ -59,28 +61,28 @@ def test_a_crash_loop_ends(installed: Host) -> None:
 @once
 def test_a_full_disk_loses_nothing(installed: Host) -> None:
     """The data on a disk of 1 MB: a note that does not fit is refused, and the others are read."""
-    installed.typed(f"""
+    installed.shell(f"""
         systemctl stop {UNIT} my-service.socket
         cp -a {DATA} /srv/data && mount -t tmpfs -o size=1m,mode=750 data {DATA}
         cp -a /srv/data/db.sqlite3 {DATA} && chown my-service: {DATA}
     """)
     installed.start()
     note = json.dumps({"title": "kept", "body": "x" * 10000})
-    written = [installed.ask("POST", "/api/v1/notes", note)]
-    installed.typed(f"head -c 2M /dev/zero >{DATA}/fill", status=1)
+    written = [installed.request("POST", "/api/v1/notes", note)]
+    installed.shell(f"head -c 2M /dev/zero >{DATA}/fill", status=1)
     while written[-1][0] == 201 and len(written) < 40:
-        written.append(installed.ask("POST", "/api/v1/notes", note))
+        written.append(installed.request("POST", "/api/v1/notes", note))
     status, text = written.pop()
     problem = json.loads(text)
     assert (status, problem["status"]) == (500, 500)
     assert written
     assert any("database or disk is full" in line for line in installed.journal(60))
     for _, text in written:
-        assert installed.ask("GET", f"/api/v1/notes/{json.loads(text)['id']}") == (200, text)
+        assert installed.request("GET", f"/api/v1/notes/{json.loads(text)['id']}") == (200, text)
     installed.inside("rm", f"{DATA}/fill")
-    assert installed.ask("POST", "/api/v1/notes", note)[0] == 201
+    assert installed.request("POST", "/api/v1/notes", note)[0] == 201
     assert len(installed.titles("kept")) == len(written) + 1
-    installed.typed(f"systemctl stop {UNIT} my-service.socket; umount {DATA}")
+    installed.shell(f"systemctl stop {UNIT} my-service.socket; umount {DATA}")
     installed.start()
 
 
@@ -90,20 +92,22 @@ def refused(host: Host) -> str:
     A request that waits in the socket has systemd try a few times more.
     """
     host.inside("systemctl", "restart", UNIT, status=1)
-    host.wait_until(lambda: host.show("ActiveState", "ExecMainStatus") == ["failed", "2"], 30)
+    host.wait_until(
+        lambda: host.unit_properties("ActiveState", "ExecMainStatus") == ["failed", "2"], 30
+    )
     return host.journal(20)[-1]
 
 
 @once
 def test_a_lost_data_directory_is_told(installed: Host) -> None:
-    assert installed.ask("POST", "/api/v1/notes", '{"title": "found"}')[0] == 201
+    assert installed.request("POST", "/api/v1/notes", '{"title": "found"}')[0] == 201
     before = installed.titles("%")
     assert "found" in before
     installed.inside("mv", DATA, "/srv/lost")
     last = refused(installed)
     line = f"  DATABASE_URL: there is no database at {DATA}/db.sqlite3: run `python -m my_service migrate`"
     assert last == line
-    installed.typed(f"rmdir {DATA} && mv /srv/lost {DATA}")
+    installed.shell(f"rmdir {DATA} && mv /srv/lost {DATA}")
     installed.start()
     assert installed.titles("%") == before
 
@@ -120,7 +124,7 @@ def test_wrong_settings_are_refused(installed: Host) -> None:
     installed.start()
 
 
-@with_gunicorn
+@on_gunicorn
 def test_a_missing_secret_is_refused(installed: Host) -> None:
     installed.inside("mv", TOKENS, "/srv/")
     last = refused(installed)

@@ -1,36 +1,34 @@
-"""The service on a booted Debian: installed as its own deploy/README.md says, probed, restarted.
+"""First installation on a Debian host, as deploy/README.md says: install, probe, restart.
 
-The tests of one machine follow on each other as its days would, from here to test_boot_faults.py
-and test_boot_install.py. `pytest -s` prints what each event did to the requests.
+The tests of one machine build on each other: conftest.py has their order. `pytest -s` prints the
+availability during each event.
 """
 
 import json
 import re
 
-from .boot import ADDRESS
-from .conftest import event, on_http
-from .documents import blocks
-from .host import CERTIFICATE, DATA, DOMAIN, SETTINGS, TOKENS, UNIT, Host
-from .template import logged
+from ..support.logs import parse_log
+from ..support.markdown import blocks
+from .host import (
+    CERTIFICATE,
+    DATA,
+    DOMAIN,
+    FILES,
+    PROGRAMS,
+    SETTINGS,
+    TOKENS,
+    UNIT,
+    UNITS,
+    Host,
+)
+from .machine import ADDRESS
+from .selection import measured, on_servers_with_http
 
-UNITS = [f"/etc/systemd/system/{name}" for name in (UNIT, "my-service.socket")]
-FILES = [
-    "/etc/nginx/sites-available/my-service.conf",
-    "/etc/nginx/snippets/my-service-proxy.conf",
-    "/etc/sysusers.d/my-service.conf",
-]
 PRIVATE = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108
-ASK = """
-import http.client, sys
-connection = http.client.HTTPConnection(sys.argv[1], timeout=10)
-connection.request(sys.argv[2], sys.argv[3], headers={"Host": sys.argv[4]})
-answer = connection.getresponse()
-print(answer.status, answer.getheader("Location"), answer.read().decode())
-"""
-# Nginx reloads after `systemctl reload` has returned.
+# Nginx opens a port after `systemctl reload` has returned.
 LISTENS = "for _ in $(seq 50); do ss -ltn | grep ':{port} ' && exit; sleep {pause}; done; exit 1"
-# The service as others run it: it listens itself, on a port, and nothing holds the socket.
-PLAIN = f"""
+# Control: the service listens on a TCP port, so that systemd does not hold its socket.
+WITHOUT_SOCKET_UNIT = f"""
 systemctl stop my-service.socket {UNIT}
 sed '/my-service.socket/d; s/^Environment=/&BIND=127.0.0.1:8000 /; s/^Private\\(Network\\|Users\\)=.*//
      s/^RestrictAddressFamilies=.*//; s/^IPAddressDeny=.*//' {UNITS[0]} >/run/systemd/system/plain.service
@@ -39,7 +37,7 @@ systemctl daemon-reload
 systemctl start plain.service
 nginx -t -q && systemctl reload nginx
 """
-PLAIN_END = """
+WITH_SOCKET_UNIT = """
 systemctl stop plain.service
 rm /run/systemd/system/plain.service
 mv /etc/nginx/sites-available/my-service.conf.right /etc/nginx/sites-available/my-service.conf
@@ -48,18 +46,19 @@ systemctl reload nginx
 """
 
 
-def on_port_80(host: Host, method: str, path: str) -> str:
-    """Return status, Location and body of a request in the clear."""
-    with host.machine.client("python3", "-c", ASK, ADDRESS, method, path, DOMAIN) as client:
+def plain_request(host: Host, method: str, path: str, name: str = DOMAIN) -> str:
+    """Return status, Location and body of a request to port 80."""
+    program = str(PROGRAMS / "plain_request.py")
+    with host.machine.client("python3", program, ADDRESS, method, path, name) as client:
         return client.communicate()[0].strip()
 
 
 def test_a_dry_run_changes_nothing(host: Host) -> None:
-    before = host.listing()
+    before = host.file_listing()
     told = host.install("--dry-run", "--self-signed", "--outbound")
-    assert host.listing() == before
+    assert host.file_listing() == before
     assert "my-service" not in host.inside("ls", "/run/lock")
-    release = host.head()
+    release = host.head_release()
     steps = [f"install {file}" for file in (*FILES, *UNITS)]
     for step in (f"build the release {release}", *steps, f"restart {UNIT}"):
         assert f"\nwould {step}\n" in told
@@ -69,9 +68,9 @@ def test_a_dry_run_changes_nothing(host: Host) -> None:
 def test_the_readme_installs_it(host: Host) -> None:
     """The first run. Without a certificate it ends with port 80, and the next one opens 443."""
     self_signed = host.server == "waitress"
-    told = host.typed(host.section()) if not self_signed else host.install("--self-signed")
-    assert host.current() == host.head()
-    assert f"point /opt/my-service/current to {host.head()}\n" in told
+    told = host.shell(host.section()) if not self_signed else host.install("--self-signed")
+    assert host.current_release() == host.head_release()
+    assert f"point /opt/my-service/current to {host.head_release()}\n" in told
     assert len(set(told.splitlines())) == len(told.splitlines())
     uses = {"API_TOKENS": "with a token for 'me'", "ADMIN_TOKEN": "for /metrics"}
     for name, use in uses.items():
@@ -86,7 +85,7 @@ def test_the_readme_installs_it(host: Host) -> None:
         assert host.inside("sh", "-c", LISTENS.format(port=80, pause=0)) != ""
         assert host.inside("sh", "-c", LISTENS.format(port=443, pause=0.01), status=1) == ""
         (release,) = blocks(host.source, "README.md", "Deploy")
-        told = host.typed(f"{release.strip()} --self-signed")
+        told = host.shell(f"{release.strip()} --self-signed")
         assert f"restart {UNIT}" not in told
     assert "only port 80" not in told
     assert host.inside("sh", "-c", LISTENS.format(port=443, pause=0.1)) != ""
@@ -102,22 +101,22 @@ def test_port_80_serves_acme_and_redirects(installed: Host) -> None:
     (challenge / "token").write_text("proof")
     path = "/.well-known/acme-challenge/token"
     # The workers of before answer a little longer.
-    told = [on_port_80(installed, "GET", path) for _ in range(20)]
+    told = [plain_request(installed, "GET", path) for _ in range(20)]
     assert told[-1] == "200 None proof", told
-    assert on_port_80(installed, "GET", "/a?b=c").startswith(f"308 https://{DOMAIN}/a?b=c ")
-    assert on_port_80(installed, "POST", "/a").startswith("403 None ")
+    assert plain_request(installed, "GET", "/a?b=c").startswith(f"308 https://{DOMAIN}/a?b=c ")
+    assert plain_request(installed, "POST", "/a").startswith("403 None ")
 
 
 def test_a_second_run_changes_nothing(installed: Host) -> None:
     """Nor does one of the release's own."""
-    before, started = installed.listing(), installed.show("MainPID", "NRestarts")
+    before, started = installed.file_listing(), installed.unit_properties("MainPID", "NRestarts")
     told = installed.install()
-    assert installed.install(place="/opt/my-service/current") == told
-    assert installed.listing() == before
-    assert installed.show("MainPID", "NRestarts") == started
+    assert installed.install(tree="/opt/my-service/current") == told
+    assert installed.file_listing() == before
+    assert installed.unit_properties("MainPID", "NRestarts") == started
     assert told.splitlines() == [
         "Nginx's default site serves all other host names on port 80; remove it to reject them",
-        f"my-service: release {installed.head()}",
+        f"my-service: release {installed.head_release()}",
     ]
 
 
@@ -131,17 +130,12 @@ def test_strangers_are_told_nothing(installed: Host) -> None:
     assert "unrecognized name" in told
     installed.inside("rm", "/etc/nginx/sites-enabled/default")
     assert "install /etc/nginx/snippets/my-service-default-80.conf" in installed.install()
-    ask = ["python3", "-c", ASK, ADDRESS, "GET", "/", "stranger.example"]
-    for _ in range(50):
-        told, _ = installed.machine.client(*ask).communicate()
-        if told == "":
-            break
-    assert told == ""
-    assert on_port_80(installed, "GET", "/").startswith("308 ")
+    installed.wait_until(lambda: plain_request(installed, "GET", "/", "stranger.example") == "", 20)
+    assert plain_request(installed, "GET", "/").startswith("308 ")
 
 
 def test_what_is_installed_is_right(installed: Host) -> None:
-    assert installed.show("ActiveState", "NRestarts") == ["active", "0"]
+    assert installed.unit_properties("ActiveState", "NRestarts") == ["active", "0"]
     assert installed.inside("systemctl", "is-enabled", "my-service.socket", UNIT) == "enabled\n" * 2
     assert installed.inside("systemd-analyze", "verify", *UNITS) == ""
     assert "[warn]" not in installed.inside("nginx", "-t")
@@ -156,14 +150,14 @@ def test_what_is_installed_is_right(installed: Host) -> None:
     assert set(modes.split()) == {"644"}
     assert installed.inside("find", "/opt/my-service/current/src", "-name", "*.pyc") != ""
     # Who may ask the service itself, and what others of its user's processes see of its secrets.
-    ask = "import socket; socket.socket(socket.AF_UNIX).connect('/run/my-service.sock')"
+    connect = (PROGRAMS / "connect.py").read_text()
     for user, status in (("www-data", 0), ("nobody", 1)):
-        installed.inside("runuser", "-u", user, "--", "python3", "-c", ask, status=status)
-    (process,) = installed.show("MainPID")
+        installed.inside("runuser", "-u", user, "--", "python3", "-c", connect, status=status)
+    (process,) = installed.unit_properties("MainPID")
     secret = installed.inside("cat", TOKENS).strip().partition(":")[2]
     assert secret not in installed.inside("cat", f"/proc/{process}/environ")
-    lines = [line for line in logged(installed.journal()) if "url.path" in line]
-    assert {line["service.version"] for line in lines} == {installed.current()}
+    lines = [line for line in parse_log(installed.journal()) if "url.path" in line]
+    assert {line["service.version"] for line in lines} == {installed.current_release()}
     assert "SYSLOG_IDENTIFIER=my-service\n" in installed.inside(
         "journalctl", f"--unit={UNIT}", "_TRANSPORT=stdout", "--output=export", "--lines=1"
     )
@@ -171,24 +165,24 @@ def test_what_is_installed_is_right(installed: Host) -> None:
 
 def test_it_answers(installed: Host) -> None:
     for path in ("/livez", "/readyz", "/", "/static/app.css"):
-        assert installed.ask("GET", path)[0] == 200
+        assert installed.request("GET", path)[0] == 200
     assert installed.machine.http_version(DOMAIN, installed.certificate) == "2"
     for address in ("127.0.0.1", "[::1]"):
         there = f"--resolve {DOMAIN}:443:{address} --cacert /{CERTIFICATE}"
-        assert installed.typed(f"curl --silent {there} https://{DOMAIN}/livez") == '{"status":"ok"}'
+        assert installed.shell(f"curl --silent {there} https://{DOMAIN}/livez") == '{"status":"ok"}'
     curve = "X25519MLKEM768" if installed.machine.suite == "trixie" else "X25519"
     hello = f"openssl s_client -connect 127.0.0.1:443 -servername {DOMAIN} -groups {curve}"
-    assert "TLSv1.3" in installed.typed(f"{hello} </dev/null")
-    status, text = installed.ask("POST", "/api/v1/notes", '{"title": "first", "body": "words"}')
+    assert "TLSv1.3" in installed.shell(f"{hello} </dev/null")
+    status, text = installed.request("POST", "/api/v1/notes", '{"title": "first", "body": "words"}')
     assert status == 201
     note = json.loads(text)
     assert note["body"] == "words"
-    assert installed.ask("GET", f"/api/v1/notes/{note['id']}") == (200, text)
+    assert installed.request("GET", f"/api/v1/notes/{note['id']}") == (200, text)
 
 
 def test_its_sandbox_holds(installed: Host) -> None:
-    assert exposure(installed) <= 0.4
-    (process,) = installed.show("MainPID")
+    assert installed.exposure() <= 0.4
+    (process,) = installed.unit_properties("MainPID")
     status = installed.inside("cat", f"/proc/{process}/status")
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
     assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
@@ -202,14 +196,7 @@ def test_its_sandbox_holds(installed: Host) -> None:
     assert all(one != other for one, other in zip(outside, within, strict=True))
 
 
-def exposure(host: Host, unit: str = UNIT) -> float:
-    """Return what systemd says of the sandbox: 0 is none, 10 is wide open."""
-    told = host.inside("systemd-analyze", "security", "--no-pager", unit)
-    (figure,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", told)
-    return float(figure)
-
-
-@event
+@measured
 def test_restarts_lose_no_request(installed: Host) -> None:
     with installed.under_load("restart, three times", least=1000, pause=0):
         for _ in range(3):
@@ -219,31 +206,35 @@ def test_restarts_lose_no_request(installed: Host) -> None:
             installed.inside("systemctl", "reload", "nginx")
 
 
-@on_http
-@event
+@on_servers_with_http
+@measured
 def test_without_the_socket_unit_requests_are_lost(installed: Host) -> None:
     """The load can fail: the same events of the same service where nothing holds its socket."""
-    installed.typed(PLAIN)
+    installed.shell(WITHOUT_SOCKET_UNIT)
     master = "$(systemctl show --property=MainPID --value plain.service)"
     try:
         for event in ("systemctl restart plain.service", f"kill -9 {master} && sleep 2"):
             name = f"{event.partition(' $')[0]}, without a socket unit (control)"
             with installed.load(name, pause=0.02) as outcome:
-                installed.typed(event)
+                installed.shell(event)
             # A kill may also cut off an answer that has begun.
             begun = "GET IncompleteRead" if "kill" in event else "none"
             failed = {kind for kind in outcome["failed"] if not kind.startswith(begun)}
             assert failed == {f"{method} 502" for method in ("GET", "POST")}
     finally:
-        installed.typed(PLAIN_END)
+        installed.shell(WITH_SOCKET_UNIT)
         installed.start()
 
 
 def test_it_stops_and_leaves_a_clean_journal(installed: Host) -> None:
     # The socket with it: a request that comes meanwhile would start it again.
     installed.inside("systemctl", "stop", "my-service.socket", UNIT)
-    assert installed.show("ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
-    levels = {line["log.level"] for line in logged(installed.journal())}
+    assert installed.unit_properties("ActiveState", "Result", "ExecMainStatus") == [
+        "inactive",
+        "success",
+        "0",
+    ]
+    levels = {line["log.level"] for line in parse_log(installed.journal())}
     assert "info" in levels
     assert not levels & {"error", "critical"}
     assert "Suppressed" not in installed.inside(

@@ -7,8 +7,9 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from .conftest import Generate, once
+from ..support.fixtures import Generate
 from .host import UNIT, Host
+from .selection import once
 
 CONFIG = "/etc/prometheus/prometheus.yml"
 RULES = "/etc/prometheus/rules.d/my-service-alerts.yml"
@@ -36,7 +37,7 @@ ALERTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
 def asked(host: Host, query: str) -> list[str]:
     """Return the values that Prometheus has for a query."""
     url = f"http://localhost:9090/api/v1/query?query={quote(query)}"
-    told = host.typed(f"curl --silent --fail --max-time 5 '{url}' || true")
+    told = host.shell(f"curl --silent --fail --max-time 5 '{url}' || true")
     return [series["value"][1] for series in json.loads(told)["data"]["result"]] if told else []
 
 
@@ -50,14 +51,14 @@ def test_prometheus_scrapes_the_service(installed: Host) -> None:
     installed.inside("sed", "-i", "s/interval: *15s/interval: 1s/", CONFIG)
     installed.inside("systemctl", "start", "prometheus")
     wait_for(installed, "vector(1)")  # before that a reload's SIGHUP would end it
-    installed.typed(installed.section("Prometheus"))
-    told = installed.typed(installed.section("Prometheus"))
+    installed.shell(installed.section("Prometheus"))
+    told = installed.shell(installed.section("Prometheus"))
     assert f"{CONFIG} is valid prometheus config file" in told
     assert f"SUCCESS: {len(ALERTS)} rules found" in told
     token = installed.inside("stat", "--format=%U:%G %a", "/etc/prometheus/my-service.token")
     assert token == "root:prometheus 640\n"
     wait_for(installed, 'up{job="my-service"} == 1')
-    assert installed.ask("GET", "/")[0] == 200
+    assert installed.request("GET", "/")[0] == 200
     wait_for(installed, f'{SECONDS}_count{{job="my-service", http_route="/"}} >= 1')
     rules = installed.machine.root / RULES[1:]
     for name in set(re.findall(r"\b(?:http|process)_\w+(?=\{)", rules.read_text())):

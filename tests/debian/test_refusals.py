@@ -5,14 +5,13 @@ import re
 
 import pytest
 
-from .conftest import once
-from .host import SETTINGS, Host
-from .test_boot import FILES, UNITS
+from .host import FILES, SETTINGS, UNITS, Host
+from .selection import once
 
 
 @once
 def test_wrong_calls_are_refused(installed: Host) -> None:
-    before = installed.listing()
+    before = installed.file_listing()
     for arguments, said in (
         (["--relase", "x"], "unknown argument '--relase'"),
         (["--release"], "--release requires the ID"),
@@ -24,8 +23,8 @@ def test_wrong_calls_are_refused(installed: Host) -> None:
     assert "uncommitted changes" in installed.install(status=1)
     (installed.project / "new.py").unlink()
     nobody = "runuser -u nobody -- deploy/install.sh"
-    assert "root privileges are required" in installed.typed(nobody, status=1)
-    assert installed.listing() == before
+    assert "root privileges are required" in installed.shell(nobody, status=1)
+    assert installed.file_listing() == before
 
 
 @once
@@ -51,15 +50,15 @@ def test_settings_and_foreign_links_are_left(installed: Host) -> None:
     told = installed.install(status=1)
     installed.inside("ln", "-sfn", "../sites-available/my-service.conf", enabled)
     assert f"{enabled} does not link to " in told
-    installed.typed("mv current kept && mkdir current", place="/opt/my-service")
+    installed.shell("mv current kept && mkdir current", cwd="/opt/my-service")
     told = installed.install(status=1)
-    installed.typed("rmdir current && mv kept current", place="/opt/my-service")
+    installed.shell("rmdir current && mv kept current", cwd="/opt/my-service")
     assert "/opt/my-service/current is not a link to a release" in told
     static = "/var/lib/my-service-static"
-    installed.typed(f"mv {static} /srv/ && mkdir {static} && touch {static}/of-somebody")
+    installed.shell(f"mv {static} /srv/ && mkdir {static} && touch {static}/of-somebody")
     told = installed.install(status=1)
     owner = installed.inside("stat", "--format=%U", static)
-    installed.typed(f"rm -r {static} && mv /srv/my-service-static {static}")
+    installed.shell(f"rm -r {static} && mv /srv/my-service-static {static}")
     assert f"{static} was not written by collect-static" in told
     assert owner == "root\n"
     installed.inside("sed", "-i.right", "/^my-service:/s,:/var/lib/,:/home/,", "/etc/passwd")
@@ -98,8 +97,8 @@ def test_another_default_server_is_left(installed: Host) -> None:
     # Its own are none of another site: a release that has changed them brings them.
     changed = "cp -a . /srv/changed && rm -r /srv/changed/.git"
     name = "nginx/my-service-default-80.conf"
-    installed.typed(f"{changed} && echo '# changed' >>/srv/changed/deploy/{name}")
-    told = installed.install("--dry-run", place="/srv/changed")
+    installed.shell(f"{changed} && echo '# changed' >>/srv/changed/deploy/{name}")
+    told = installed.install("--dry-run", tree="/srv/changed")
     assert f"would install /etc/{name.replace('nginx/', 'nginx/snippets/')}\n" in told
 
 
@@ -107,31 +106,29 @@ def test_another_default_server_is_left(installed: Host) -> None:
 def test_a_key_of_another_certificate_is_refused(installed: Host) -> None:
     """Before Nginx has to; so far the site had none."""
     tls = "/etc/my-service/tls"
-    installed.typed(f"cp -a {tls} /srv/tls && openssl genrsa -out {tls}/privkey.pem 2048")
-    installed.typed(
-        "rm my-service-tls.conf my-service-default-443.conf", place="/etc/nginx/snippets"
-    )
-    before = installed.listing()
+    installed.shell(f"cp -a {tls} /srv/tls && openssl genrsa -out {tls}/privkey.pem 2048")
+    installed.shell("rm my-service-tls.conf my-service-default-443.conf", cwd="/etc/nginx/snippets")
+    before = installed.file_listing()
     told = installed.install(status=1)
     assert "does not match the key privkey.pem" in told
-    assert installed.listing() == before
-    installed.typed(f"nginx -t && rm -r {tls} && mv /srv/tls {tls}")
+    assert installed.file_listing() == before
+    installed.shell(f"nginx -t && rm -r {tls} && mv /srv/tls {tls}")
     installed.install()
 
 
 @once
 def test_a_debian_that_was_upgraded(installed: Host) -> None:
     """A release for a Python that is gone is built anew; the older Nginx's file is a release's too."""
-    release, listen = installed.current(), "my-service-listen.conf"
+    release, listen = installed.current_release(), "my-service-listen.conf"
     directory = f"/opt/my-service/releases/{release}"
-    installed.typed(f"mv {directory}/.venv/lib/python3.13 {directory}/.venv/lib/python3.11")
+    installed.shell(f"mv {directory}/.venv/lib/python3.13 {directory}/.venv/lib/python3.11")
     installed.inside("cp", f"{directory}/deploy/nginx/{listen}", "/etc/nginx/snippets/")
     told = installed.install("--release", release, status=1)
     assert "was built for another Python; install it from its sources" in told
     told = installed.install()
     assert f"build the release {release}" in told
     assert f"install /etc/nginx/snippets/{listen}" in told
-    assert installed.ask("GET", "/readyz")[0] == 200
+    assert installed.request("GET", "/readyz")[0] == 200
 
 
 @once
@@ -146,7 +143,7 @@ def test_a_dry_run_leaves_a_trial_alone(installed: Host) -> None:
 @once
 def test_the_second_of_two_waits(installed: Host) -> None:
     held = "flock /run/lock/my-service-install.lock sh -c 'sleep 4; echo first'"
-    told = installed.typed(f"{held} & sleep 1; deploy/install.sh").splitlines()
+    told = installed.shell(f"{held} & sleep 1; deploy/install.sh").splitlines()
     assert told[:2] == ["wait for another install.sh", "first"]
     assert told[-1].startswith("my-service: release ")
 

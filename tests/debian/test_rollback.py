@@ -4,13 +4,12 @@ import re
 
 import pytest
 
-from . import failing
-from .conftest import on_each_server, once
-from .host import DATA, UNIT, Host
-from .test_boot import FILES, UNITS
+from . import failing_releases
+from .host import DATA, FILES, UNIT, UNITS, Host
+from .selection import on_each_server, once
 
 CHECK, TRIAL = "check", "my-service-trial.service"
-FAULTS = [
+FAILURES = [
     ("refuse", CHECK, "this release: refuses", "its check failed"),
     ("hang", TRIAL, "timeout was exceeded", "its trial start failed"),
     ("crash", TRIAL, "its trial start failed", ""),
@@ -55,50 +54,52 @@ ls /run
 @pytest.fixture
 def faulty(installed: Host) -> str:
     """Return the ID of the release that can fail, and an installer that waits less for it."""
-    if not (installed.machine.root / failing.TREE[1:]).exists():  # these tests by themselves
-        before = installed.current()
-        failing.lay_down(installed)
-        failing.tell(installed, "none")
-        installed.install(place=failing.TREE)
+    if not (
+        installed.machine.root / failing_releases.TREE[1:]
+    ).exists():  # these tests by themselves
+        before = installed.current_release()
+        failing_releases.put_tree(installed)
+        failing_releases.fail(installed, "none")
+        installed.install(tree=failing_releases.TREE)
         installed.install("--release", before)
-    told = installed.install("--dry-run", place=failing.TREE)
-    installed.typed("sed s/^READY=15/READY=5/ deploy/install.sh >/srv/quick.sh")
-    installed.typed("mkdir -p quick/deploy && mv quick.sh quick/deploy/install.sh", place="/srv")
+    told = installed.install("--dry-run", tree=failing_releases.TREE)
+    installed.shell("sed s/^READY=15/READY=5/ deploy/install.sh >/srv/quick.sh")
+    installed.shell("mkdir -p quick/deploy && mv quick.sh quick/deploy/install.sh", cwd="/srv")
     installed.inside("chmod", "+x", "/srv/quick/deploy/install.sh")
     (release,) = re.findall(r"^my-service: release ([0-9a-f]{12})$", told, re.MULTILINE)
     return str(release)
 
 
 @on_each_server
-@pytest.mark.parametrize(("fault", "unit", "said", "ends"), FAULTS)
+@pytest.mark.parametrize(("fault", "unit", "said", "ends"), FAILURES)
 def test_a_release_that_fails_is_not_kept(
     installed: Host, faulty: str, fault: str, unit: str, said: str, ends: str
 ) -> None:
     """It is refused before the switch, or the way back is taken; only a crash costs POSTs."""
-    before = installed.current()
-    failing.tell(installed, f"{fault} {unit}")
+    before = installed.current_release()
+    failing_releases.fail(installed, f"{fault} {unit}")
     killed = 16 if (fault, unit) == ("crash", UNIT) else 0
     event = f"release with the fault: {fault} in {unit}"
-    with installed.under_load(event, killed=killed, again=True):
+    with installed.under_load(event, killed=killed, retries_fail=True):
         options = ["--outbound", "--release", faulty]
-        told = installed.install(*options, status=1, place="/srv/quick")
+        told = installed.install(*options, status=1, tree="/srv/quick")
     assert (said if unit != UNIT else f"{faulty} {said}; see journalctl -u my-service\n") in told
     assert ends in told
     assert "install.sh: could not" not in told
     if fault == "request":
         trial = ["journalctl", f"--unit={TRIAL}", "--output=cat"]
         assert "dies of a request" in installed.inside(*trial)
-    assert installed.current() == before
-    assert installed.show("ActiveState") == ["active"]
+    assert installed.current_release() == before
+    assert installed.unit_properties("ActiveState") == ["active"]
     assert installed.inside("systemctl", "list-units", "--plain", "--no-legend", "*trial*") == ""
     assert not (installed.machine.root / f"{UNITS[0][1:]}.d/outbound.conf").exists()
 
 
 @once
 def test_a_trial_is_small_and_private(installed: Host, faulty: str) -> None:
-    failing.tell(installed, f"hang {TRIAL}")
+    failing_releases.fail(installed, f"hang {TRIAL}")
     install = f"deploy/install.sh --outbound --release {faulty}"
-    told = installed.typed(f"{install} &{TRIED}", place="/srv/quick").splitlines()
+    told = installed.shell(f"{install} &{TRIED}", cwd="/srv/quick").splitlines()
     assert {"600 my-service", "ended with 1"} <= set(told)
     assert f"install.sh: could not try the release {faulty}; see the error above" in told
     assert any(line.endswith(" WEB_CONCURRENCY=1") for line in told)
@@ -108,32 +109,35 @@ def test_a_trial_is_small_and_private(installed: Host, faulty: str) -> None:
 
 @once
 def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) -> None:
-    release = installed.current()
-    failing.tell(installed, f"crash {UNIT}")
+    release = installed.current_release()
+    failing_releases.fail(installed, f"crash {UNIT}")
     installed.inside("rm", "/opt/my-service/current")
     told = installed.install("--release", faulty, status=1)
     assert "there is no previous release to roll back to" in told
     assert installed.inside("ls", "/opt/my-service") == "releases\n"
     assert "my-service" not in installed.inside("ls", "/etc/nginx/sites-enabled")
-    assert installed.show("ActiveState", "UnitFileState") == ["inactive", "disabled"]
+    assert installed.unit_properties("ActiveState", "UnitFileState") == ["inactive", "disabled"]
     installed.wait_until(lambda: ":443 " not in installed.inside("ss", "-ltn"), 10)
     installed.install("--release", release)
-    assert installed.show("ActiveState", "UnitFileState") == ["active", "enabled"]
-    assert installed.ask("GET", "/readyz")[0] == 200
+    assert installed.unit_properties("ActiveState", "UnitFileState") == ["active", "enabled"]
+    assert installed.request("GET", "/readyz")[0] == 200
 
 
 @once
 def test_files_that_nginx_refuses_are_taken_back(installed: Host, faulty: str) -> None:
-    before, listing = installed.current(), installed.inside("cat", *FILES, UNITS[0])
-    (process,) = installed.show("MainPID")
-    failing.tell(installed, "none")
+    before, listing = installed.current_release(), installed.inside("cat", *FILES, UNITS[0])
+    (process,) = installed.unit_properties("MainPID")
+    failing_releases.fail(installed, "none")
     there = f"opt/my-service/releases/{faulty}/deploy/nginx/my-service-proxy.conf"
     broken = installed.machine.root / there
     broken.write_text(f"{broken.read_text()}no_such_directive on;\n")
     told = installed.install("--release", faulty, status=1)
     assert "Nginx rejects the files of the release" in told
     assert installed.inside("cat", *FILES, UNITS[0]) == listing
-    assert (installed.current(), installed.show("MainPID")) == (before, [process])
+    assert (installed.current_release(), installed.unit_properties("MainPID")) == (
+        before,
+        [process],
+    )
     installed.inside("nginx", "-t")
 
 
@@ -142,8 +146,8 @@ def test_files_that_nginx_refuses_are_taken_back(installed: Host, faulty: str) -
 def test_a_broken_unit_is_refused(
     installed: Host, faulty: str, change: str, said: str, why: str
 ) -> None:
-    before = [installed.current(), *installed.show("MainPID")]
-    failing.tell(installed, "none")
+    before = [installed.current_release(), *installed.unit_properties("MainPID")]
+    failing_releases.fail(installed, "none")
     unit = f"/opt/my-service/releases/{faulty}/deploy/systemd/{UNIT}"
     installed.inside("sed", "-i.right", change, unit)
     with installed.under_load("release with a broken unit"):
@@ -151,19 +155,19 @@ def test_a_broken_unit_is_refused(
     installed.inside("mv", f"{unit}.right", unit)
     assert said in told
     assert f"the release is rejected because {why}" in told
-    assert [installed.current(), *installed.show("MainPID")] == before
+    assert [installed.current_release(), *installed.unit_properties("MainPID")] == before
 
 
 @once
 def test_a_migration_that_fails_leaves_the_tables(installed: Host, faulty: str) -> None:
-    before = [installed.current(), *installed.show("MainPID")]
-    installed.inside("cp", "-a", failing.TREE, "/srv/migrates")
+    before = [installed.current_release(), *installed.unit_properties("MainPID")]
+    installed.inside("cp", "-a", failing_releases.TREE, "/srv/migrates")
     versions = installed.machine.root / "srv/migrates/src/my_service/migrations/versions"
     (versions / "0002_half.py").write_text(MIGRATION)
     with installed.under_load("release whose migration fails"):
-        told = installed.install(status=1, place="/srv/migrates")
+        told = installed.install(status=1, tree="/srv/migrates")
     assert "no such table: nowhere" in told
     assert "the release is rejected because its migration failed" in told
-    assert [installed.current(), *installed.show("MainPID")] == before
+    assert [installed.current_release(), *installed.unit_properties("MainPID")] == before
     tables = "import sqlite3; print([*sqlite3.connect('db.sqlite3').execute('PRAGMA table_list')])"
-    assert "half" not in installed.typed(f'python3 -c "{tables}"', place=DATA)
+    assert "half" not in installed.shell(f'python3 -c "{tables}"', cwd=DATA)

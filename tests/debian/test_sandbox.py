@@ -3,9 +3,8 @@
 import json
 import re
 
-from .conftest import with_gunicorn
-from .host import UNIT, Host
-from .test_boot import exposure
+from .host import PROGRAMS, UNIT, Host
+from .selection import on_gunicorn
 
 # What a process tries, as root. An error that is no refusal is one of its own making.
 PROBES = {
@@ -49,40 +48,6 @@ NOT_PROBED = {
     "RemoveIPC=yes": "what there is to be removed goes with the namespace of PrivateIPC=",
     "SystemCallErrorNumber=EPERM": "denies nothing: the process learns of a refusal and goes on",
 }
-# Tries some of the probes, each in a process of its own, and prints which of them succeed.
-TRY = """
-import ctypes, errno, glob, json, mmap, os, re, resource, socket, stat, subprocess, sys, tempfile
-import threading, time
-libc = ctypes.CDLL(None, use_errno=True)
-
-def call(name, *arguments, wrong=0):
-    if getattr(libc, name)(*arguments) == -1 and ctypes.get_errno() != wrong:
-        raise OSError(ctypes.get_errno(), name)
-
-def nobody():
-    if os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-
-def filters(process):
-    return re.search('Seccomp_filters:.*', open(f'/proc/{process}/status').read())[0]
-
-GROUP = glob.glob('/sys/fs/cgroup/**/init.scope', recursive=True)[0] + '/probe'
-allowed = []
-for name in sys.argv[1:]:
-    child = os.fork()
-    if not child:
-        try:
-            exec(json.load(open('/srv/probes.json'))[name])
-        except BaseException as error:
-            print(name, repr(error), file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
-    if os.waitpid(child, 0)[1] == 0:
-        allowed.append(name)
-print(json.dumps(allowed))
-"""
 # What systemd tells of Nginx that was killed.
 RESTARTED = {"SubState": "running", "NRestarts": "1", "RestartUSec": "1s", "LimitNOFILE": "8192"}
 PREPARE = """
@@ -110,7 +75,7 @@ def allowed(host: Host, properties: list[str], names: list[str]) -> list[str]:
     return found
 
 
-@with_gunicorn
+@on_gunicorn
 def test_each_line_of_the_sandbox_denies_something(installed: Host) -> None:
     """Without any of them every probe succeeds, with its own alone it does not, nor with all.
 
@@ -120,31 +85,33 @@ def test_each_line_of_the_sandbox_denies_something(installed: Host) -> None:
     sandbox = unit.partition("# Resources\n")[2].partition("[Install]")[0]
     lines = re.findall("^[A-Z].*", sandbox, re.MULTILINE)
     assert sorted(lines) == sorted([*PROBES, *NOT_PROBED])
-    installed.typed(PREPARE)
-    (installed.machine.root / "srv/probe.py").write_text(TRY)
+    installed.shell(PREPARE)
+    (installed.machine.root / "srv/probe.py").write_text(
+        (PROGRAMS / "sandbox_probe.py").read_text()
+    )
     (installed.machine.root / "srv/probes.json").write_text(json.dumps(PROBES))
     assert allowed(installed, [], [*PROBES]) == [*PROBES]
     denied = [line for line in PROBES if not allowed(installed, [f"--property={line}"], [line])]
     assert denied == [*PROBES]
     whole = [f"--property={line}" for line in lines]
     assert allowed(installed, ["--property=User=my-service", *whole], [*PROBES]) == []
-    (process,) = installed.show("MainPID")
+    (process,) = installed.unit_properties("MainPID")
     limits = installed.inside("cat", f"/proc/{process}/limits")
     assert re.search(r"^Max open files +8192 +8192 ", limits, re.MULTILINE)
 
 
-@with_gunicorn
+@on_gunicorn
 def test_nginx_works_in_its_sandbox(installed: Host) -> None:
     dropin, log = "/etc/systemd/system/nginx.service.d", "/var/log/nginx/my-service.log"
-    assert exposure(installed, "nginx.service") > 9
-    installed.typed(installed.section("A sandbox for Nginx"))
+    assert installed.exposure("nginx.service") > 9
+    installed.shell(installed.section("A sandbox for Nginx"))
     try:
-        assert exposure(installed, "nginx.service") <= 2.5
+        assert installed.exposure("nginx.service") <= 2.5
         with installed.under_load("reload of Nginx in its sandbox", pause=0.02):
             installed.inside("systemctl", "reload", "nginx")
         # As logrotate does it.
-        installed.typed(f"mv {log} {log}.1 && kill -USR1 $(cat /run/nginx.pid) && sleep 1")
-        assert installed.ask("GET", "/static/app.css")[0] == 200
+        installed.shell(f"mv {log} {log}.1 && kill -USR1 $(cat /run/nginx.pid) && sleep 1")
+        assert installed.request("GET", "/static/app.css")[0] == 200
         assert installed.inside("wc", "-l", log).startswith("1 ")
         show = ["systemctl", "show", "nginx", *(f"--property={name}" for name in RESTARTED)]
         installed.inside("systemctl", "kill", "--signal=KILL", "nginx")
@@ -161,12 +128,12 @@ def test_nginx_works_in_its_sandbox(installed: Host) -> None:
         # The cache is switched on later, and Nginx only reloaded.
         cache = "/var/cache/my-service-nginx"
         path = f"proxy_cache_path {cache} keys_zone=my_service_cache:10m max_size=100m;"
-        installed.typed(f"echo '{path}' >/etc/nginx/conf.d/cache.conf && systemctl reload nginx")
+        installed.shell(f"echo '{path}' >/etc/nginx/conf.d/cache.conf && systemctl reload nginx")
         write = f"setpriv --reuid=www-data --clear-groups touch {cache}/probe"
         kept = f"{' '.join(there)} {write} 2>/dev/null || true; ls {cache}"
-        installed.wait_until(lambda: installed.typed(kept) == "probe\n", 10)
+        installed.wait_until(lambda: installed.shell(kept) == "probe\n", 10)
     finally:
-        installed.typed(
+        installed.shell(
             f"rm -rf {dropin} {log}.1 /etc/nginx/conf.d/cache.conf"
             " && systemctl daemon-reload && systemctl restart nginx"
         )

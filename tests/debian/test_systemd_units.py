@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
+from ..support.fixtures import Generate
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "waitress", "uwsgi"])

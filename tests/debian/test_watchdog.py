@@ -3,13 +3,14 @@
 import contextlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .conftest import event, on_each_server, on_http, once, with_workers
-from .documents import blocks
-from .host import DATA, DOMAIN, SETTINGS, UNIT, Host
+from ..support.markdown import blocks
+from .host import DOMAIN, PROGRAMS, SETTINGS, UNIT, Host
+from .selection import measured, on_each_server, on_servers_with_http, on_servers_with_workers, once
 
 WATCHDOG = f"""
 mkdir -p /run/systemd/system/{UNIT}.d
@@ -17,48 +18,25 @@ printf '[Service]\\nWatchdogSec=6\\n' >/run/systemd/system/{UNIT}.d/watchdog.con
 systemctl daemon-reload
 systemctl restart {UNIT}
 """
-# While there is a file, the handlers of the service that is installed wait, for whatever is asked.
 STUCK = "run/stuck"
-WAIT = f"""
+# Added to app.py: see programs/stuck.py.
+WRAPPED = """
 
-def create_app(settings: Settings, right=create_app) -> Bottle:
-    import os, time
-    app = right(settings)
-    answer = app.wsgi
-    def wait(environ, start_response):
-        while os.path.exists("/{STUCK}"):
-            time.sleep(0.1)
-        return answer(environ, start_response)
-    vars(app)["wsgi"] = wait  # Bottle lets nobody set it twice
-    return app
-"""
-# What writes for two seconds.
-LOCK = f"""
-import sqlite3, time
-database = sqlite3.connect("{DATA}/db.sqlite3", isolation_level=None)
-database.execute("BEGIN EXCLUSIVE")
-time.sleep(2)
-"""
-# One whose body comes only after some seconds.
-SLOW = r"""
-import socket, time
-connection = socket.socket(socket.AF_UNIX)
-connection.connect("/run/my-service.sock")
-connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
-time.sleep(4)
-connection.sendall(b"hello")
-"""
+from .stuck import stuck
 
-
+create_app = stuck(create_app)
+"""
 CLIENTS = "for _ in $(seq 16); do curl --silent http://127.0.0.1:9180/readyz & done; wait"
 
 
 @contextlib.contextmanager
 def stuck(host: Host) -> Iterator[Path]:
     """Have all threads of the service wait for the file to go, and clients for them."""
-    app = host.machine.root / f"opt/my-service/releases/{host.current()}/src/my_service/app.py"
-    right = app.read_text()
-    app.write_text(right + WAIT)
+    package = host.machine.root / f"opt/my-service/releases/{host.current_release()}/src/my_service"
+    app, program = package / "app.py", package / "stuck.py"
+    original = app.read_text()
+    app.write_text(original + WRAPPED)
+    shutil.copy(PROGRAMS / program.name, program)
     host.start()
     file = host.machine.root / STUCK
     file.touch()
@@ -67,8 +45,9 @@ def stuck(host: Host) -> Iterator[Path]:
         yield file
     finally:
         file.unlink(missing_ok=True)
-        app.write_text(right)
-        host.typed("systemctl stop clients || true")
+        app.write_text(original)
+        program.unlink()
+        host.shell("systemctl stop clients || true")
         host.start()
 
 
@@ -76,43 +55,44 @@ def stuck(host: Host) -> Iterator[Path]:
 def test_a_busy_service_is_left(installed: Host) -> None:
     """All its threads wait, for as long as Nginx waits for an answer (proxy_read_timeout)."""
     with stuck(installed) as file:
-        before = installed.show("MainPID", "NRestarts"), installed.workers()
+        before = installed.unit_properties("MainPID", "NRestarts"), installed.workers()
         time.sleep(30)
-        assert installed.ask("GET", "/metrics")[0] == 404  # of Nginx; the service is silent
+        assert installed.request("GET", "/metrics")[0] == 404  # of Nginx; the service is silent
         file.unlink()
-        assert installed.ask("GET", "/livez")[0] == 200
-        assert (installed.show("MainPID", "NRestarts"), installed.workers()) == before
+        assert installed.request("GET", "/livez")[0] == 200
+        assert (installed.unit_properties("MainPID", "NRestarts"), installed.workers()) == before
 
 
 @on_each_server
 def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
-    installed.typed(WATCHDOG)
+    installed.shell(WATCHDOG)
     with stuck(installed) as file:
-        (before,) = installed.show("NRestarts")
-        installed.wait_until(lambda: installed.show("NRestarts") != [before], 40)
+        (before,) = installed.unit_properties("NRestarts")
+        installed.wait_until(lambda: installed.unit_properties("NRestarts") != [before], 40)
         file.unlink()
-        assert installed.ask("GET", "/readyz")[0] == 200
+        assert installed.request("GET", "/readyz")[0] == 200
         installed.inside("journalctl", f"--unit={UNIT}", "--since=-2min", "--grep=Watchdog timeout")
-    installed.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
+    installed.shell(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
 
 
-@on_http
+@on_servers_with_http
 def test_a_stop_is_not_undone_by_a_question_of_its_own(installed: Host) -> None:
     """A question that nobody answers any more would have the socket start the service again."""
-    installed.typed(WATCHDOG)
-    installed.inside("systemd-run", "--quiet", "--collect", "--unit=slow", "python3", "-c", SLOW)
+    installed.shell(WATCHDOG)
+    slow = (PROGRAMS / "slow_request.py").read_text()
+    installed.inside("systemd-run", "--quiet", "--collect", "--unit=slow", "python3", "-c", slow)
     time.sleep(1)
     began = time.monotonic()
     installed.inside("systemctl", "stop", UNIT)
     assert time.monotonic() - began > 2
     time.sleep(1)
-    assert installed.show("ActiveState") == ["inactive"]
-    installed.typed(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
+    assert installed.unit_properties("ActiveState") == ["inactive"]
+    installed.shell(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
     installed.start()
 
 
-@event
-@with_workers
+@measured
+@on_servers_with_workers
 def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
     settings, before = installed.machine.root / SETTINGS, installed.workers()
     right = settings.read_text()
@@ -123,17 +103,17 @@ def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
     with installed.under_load("reload"):
         installed.inside("systemctl", "reload", UNIT)
         installed.wait_until(lambda: not installed.workers() & before, 30)
-    assert installed.show("NRestarts", "ActiveState")[1] == "active"
+    assert installed.unit_properties("NRestarts", "ActiveState")[1] == "active"
 
 
 @once
 def test_each_cure_can_be_typed(installed: Host) -> None:
-    cures = installed.cures()
+    cures = installed.runbook_commands()
     assert len(cures) > 5
     for cure in cures:
-        installed.typed(cure)
+        installed.shell(cure)
         if " stop " not in cure:
-            assert installed.ask("GET", "/readyz")[0] == 200, cure
+            assert installed.request("GET", "/readyz")[0] == 200, cure
     installed.start()
 
 
@@ -142,16 +122,17 @@ def test_the_runbook_can_be_typed(installed: Host) -> None:
     """Every command of docs/runbook.md, in its order, as root: each finds what it is there for."""
     runbook = "".join(blocks(installed.source, "docs/runbook.md"))
     (own,) = re.findall("^id=(.*)$", runbook, re.MULTILINE)
-    installed.inside("systemd-run", "--quiet", "--collect", "python3", "-c", LOCK)
+    lock = (PROGRAMS / "lock_database.py").read_text()
+    installed.inside("systemd-run", "--quiet", "--collect", "python3", "-c", lock)
     time.sleep(0.5)
-    assert installed.ask("POST", "/api/v1/notes", '{"title": "late"}')[0] == 201
+    assert installed.request("POST", "/api/v1/notes", '{"title": "late"}')[0] == 201
     ask = f"curl --silent --insecure --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/livez"
     limit = "sed -i s/rate={}r/rate={}r/ /etc/nginx/sites-available/my-service.conf"
     reload = "systemctl reload nginx && sleep 1"
-    installed.typed(f"{ask} --header 'X-Request-ID: {own}' && {limit.format(5000, 50)} && {reload}")
-    installed.typed(f"{ask}?[1-400] --parallel >/dev/null; {limit.format(50, 5000)} && {reload}")
+    installed.shell(f"{ask} --header 'X-Request-ID: {own}' && {limit.format(5000, 50)} && {reload}")
+    installed.shell(f"{ask}?[1-400] --parallel >/dev/null; {limit.format(50, 5000)} && {reload}")
     installed.fetch("py-spy")
-    told = installed.typed(runbook)
+    told = installed.shell(runbook)
     found = [json.loads(line) for line in told.splitlines() if own in line and line[0] == "{"]
     assert {line["service.name"] for line in found} == {"my-service", "my-service-nginx"}
     assert '"url.path":"/api/v1/notes"' in told  # which took its time

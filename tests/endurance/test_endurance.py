@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import Generate
-from .template import TEMPLATE, run
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from ..support.process import run
 
 SOAK = int(os.environ.get("SOAK", "40000"))
 LEAK = 100  # bytes a request

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
-from .fuzz.conversations import conversations
-from .fuzz.sockets import Server, attack
-from .template import TEMPLATE
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from .conversations import conversations
+from .sockets import Server, attack
 
 COUNT = int(os.environ.get("FUZZ", "6000"))
 SEED = os.environ.get("FUZZ_SEED", "1")

@@ -1,7 +1,7 @@
-"""Faults of deploy files: what is made wrong of a line, and which tests have to notice it.
+"""Mutants of deploy files: operators that change a line, and the tests that have to kill the mutant.
 
-FAULT in the environment holds one, as `Fault.environ` writes it; every project that is generated
-meanwhile has it.
+MUTANT in the environment holds one mutant, as `Mutant.environ` writes it. Every project that the
+`generated` fixture makes then has this mutant.
 """
 
 import ast
@@ -17,53 +17,54 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Self
 
-TESTS = Path(__file__).parent
-# The answers of the projects whose files are made wrong; the others have nothing of their own.
-KINDS = {
+TESTS = Path(__file__).parents[1]
+# The projects whose files are mutated. Other combinations add no line.
+PROJECTS = {
     "gunicorn": {"wsgi_server": "gunicorn"},
     "waitress": {"wsgi_server": "waitress"},
     "uwsgi": {"wsgi_server": "uwsgi"},
     "supervisord": {"wsgi_server": "gunicorn", "supervisor": "supervisord"},
 }
-# What is asked of a faulty project itself, cheapest first.
+# The checks of a project itself, cheapest first.
 SUITE = ["pytest", "-x", "-p", "no:cacheprovider"]
 LIVE = [*SUITE, "-m", "live"]
-OWN = [
+PROJECT_CHECKS = [
     ("*.sh", ["shellcheck", "{file}"]),
     ("*.py", ["ruff", "check", "--no-cache"]),
     ("*", [*SUITE, "tests/test_deploy.py", "tests/test_nginx.py"]),
     ("gunicorn.conf.py", LIVE),
     ("uwsgi.ini", LIVE),
 ]
-# The template's tests that are asked next of a kind's file: first on a chain, all faults in one run.
-CHAIN = {
-    "*/deploy/nginx/*-cache.conf": ["edge_cache"],
-    "*/deploy/nginx/*": ["edge_hosts", "chain", "edge_limits", "edge_attacks", "edge_cache"],
-    "*.conf.py": ["edge_attacks", "chain", "edge_limits"],
-    "*/uwsgi.ini": ["edge_attacks", "chain", "edge_limits"],
+# Next, the template's tests of an Nginx stack, all mutants of a file in one run.
+NGINX_TESTS = {
+    "*/deploy/nginx/*-cache.conf": ["cache"],
+    "*/deploy/nginx/*": ["hosts", "site", "limits", "attacks", "cache"],
+    "*.conf.py": ["attacks", "site", "limits"],
+    "*/uwsgi.ini": ["attacks", "site", "limits"],
 }
-# And last on booted machines, one fault at a time: modules that share one, but for some of their tests.
-INSTALL = "boot boot_refused boot_install boot_rollback but restart"
-EVENTS = "boot boot_faults boot_watch"
-ALONE = {
+# Last, the tests of booted machines, one mutant at a time. The modules of an entry share a machine; "but"
+# excludes tests by name.
+INSTALLING = "install refusals release rollback but restart"
+RUNNING = "install failures watchdog"
+MACHINE_TESTS = {
     "*/deploy/nginx/*": [],
-    "supervisord/*": ["boot_supervisord"],
-    "*/deploy/uwsgi/*": ["units", "boot_emperor"],
-    "*/deploy/systemd/nginx.conf": ["units boot_sandbox"],
-    "*/deploy/systemd/outbound.conf": [INSTALL],
-    "*/deploy/systemd/*": ["units boot_sandbox", EVENTS, INSTALL],
-    "uwsgi/deploy/install.sh": ["boot_emperor", INSTALL],
-    "*/deploy/install.sh": [INSTALL],
-    "*": [EVENTS, INSTALL],
+    "supervisord/*": ["supervisord"],
+    "*/deploy/uwsgi/*": ["systemd_units", "uwsgi_emperor"],
+    "*/deploy/systemd/nginx.conf": ["systemd_units sandbox"],
+    "*/deploy/systemd/outbound.conf": [INSTALLING],
+    "*/deploy/systemd/*": ["systemd_units sandbox", RUNNING, INSTALLING],
+    "uwsgi/deploy/install.sh": ["uwsgi_emperor", INSTALLING],
+    "*/deploy/install.sh": [INSTALLING],
+    "*": [RUNNING, INSTALLING],
 }
-# Cases that are not a kind's, or more of the same.
-BUT = {
+# Tests of other projects, and repetitions on another machine.
+EXCLUDED_TESTS = {
     "gunicorn": "waitress or uwsgi or supervisord or sqlite or bookworm",
     "waitress": "gunicorn or uwsgi or supervisord or sqlite or bookworm",
     "uwsgi": "gunicorn or waitress or supervisord or sqlite or bookworm",
     "supervisord": "waitress or uwsgi or systemd",
 }
-SECONDS = 1200  # whatever takes longer was noticed
+SECONDS = 1200  # a mutant that takes longer is killed
 
 SHIPPED = ("deploy/**/*", "*.conf.py", "*.ini")
 COMMENT = re.compile(r"\s*([#;]|$)")
@@ -75,43 +76,44 @@ ABSOLUTE = re.compile(r"(?<![\w.$*})\]/-])/[\w./${}%@-]+")
 
 
 @dataclasses.dataclass(frozen=True)
-class Fault:
-    """One line of one file, and what stands in its place: an empty `becomes` is no line at all."""
+class Mutant:
+    """Replacement of one line of one file in one project; an empty replacement deletes the line."""
 
-    kind: str
+    project: str
     file: str
     number: int
     line: str
-    becomes: str
+    replacement: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.file}:{self.number}: {self.line.strip()} → {self.becomes.strip() or 'deleted'}"
-        )
+        return f"{self.file}:{self.number}: {self.line.strip()} → {self.replacement.strip() or 'deleted'}"
 
     @property
-    def place(self) -> str:
-        return f"{self.kind}/{self.file}:{self.number}"
+    def location(self) -> str:
+        """Return project, file and line, for MUTANTS' patterns."""
+        return f"{self.project}/{self.file}:{self.number}"
 
     def environ(self) -> dict[str, str]:
-        return {"FAULT": json.dumps(dataclasses.asdict(self))}
+        """Return the environment of a run with this mutant."""
+        return {"MUTANT": json.dumps(dataclasses.asdict(self))}
 
     @classmethod
     def from_environ(cls) -> Self | None:
-        given = os.environ.get("FAULT")
+        """Return the mutant of this run, if any."""
+        given = os.environ.get("MUTANT")
         return cls(**json.loads(given)) if given else None
 
-    def put_into(self, project: Path) -> None:
-        """Make the line wrong, if the project has it."""
+    def apply(self, project: Path) -> None:
+        """Replace the line, if the project has it."""
         path = project / self.file
         lines = path.read_text().splitlines() if path.exists() else []
         if lines[self.number - 1 : self.number] == [self.line]:
-            lines[self.number - 1 : self.number] = [self.becomes] if self.becomes else []
+            lines[self.number - 1 : self.number] = [self.replacement] if self.replacement else []
             path.write_text("\n".join([*lines, ""]))
 
 
-def variants(line: str) -> Iterator[str]:
-    """Yield what the operators make of a line: none, ten times as much, a tenth, on for off, another path."""
+def replacements(line: str) -> Iterator[str]:
+    """Yield replacements: no line, numbers times and divided by ten, negated switches, other paths."""
     yield ""
     code = re.split(r"\s\s#", line)[0]
     for found in NUMBER.finditer(code):
@@ -127,18 +129,18 @@ def _with(line: str, found: re.Match[str], new: str) -> str:
     return line[: found.start()] + new + line[found.end() :]
 
 
-def faults(kind: str, project: Path, but: set[tuple[str, str]]) -> Iterator[Fault]:
-    """Yield every fault of the project's deploy files, but of the lines named and of comments."""
+def mutants_of(name: str, project: Path, excluded: set[tuple[str, str]]) -> Iterator[Mutant]:
+    """Yield every mutant of the project's deploy files, without comments and the excluded lines."""
     for path in sorted({path for pattern in SHIPPED for path in project.glob(pattern)}):
         file = path.relative_to(project).as_posix()
-        if path.is_dir() or path.suffix in (".md", ".yml"):  # documents, and what only warns
+        if path.is_dir() or path.suffix in (".md", ".yml"):  # documents and alerts
             continue
         text = path.read_text()
-        told = set(_docstrings(text)) if path.suffix == ".py" else set()
+        ignored = set(_docstrings(text)) if path.suffix == ".py" else set()
         for number, line in enumerate(text.splitlines(), 1):
-            if not COMMENT.match(line) and number not in told and (file, line) not in but:
-                for becomes in variants(line):
-                    yield Fault(kind, file, number, line, becomes)
+            if not COMMENT.match(line) and number not in ignored and (file, line) not in excluded:
+                for replacement in replacements(line):
+                    yield Mutant(name, file, number, line, replacement)
 
 
 def _docstrings(source: str) -> Iterator[int]:
@@ -148,60 +150,63 @@ def _docstrings(source: str) -> Iterator[int]:
 
 
 def lines(project: Path) -> set[tuple[str, str]]:
-    """Return what `faults` may leave out of another project: it is tried in this one."""
-    return {(fault.file, fault.line) for fault in faults("", project, set())}
+    """Return the mutated lines of a project, which another project need not repeat."""
+    return {(mutant.file, mutant.line) for mutant in mutants_of("", project, set())}
 
 
-def asked(table: dict[str, list[str]], fault: Fault) -> list[str]:
-    """Return what the table has for the file of the kind."""
-    file = f"{fault.kind}/{fault.file}"
+def required_tests(table: dict[str, list[str]], mutant: Mutant) -> list[str]:
+    """Return the table's entry for the mutant's project and file."""
+    file = f"{mutant.project}/{mutant.file}"
     return next((found for pattern, found in table.items() if fnmatch(file, pattern)), [])
 
 
-def _modules(names: Iterable[str]) -> list[str]:
-    return [str(TESTS / f"test_{name}.py") for name in names]
+def _modules(folder: str, names: Iterable[str]) -> list[str]:
+    return [str(TESTS / folder / f"test_{name}.py") for name in names]
 
 
-def noticed_in(project: Path, fault: Fault) -> str:
-    """Return which check of this copy of the project fails of the fault; "" if none does."""
-    fault.put_into(project)
-    for pattern, command in OWN:
-        if fnmatch(fault.file, pattern):
-            told = [word.format(file=fault.file) for word in command]
-            if failure := _failure(told, project, SECONDS):
+def killed_by_project(project: Path, mutant: Mutant) -> str:
+    """Apply the mutant to a copy of the project; return the check that kills it, or ""."""
+    mutant.apply(project)
+    for pattern, command in PROJECT_CHECKS:
+        if fnmatch(mutant.file, pattern):
+            words = [word.format(file=mutant.file) for word in command]
+            if failure := _failure(words, project, SECONDS):
                 return failure
     return ""
 
 
-def noticed_on_chains(faults: list[Fault], directory: Path) -> dict[Fault, str]:
-    """Return which test of a chain fails of each of the faults, which are of one file and kind."""
-    given = directory / "faults"
-    given.write_text("".join(json.dumps(dataclasses.asdict(fault)) + "\n" for fault in faults))
-    # The shared cases ask least and take longest.
-    kept = f"not ({BUT[faults[0].kind]} or shared_cases or newer)"
+def killed_by_nginx(mutants: list[Mutant], directory: Path) -> dict[Mutant, str]:
+    """Return the test of an Nginx stack that kills each mutant; all are of one file and project."""
+    given = directory / "mutants"
+    given.write_text("".join(json.dumps(dataclasses.asdict(mutant)) + "\n" for mutant in mutants))
+    # The shared cases take long and kill few.
+    kept = f"not ({EXCLUDED_TESTS[mutants[0].project]} or shared_cases or newer)"
     options = ["-k", kept, "-p", "no:cacheprovider"]
-    tests = [f"--basetemp={directory}/tests", *_modules(asked(CHAIN, faults[0]))]
-    noticed = directory / "faults.noticed"
-    noticed.touch()
-    _failure(["pytest", *options, *tests], TESTS.parent, FAULTS_GIVEN=str(given))
-    told = [json.loads(line) for line in noticed.read_text().splitlines()]
-    return {faults[index]: name for index, name in told}
+    tests = [
+        f"--basetemp={directory}/tests",
+        *_modules("nginx", required_tests(NGINX_TESTS, mutants[0])),
+    ]
+    killed = directory / "mutants.killed"
+    killed.touch()
+    _failure(["pytest", *options, *tests], TESTS.parent, MUTANTS_FILE=str(given))
+    found = [json.loads(line) for line in killed.read_text().splitlines()]
+    return {mutants[index]: name for index, name in found}
 
 
-def noticed_alone(fault: Fault, directory: Path) -> str:
-    """Return which test on a machine fails of the fault; "" if none does."""
+def killed_by_machine(mutant: Mutant, directory: Path) -> str:
+    """Return the test of a booted machine that kills the mutant, or ""."""
     options = ["-x", "-rfE", "-p", "no:cacheprovider", f"--basetemp={directory}"]
-    for entry in asked(ALONE, fault):
+    for entry in required_tests(MACHINE_TESTS, mutant):
         names, *but = entry.split(" but ")
-        without = ["-k", f"not ({' or '.join([BUT[fault.kind], *but])})"]
-        command = ["pytest", *options, *without, *_modules(names.split())]
-        if failure := _failure(command, TESTS.parent, SECONDS, **fault.environ()):
+        without = ["-k", f"not ({' or '.join([EXCLUDED_TESTS[mutant.project], *but])})"]
+        command = ["pytest", *options, *without, *_modules("debian", names.split())]
+        if failure := _failure(command, TESTS.parent, SECONDS, **mutant.environ()):
             return failure
     return ""
 
 
 def _failure(command: list[str], cwd: Path, limit: int | None = None, **environ: str) -> str:
-    """Return what failed of a command, or "" if nothing did. It and all that it starts ends in time."""
+    """Return the test or program that fails, or "". After the limit, kill all that it started."""
     with subprocess.Popen(
         command,
         cwd=cwd,
@@ -212,25 +217,25 @@ def _failure(command: list[str], cwd: Path, limit: int | None = None, **environ:
         start_new_session=True,
     ) as process:
         try:
-            told, _ = process.communicate(timeout=limit)
+            output, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             return f"{command[0]}: more than {limit} s"
     if process.returncode == 0:
         return ""
-    assert process.returncode == 1, told
-    failed = re.findall(r"^(?:FAILED|ERROR) tests/(\S+)", told, re.MULTILINE)
+    assert process.returncode == 1, output
+    failed = re.findall(r"^(?:FAILED|ERROR) tests/(\S+)", output, re.MULTILINE)
     return str(failed[0]) if failed else command[0]
 
 
-KNOWN = tomllib.loads((TESTS / "unnoticed.toml").read_text())
+SURVIVORS = tomllib.loads(Path(__file__).with_name("survivors.toml").read_text())
 
 
-def known(fault: Fault) -> str:
-    """Return under which heading of unnoticed.toml the fault stands; "" if under none."""
-    for heading, entries in KNOWN.items():
+def known_survivor(mutant: Mutant) -> str:
+    """Return the mutant's heading in survivors.toml, or ""."""
+    for heading, entries in SURVIVORS.items():
         for entry in entries:
-            same = (entry["file"], entry["line"]) == (fault.file, fault.line.strip())
-            if same and fault.becomes.strip() in entry["becomes"]:
+            same = (entry["file"], entry["line"]) == (mutant.file, mutant.line.strip())
+            if same and mutant.replacement.strip() in entry["replacements"]:
                 return str(heading)
     return ""

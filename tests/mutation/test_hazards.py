@@ -1,4 +1,4 @@
-"""docs/hazards.md and the generated suite agree, and each fix is one that the suite would miss."""
+"""Hazards: docs/hazards.md matches the generated suite, which kills each reverted fix."""
 
 import ast
 import os
@@ -10,30 +10,30 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .conftest import Generate
-from .template import CHOICES, TEMPLATE
+from ..support.fixtures import Generate
+from ..support.generate import CHOICES, TEMPLATE
 
 TABLE = (TEMPLATE / "docs" / "hazards.md").read_text().partition("\n## ")[0]
 ROWS = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \| (\w+) \|$", TABLE, re.MULTILINE)
 PROOFS = dict(ROWS)
-UNDO = tomllib.loads((TEMPLATE / "tests" / "undone.toml").read_text())["undo"]
+FIXES = tomllib.loads(Path(__file__).with_name("reverted_fixes.toml").read_text())["fix"]
 
 
 def cases(project: Path, *files: str) -> Iterator[tuple[str, str]]:
-    """Yield file and name of each case of the generated suite."""
+    """Yield the file and name of each test of the generated suite."""
     for path in (project / "tests").glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef) and (not files or path.stem in files):
                 yield path.name, node.name
 
 
-def test_every_hazard_has_its_case(generated: Generate) -> None:
+def test_each_hazard_has_its_test(generated: Generate) -> None:
     assert len(ROWS) == TABLE.count("\n| ") - 1
     assert set(PROOFS.values()) <= {name for _, name in cases(generated())}
 
 
-def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
-    """Each case on routes of the tests' own stands in the table, or closes no hazard."""
+def test_each_test_of_the_http_modules_proves_a_hazard(generated: Generate) -> None:
+    """Each test of these files proves a hazard of the table, or is listed here."""
     files = (
         "answers",
         "concurrency",
@@ -73,31 +73,31 @@ def test_every_case_of_the_web_layers_is_told_of(generated: Generate) -> None:
     assert found - set(PROOFS.values()) == no_hazard
 
 
-def test_every_fix_that_is_undone_is_missed(generated: Generate, tmp_path: Path) -> None:
-    """Undo one fix at a time: the case that proves it has to fail."""
-    assert {undo["hazard"] for undo in UNDO} == set(PROOFS)
+def test_each_reverted_fix_is_killed(generated: Generate, tmp_path: Path) -> None:
+    """Revert one fix at a time: the test that proves it has to fail."""
+    assert {fix["hazard"] for fix in FIXES} == set(PROOFS)
     servers = {server: generated(wsgi_server=server) for server in CHOICES["wsgi_server"]}
-    sources = [servers[undo.get("server", "gunicorn")] for undo in UNDO]
-    copies = [tmp_path / str(number) for number in range(len(UNDO))]
+    sources = [servers[fix.get("server", "gunicorn")] for fix in FIXES]
+    copies = [tmp_path / str(number) for number in range(len(FIXES))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(missed, UNDO, sources, copies))
-    for undo, outcome in zip(UNDO, outcomes, strict=True):
-        print(f"{'missed' if outcome else 'NOT MISSED'}: {undo['hazard']}: {undo['fix'].strip()}")
-    print(f"{sum(outcomes)} of {len(UNDO)} missed")
+        outcomes = list(pool.map(killed, FIXES, sources, copies))
+    for fix, outcome in zip(FIXES, outcomes, strict=True):
+        print(f"{'killed' if outcome else 'SURVIVED'}: {fix['hazard']}: {fix['fix'].strip()}")
+    print(f"{sum(outcomes)} of {len(FIXES)} killed")
     assert all(outcomes)
 
 
-def missed(undo: dict[str, str], source: Path, project: Path) -> bool:
-    """Whether the case fails in a copy of the project without the fix."""
+def killed(fix: dict[str, str], source: Path, project: Path) -> bool:
+    """Whether the test fails in a copy of the project without the fix."""
     shutil.copytree(source, project)
-    name = undo.get("proven_by", PROOFS[undo["hazard"]])
+    name = fix.get("proven_by", PROOFS[fix["hazard"]])
     (case,) = {f"tests/{file}::{found}" for file, found in cases(project) if found == name}
-    path = project / "src" / "my_service" / undo["file"]
-    if undo["file"].startswith("./"):
-        path = project / undo["file"]
+    path = project / "src" / "my_service" / fix["file"]
+    if fix["file"].startswith("./"):
+        path = project / fix["file"]
     text = path.read_text()
-    assert text.count(undo["fix"]) == 1, undo
-    path.write_text(text.replace(undo["fix"], undo["undone"]))
+    assert text.count(fix["fix"]) == 1, fix
+    path.write_text(text.replace(fix["fix"], fix["reverted"]))
     done = subprocess.run(
         ["pytest", "-x", "-m", "", "-p", "no:cacheprovider", case],
         cwd=project, check=False, capture_output=True, text=True,

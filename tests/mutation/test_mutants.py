@@ -1,8 +1,9 @@
-"""Each line of the deploy files matters: made wrong, it makes some test fail.
+"""Mutation tests of the deploy files: each mutant has to make a test fail.
 
-Every run tries some lines of those that need no machine, of a new seed that a failure tells.
-`make faults` tries all, or those whose place FAULTS has patterns of ('gunicorn/deploy/install.sh:1?'), and
-prints how many are noticed: hours, for what is asked of a machine.
+Every run tries some mutants that need no machine, from a new seed, which a failure prints.
+`make mutants` tries all mutants, or those whose location matches a pattern in MUTANTS, such as
+'gunicorn/deploy/install.sh:1?', and prints the number that is killed. Mutants that need a machine take
+hours.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from functools import partial
@@ -19,121 +20,123 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
-from .faults import (
-    ALONE,
-    CHAIN,
-    KINDS,
-    KNOWN,
-    Fault,
-    asked,
-    faults,
-    known,
+from ..support.fixtures import Generate, Needs
+from .mutants import (
+    MACHINE_TESTS,
+    NGINX_TESTS,
+    PROJECTS,
+    SURVIVORS,
+    Mutant,
+    killed_by_machine,
+    killed_by_nginx,
+    killed_by_project,
+    known_survivor,
     lines,
-    noticed_alone,
-    noticed_in,
-    noticed_on_chains,
+    mutants_of,
+    required_tests,
 )
 
-FILES = os.environ.get("FAULTS", "").split()
-SEED = os.environ.get("FAULTS_SEED") or str(time.time_ns())
+PATTERNS = os.environ.get("MUTANTS", "").split()
+SEED = os.environ.get("MUTANTS_SEED") or str(time.time_ns())
 SAMPLE = 6
-AT_ONCE = int(os.environ.get("FAULTS_AT_ONCE") or os.cpu_count() or 1)
+AT_ONCE = int(os.environ.get("MUTANTS_AT_ONCE") or os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="module")
 def projects(generated: Generate) -> dict[str, Path]:
-    """Return a project of each kind."""
-    return {kind: generated(**answers) for kind, answers in KINDS.items()}
+    """Return the projects whose files are mutated, by name."""
+    return {name: generated(**answers) for name, answers in PROJECTS.items()}
 
 
 @pytest.fixture(scope="module")
-def every(projects: dict[str, Path]) -> list[Fault]:
-    """Return all faults there are; what several projects have in common is tried in one."""
+def mutants(projects: dict[str, Path]) -> list[Mutant]:
+    """Return all mutants; a line that several projects have is mutated in the first of them."""
 
-    def each() -> Iterator[Fault]:
+    def each() -> Iterator[Mutant]:
         tried: set[tuple[str, str]] = set()
-        for kind, project in projects.items():
-            yield from faults(kind, project, tried)
+        for name, project in projects.items():
+            yield from mutants_of(name, project, tried)
             tried |= lines(project)
 
     return list(each())
 
 
-def test_what_goes_unnoticed_is_little(every: list[Fault]) -> None:
-    """And each of it is a fault that can be made."""
-    counts = Counter(known(fault) for fault in every)
-    assert counts["equivalent"] <= 0.05 * len(every)
-    assert counts["untested"] <= 0.1 * (len(every) - counts["equivalent"])
-    made = {(fault.file, fault.line.strip(), fault.becomes.strip()) for fault in every}
-    for entry in [entry for entries in KNOWN.values() for entry in entries]:
+def test_known_survivors_are_few_and_exist(mutants: list[Mutant]) -> None:
+    counts = Counter(known_survivor(mutant) for mutant in mutants)
+    assert counts["equivalent"] <= 0.05 * len(mutants)
+    assert counts["untested"] <= 0.1 * (len(mutants) - counts["equivalent"])
+    made = {(mutant.file, mutant.line.strip(), mutant.replacement.strip()) for mutant in mutants}
+    for entry in [entry for entries in SURVIVORS.values() for entry in entries]:
         assert entry["reason"]
-        for becomes in entry["becomes"]:
-            assert (entry["file"], entry["line"], becomes) in made
+        for replacement in entry["replacements"]:
+            assert (entry["file"], entry["line"], replacement) in made
 
 
-def test_faults_are_noticed(
-    every: list[Fault], projects: dict[str, Path], tmp_path: Path, needs: Callable[..., None]
+def test_mutants_are_killed(
+    mutants: list[Mutant], projects: dict[str, Path], tmp_path: Path, needs: Needs
 ) -> None:
     needs("nginx", "openssl")
-    chosen = [fault for fault in every if any(map(partial(fnmatch, fault.place), FILES))]
-    assert chosen or not FILES, f"no file's place is like {FILES}"
-    if not FILES:
-        near = [fault for fault in every if not asked(ALONE, fault)]
-        chosen = random.Random(SEED).sample(near, SAMPLE)  # noqa: S311
-    # Some that are none, to see that it is the fault that makes a test fail: one for all that is asked.
-    none = {
-        (fault.kind, *asked(CHAIN, fault), *asked(ALONE, fault)): dataclasses.replace(
-            fault, becomes=fault.line
-        )
-        for fault in (chosen if FILES else chosen[:1])
+    chosen = [mutant for mutant in mutants if any(map(partial(fnmatch, mutant.location), PATTERNS))]
+    assert chosen or not PATTERNS, f"no mutant's location matches {PATTERNS}"
+    if not PATTERNS:
+        without_machine = [m for m in mutants if not required_tests(MACHINE_TESTS, m)]
+        chosen = random.Random(SEED).sample(without_machine, SAMPLE)  # noqa: S311
+    # Controls, which change nothing and must survive: one for each list of tests.
+    controls = {
+        (
+            mutant.project,
+            *required_tests(NGINX_TESTS, mutant),
+            *required_tests(MACHINE_TESTS, mutant),
+        ): dataclasses.replace(mutant, replacement=mutant.line)
+        for mutant in (chosen if PATTERNS else chosen[:1])
     }.values()
-    chosen = [*none, *(fault for fault in chosen if not known(fault))]
-    noticed: dict[Fault, str] = {}
+    chosen = [*controls, *(mutant for mutant in chosen if not known_survivor(mutant))]
+    killed: dict[Mutant, str] = {}
 
-    def place(fault: Fault) -> Path:
-        return tmp_path / f"{chosen.index(fault)}"
+    def directory(mutant: Mutant) -> Path:
+        return tmp_path / f"{chosen.index(mutant)}"
 
-    def told(fault: Fault, by: str) -> str:
-        if by:  # at once: who ends a run of hours keeps what it has found
-            print(f"{fault}: {by}", flush=True)
-        return by
+    def printed(mutant: Mutant, test: str) -> str:
+        # Print each result at once: a run of hours may be interrupted.
+        if test:
+            print(f"{mutant}: {test}", flush=True)
+        return test
 
-    def ask(fault: Fault) -> str:
-        project = shutil.copytree(projects[fault.kind], place(fault))
-        by = noticed_in(project, fault)
+    def try_project(mutant: Mutant) -> str:
+        project = shutil.copytree(projects[mutant.project], directory(mutant))
+        test = killed_by_project(project, mutant)
         shutil.rmtree(project)
-        return told(fault, by)
+        return printed(mutant, test)
 
-    def ask_chains(faults: list[Fault]) -> dict[Fault, str]:
-        place(faults[0]).mkdir()
-        found = noticed_on_chains(faults, place(faults[0]))
-        return {fault: told(fault, by) for fault, by in found.items()}
+    def try_nginx(mutants: list[Mutant]) -> dict[Mutant, str]:
+        directory(mutants[0]).mkdir()
+        found = killed_by_nginx(mutants, directory(mutants[0]))
+        return {mutant: printed(mutant, test) for mutant, test in found.items()}
 
-    def ask_alone(fault: Fault) -> str:
-        by = noticed_alone(fault, place(fault))
-        print(f"{fault}: {by or 'NOT NOTICED'}", flush=True)
-        return by
+    def try_machine(mutant: Mutant) -> str:
+        test = killed_by_machine(mutant, directory(mutant))
+        print(f"{mutant}: {test or 'SURVIVED'}", flush=True)
+        return test
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
 
-        def left() -> list[Fault]:
-            return [fault for fault in chosen if not noticed.get(fault)]
+        def alive() -> list[Mutant]:
+            return [mutant for mutant in chosen if not killed.get(mutant)]
 
-        noticed |= zip(chosen, pool.map(ask, chosen), strict=True)
-        kinds: dict[tuple[str, tuple[str, ...]], list[Fault]] = {}
-        for fault in left():
-            if tests := asked(CHAIN, fault):
-                kinds.setdefault((fault.kind, tuple(tests)), []).append(fault)
-        parts = [kind[n::AT_ONCE] for kind in kinds.values() for n in range(AT_ONCE)]
-        for found in pool.map(ask_chains, filter(None, parts)):
-            noticed |= found
-        if FILES:
-            last = left()
-            noticed |= zip(last, pool.map(ask_alone, last), strict=True)
-    chosen = [fault for fault in chosen if fault not in none]
-    for file in sorted({fault.file for fault in chosen}):
-        seen = [bool(noticed.get(fault)) for fault in chosen if fault.file == file]
-        print(f"{sum(seen)} of {len(seen)}: {file}")
-    assert [noticed[fault] for fault in none if noticed[fault]] == []
-    assert [str(fault) for fault in left()] == [], f"FAULTS_SEED={SEED}"
+        killed |= zip(chosen, pool.map(try_project, chosen), strict=True)
+        groups: dict[tuple[str, tuple[str, ...]], list[Mutant]] = {}
+        for mutant in alive():
+            if tests := required_tests(NGINX_TESTS, mutant):
+                groups.setdefault((mutant.project, tuple(tests)), []).append(mutant)
+        parts = [group[n::AT_ONCE] for group in groups.values() for n in range(AT_ONCE)]
+        for found in pool.map(try_nginx, filter(None, parts)):
+            killed |= found
+        if PATTERNS:
+            last = alive()
+            killed |= zip(last, pool.map(try_machine, last), strict=True)
+    chosen = [mutant for mutant in chosen if mutant not in controls]
+    for file in sorted({mutant.file for mutant in chosen}):
+        outcomes = [bool(killed.get(mutant)) for mutant in chosen if mutant.file == file]
+        print(f"{sum(outcomes)} of {len(outcomes)} killed: {file}")
+    assert [killed[mutant] for mutant in controls if killed[mutant]] == []
+    assert [str(mutant) for mutant in alive()] == [], f"MUTANTS_SEED={SEED}"

@@ -5,13 +5,12 @@ import re
 
 import pytest
 
-from .answer import HEADERS
-from .chain import Chain
-from .client import DOMAIN
-from .test_combinations import NEWER, PACKAGES
-from .upstream import upstream
+from ..support.fake_upstream import fake_upstream
+from ..support.http_client import DOMAIN, HEADERS
+from ..support.matrix import NEWER_NGINX, WITHOUT_DATABASE
+from ..support.nginx_stack import NginxStack
 
-CHAINS = [*(answers for answers in PACKAGES if answers["database"] == "none"), NEWER]
+STACKS = [*WITHOUT_DATABASE, NEWER_NGINX]
 HOST = f"Host: {DOMAIN}\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 # Whoever ends the first request where another does not takes this for the next one.
@@ -77,10 +76,10 @@ def post(fields: str, body: str = "", version: str = "1.1") -> str:
         (post(CHUNKED, f"100001\r\n{'x' * 0x100001}\r\n0\r\n\r\n"), 413),
     ],
 )  # fmt: skip
-def test_what_nginx_refuses(chain: Chain, request_bytes: str, status: int) -> None:
-    log = chain.directory / "service.log"
+def test_what_nginx_refuses(stack: NginxStack, request_bytes: str, status: int) -> None:
+    log = stack.directory / "service.log"
     before = log.stat().st_size
-    answer = chain.raw(request_bytes.encode("latin-1"))
+    answer = stack.raw(request_bytes.encode("latin-1"))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -91,15 +90,15 @@ def test_what_nginx_refuses(chain: Chain, request_bytes: str, status: int) -> No
     assert b"/smuggled" not in log.read_bytes()[before:]
 
 
-def test_what_the_server_refuses(chain: Chain) -> None:
+def test_what_the_server_refuses(stack: NginxStack) -> None:
     """Nginx lets these through, and uWSGI; the others answer in our form."""
-    refused = b"200" if (chain.project / "uwsgi.ini").exists() else b"400|431"
+    refused = b"200" if (stack.project / "uwsgi.ini").exists() else b"400|431"
     fields = ["X: a\x01b", "X: a\x7fb"]
-    if (chain.project / "gunicorn.conf.py").exists():
+    if (stack.project / "gunicorn.conf.py").exists():
         fields += ["Content-Type: a/b\r\nContent-Type: c/d"]
         fields += ["\r\n".join(f"X-{number}: 1" for number in range(120))]
     for each in fields:
-        answer = chain.raw(post(f"{each}\r\nConnection: close\r\n").encode())
+        answer = stack.raw(post(f"{each}\r\nConnection: close\r\n").encode())
         assert re.match(b"HTTP/1.1 (%s) " % refused, answer)
         assert answer.count(b"\r\nX-Request-ID: ") == 1
         if b" 200 " not in answer.splitlines()[0]:
@@ -107,7 +106,7 @@ def test_what_the_server_refuses(chain: Chain) -> None:
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "about:blank"
 
 
-def test_long_and_many_headers_pass(chain: Chain) -> None:
+def test_long_and_many_headers_pass(stack: NginxStack) -> None:
     """All that Nginx lets through, as long as the server has no limit that it names."""
     long = "x" * 8000
     for path, fields in (
@@ -116,22 +115,22 @@ def test_long_and_many_headers_pass(chain: Chain) -> None:
         ("/livez", {f"X{number}": long for number in range(3)}),
         ("/livez", {f"X{number}": "1" for number in range(90)}),
     ):
-        assert chain.get(path, **fields).status == 200
+        assert stack.get(path, **fields).status == 200
     many = {f"X{number}": "1" for number in range(900)}
-    limited = (chain.project / "gunicorn.conf.py").exists()
-    assert chain.get("/livez", **many).status == (431 if limited else 200)
+    limited = (stack.project / "gunicorn.conf.py").exists()
+    assert stack.get("/livez", **many).status == (431 if limited else 200)
 
 
-def test_two_requests_get_two_answers(chain: Chain) -> None:
+def test_two_requests_get_two_answers(stack: NginxStack) -> None:
     body = "5\r\nhello\r\n0\r\n\r\n"
     both = post(CHUNKED, body) + f"GET /nothing HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
-    answers = re.findall(rb"HTTP/1.1 (\d+)", chain.raw(both.encode()))
+    answers = re.findall(rb"HTTP/1.1 (\d+)", stack.raw(both.encode()))
     assert answers == [b"200", b"404"]
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "BREW", "M-SEARCH"])
-def test_methods_that_are_none_of_ours(chain: Chain, method: str) -> None:
-    answer = chain.request(method, "/livez", None)
+def test_methods_that_are_none_of_ours(stack: NginxStack, method: str) -> None:
+    answer = stack.request(method, "/livez", None)
     answer.check_problem(405)
     assert "GET, HEAD" in answer.headers["Allow"]
 
@@ -145,16 +144,16 @@ def test_methods_that_are_none_of_ours(chain: Chain, method: str) -> None:
         "/%c0%afmetrics", "/static/../metrics", "/static/..%2fmetrics", f"https://{DOMAIN}/metrics",
     ],
 )  # fmt: skip
-def test_metrics_are_closed(chain: Chain, path: str) -> None:
-    head = f"GET {path} HTTP/1.1\r\n{HOST}Authorization: Bearer {chain.token}\r\n"
+def test_metrics_are_closed(stack: NginxStack, path: str) -> None:
+    head = f"GET {path} HTTP/1.1\r\n{HOST}Authorization: Bearer {stack.token}\r\n"
     for method in ("GET", "PUT"):
         asked = head.replace("GET", method, 1)
-        answer = chain.raw(f"{asked}Connection: close\r\n\r\n".encode("latin-1"))
+        answer = stack.raw(f"{asked}Connection: close\r\n\r\n".encode("latin-1"))
         assert re.match(rb"HTTP/1.1 (400|404) ", answer)
         assert b"# HELP" not in answer
 
 
-def test_who_calls_is_what_nginx_knows(chain: Chain) -> None:
+def test_who_calls_is_what_nginx_knows(stack: NginxStack) -> None:
     forged = {
         "Forwarded": "for=6.6.6.6;proto=http;host=evil.example",
         "Path_Info": "/evil",
@@ -175,17 +174,17 @@ def test_who_calls_is_what_nginx_knows(chain: Chain) -> None:
         "X_Remote_User": "root",
         "X_Rewrite_URL": "/evil",
     }
-    with upstream(chain, lambda _: b"HTTP/1.1 204 No Content\r\n\r\n") as requests:
-        chain.get("/echo", **forged)
+    with fake_upstream(stack, lambda _: b"HTTP/1.1 204 No Content\r\n\r\n") as requests:
+        stack.get("/echo", **forged)
     first, *fields = requests[0].decode().split("\r\n")[:-2]
     assert first == "GET /echo HTTP/1.1"
     sent = dict(line.split(": ", 1) for line in fields)
-    kept = "keepalive 32;" in (chain.directory / "my-service.conf").read_text()
-    uwsgi = (chain.project / "uwsgi.ini").exists()
+    kept = "keepalive 32;" in (stack.directory / "my-service.conf").read_text()
+    uwsgi = (stack.project / "uwsgi.ini").exists()
     assert sent.get("Connection") == (None if kept or uwsgi else "close")
     told = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
     assert {name: sent[name] for name in sent if name.replace("-", "_") in forged} == told
-    seen = json.loads(chain.get("/echo", **forged).body)
+    seen = json.loads(stack.get("/echo", **forged).body)
     assert seen["REMOTE_ADDR"] == "127.0.0.1"
     assert seen["wsgi.url_scheme"] == "https"
     assert seen["HTTP_HOST"] == DOMAIN
@@ -195,23 +194,25 @@ def test_who_calls_is_what_nginx_knows(chain: Chain) -> None:
     assert "evil" not in json.dumps(seen)
 
 
-def test_who_is_to_come_again_is_told_when(chain: Chain) -> None:
-    with upstream(chain, lambda request: request.partition(b"Answer: ")[2].replace(b"|", b"\r\n")):
+def test_who_is_to_come_again_is_told_when(stack: NginxStack) -> None:
+    with fake_upstream(
+        stack, lambda request: request.partition(b"Answer: ")[2].replace(b"|", b"\r\n")
+    ):
         for status in (429, 502, 503, 504):
             for own, told in (("", ["5"]), ("Retry-After: 7|", ["7"])):
-                answer = chain.get("/", Answer=f"HTTP/1.1 {status} No|Content-Length: 0|{own}|")
+                answer = stack.get("/", Answer=f"HTTP/1.1 {status} No|Content-Length: 0|{own}|")
                 assert (answer.status, answer.headers.get_all("Retry-After")) == (status, told)
 
 
-def test_the_host_is_that_of_the_address(chain: Chain) -> None:
+def test_the_host_is_that_of_the_address(stack: NginxStack) -> None:
     head = f"GET https://{DOMAIN}/echo HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
-    seen = json.loads(chain.raw(head.encode()).partition(b"\r\n\r\n")[2])
+    seen = json.loads(stack.raw(head.encode()).partition(b"\r\n\r\n")[2])
     assert seen["HTTP_HOST"] == DOMAIN
 
 
-def test_underscores_do_not_pass_for_hyphens(chain: Chain) -> None:
+def test_underscores_do_not_pass_for_hyphens(stack: NginxStack) -> None:
     head = f"GET /echo HTTP/1.1\r\n{HOST}Connection: close\r\n"
-    answer = chain.raw(f"{head}X_Forwarded_For: 6.6.6.6\r\nScript_Name: /evil\r\n\r\n".encode())
+    answer = stack.raw(f"{head}X_Forwarded_For: 6.6.6.6\r\nScript_Name: /evil\r\n\r\n".encode())
     assert b" 200 " in answer.splitlines()[0]
     assert b"6.6.6.6" not in answer
     assert b"evil" not in answer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
-from .test_edge_cache import changed
+from ..support.fixtures import Generate
+from .changes import enable_cache
 
 # Debian's own versions, and which of the two files for HTTP/2 they take.
 VERSIONS = {"1.22.1": "none", "1.26.3": "from-*/*.conf"}
@@ -18,7 +18,7 @@ events {{ worker_connections 1024; }}
 http {{ include {}/my-service.conf; }}
 """
 MEANT = {
-    "add_header_redefinition": "drops the headers of a 416, which has them already: test_chain.py",
+    "add_header_redefinition": "drops the headers of a 416, which has them already: test_site.py",
     "ssl_ecdh_curve": "names what OpenSSL 3.5 knows, in a file that is put only where it is there",
     # It knows Nginx's own versions only, not what Debian has mended in them.
     "CVE-2025-23419": "is of client certificates, which nobody is asked for",
@@ -32,7 +32,7 @@ def disliked(project: Path, directory: Path, version: str) -> dict[str, str]:
     sources = project / "deploy/nginx"
     for source in [*sources.glob("*.conf"), *sources.glob(VERSIONS[version])]:
         text = source.read_text()
-        for theirs, ours in changed(project).items():
+        for theirs, ours in enable_cache(project).items():
             text = text.replace(theirs, ours)
         # It takes the brackets for a file's name, where Nginx sees a pattern.
         text = text.replace("[.]", ".").replace("/etc/nginx/snippets/", f"{directory}/")

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from .chain import Chain
-from .client import DOMAIN
-from .conftest import Generate
-from .template import logged, run
-from .test_combinations import GROUPS, LONGEST, NEWER
-from .upstream import upstream
+from ..support.fake_upstream import fake_upstream
+from ..support.fixtures import Generate
+from ..support.http_client import DOMAIN
+from ..support.logs import parse_log
+from ..support.matrix import GROUPS, LONGEST, NEWER_NGINX
+from ..support.nginx_stack import NginxStack
+from ..support.process import run
 
 # The database makes no difference to what runs the service.
-CHAINS = [a for a in GROUPS if a["supervisor"] == "systemd" or a["database"] == "sqlite"]
-CHAINS += [NEWER]
+STACKS = [a for a in GROUPS if a["supervisor"] == "systemd" or a["database"] == "sqlite"]
+STACKS += [NEWER_NGINX]
 # The fields of a line of the site's log.
 LOGGED = {
     "@timestamp",
@@ -47,95 +48,95 @@ def test_nginx_takes_the_longest_names(
     generated: Generate, needs: Callable[..., None], tmp_path: Path
 ) -> None:
     needs("nginx", "openssl")
-    longest = Chain(generated(**LONGEST), tmp_path, LONGEST["project_slug"])
+    longest = NginxStack(generated(**LONGEST), tmp_path, LONGEST["project_slug"])
     longest.write_files()
     done = subprocess.run(longest.nginx("-t"), check=False, capture_output=True, text=True)
     assert "test is successful" in done.stderr
     assert "[warn]" not in done.stderr
 
 
-def test_nginx_finds_nothing_to_warn_of(chain: Chain) -> None:
-    done = subprocess.run(chain.nginx("-t", "-q"), check=True, capture_output=True, text=True)
-    assert [line for line in done.stderr.splitlines() if chain.directory.name not in line] == []
+def test_nginx_finds_nothing_to_warn_of(stack: NginxStack) -> None:
+    done = subprocess.run(stack.nginx("-t", "-q"), check=True, capture_output=True, text=True)
+    assert [line for line in done.stderr.splitlines() if stack.directory.name not in line] == []
     assert "[warn]" not in done.stderr
     assert "[emerg]" not in done.stderr
 
 
-def test_shared_cases(chain: Chain) -> None:
+def test_shared_cases(stack: NginxStack) -> None:
     """The cases that the generated suite runs in its own process."""
     summary = run(
-        "pytest", "--server", f"https://{DOMAIN}", "--connect", f"127.0.0.1:{chain.https}",
-        "--token", chain.token, cwd=chain.project, SSL_CERT_FILE=str(chain.certificate),
+        "pytest", "--server", f"https://{DOMAIN}", "--connect", f"127.0.0.1:{stack.https}",
+        "--token", stack.token, cwd=stack.project, SSL_CERT_FILE=str(stack.certificate),
     )  # fmt: skip
     (passed,) = re.findall(r"^(\d+) shared cases passed", summary, re.MULTILINE)
-    collected = run("pytest", "--collect-only", cwd=chain.project)
+    collected = run("pytest", "--collect-only", cwd=stack.project)
     assert int(passed) == len(re.findall(r"test_(?:http|pages|notes|greetings)\.py::", collected))
 
 
 @pytest.mark.parametrize(
     ("path", "status"), [("/livez", 200), ("/", 200), ("/static/app.css", 200), ("/nothing", 404)]
 )
-def test_headers_stand_once(chain: Chain, path: str, status: int) -> None:
-    answer = chain.get(path)
+def test_headers_stand_once(stack: NginxStack, path: str, status: int) -> None:
+    answer = stack.get(path)
     assert answer.status == status
     answer.check_headers()
     assert answer.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
 
 
-def test_nginx_serves_static_files(chain: Chain) -> None:
-    sheet = chain.project / "src/my_service/static/app.css"
-    answer = chain.get("/static/app.css")
+def test_nginx_serves_static_files(stack: NginxStack) -> None:
+    sheet = stack.project / "src/my_service/static/app.css"
+    answer = stack.get("/static/app.css")
     assert answer.body == sheet.read_bytes()
     assert answer.headers["Content-Type"] == "text/css"
     assert answer.headers["Cache-Control"] == "no-cache"
-    (named,) = re.findall(r'href="(/static/app\.\w+\.css)"', chain.get("/").body.decode())
-    for_ever = chain.get(named, Accept_Encoding="gzip")
+    (named,) = re.findall(r'href="(/static/app\.\w+\.css)"', stack.get("/").body.decode())
+    for_ever = stack.get(named, Accept_Encoding="gzip")
     assert for_ever.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert for_ever.headers["Vary"] == "Accept-Encoding"
     assert gzip.decompress(for_ever.body) == answer.body
-    with chain.without_service():
-        assert chain.get("/static/app.css").status == 200
-        unchanged = chain.get("/static/app.css", If_None_Match=answer.headers["ETag"])
-        part = chain.get("/static/app.css", Range="bytes=0-4")
+    with stack.without_service():
+        assert stack.get("/static/app.css").status == 200
+        unchanged = stack.get("/static/app.css", If_None_Match=answer.headers["ETag"])
+        part = stack.get("/static/app.css", Range="bytes=0-4")
         assert (part.status, part.body) == (206, sheet.read_bytes()[:5])
         for partial, status in ((unchanged, 304), (part, 206)):
             assert partial.status == status
             partial.check_headers()
-        chain.get("/static/app.css", Range="bytes=9999999-").check_problem(416)
-        chain.get("/static/app.css", If_Match='"another"').check_problem(412)
+        stack.get("/static/app.css", Range="bytes=9999999-").check_problem(416)
+        stack.get("/static/app.css", If_Match='"another"').check_problem(412)
         for path in ("/static/none.css", "/static/", "/static/.manifest.json", "/static/../app.py"):
-            assert chain.get(path).status in (404, 502)
+            assert stack.get(path).status in (404, 502)
         for method in ("POST", "DELETE"):
-            refused = chain.request(method, "/static/app.css", b"x")
+            refused = stack.request(method, "/static/app.css", b"x")
             refused.check_problem(405)
             assert refused.headers["Allow"] == "GET, HEAD"
 
 
-def test_static_files_do_not_reach_outside(chain: Chain) -> None:
-    assert (chain.directory / "static" / ".." / "nginx.conf").exists()
+def test_static_files_do_not_reach_outside(stack: NginxStack) -> None:
+    assert (stack.directory / "static" / ".." / "nginx.conf").exists()
     for path in ("/static../nginx.conf", "/static/..%2fnginx.conf", "/static/%2e%2e/nginx.conf"):
-        assert chain.get(path).status in (400, 404)
+        assert stack.get(path).status in (400, 404)
 
 
-def test_pages_are_not_compressed(chain: Chain) -> None:
+def test_pages_are_not_compressed(stack: NginxStack) -> None:
     """How much that saves would tell of a secret that stands beside what a client has sent."""
-    page = chain.get("/", Accept="text/html", Accept_Encoding="gzip")
+    page = stack.get("/", Accept="text/html", Accept_Encoding="gzip")
     assert page.headers["Content-Type"].startswith("text/html")
     assert "Content-Encoding" not in page.headers
 
 
-def test_without_the_service(chain: Chain) -> None:
-    with chain.without_service():
+def test_without_the_service(stack: NginxStack) -> None:
+    with stack.without_service():
         for method in ("GET", "POST"):
-            answer = chain.request(method, "/livez", None)
+            answer = stack.request(method, "/livez", None)
             answer.check_problem(502)
             assert answer.headers["Retry-After"] == "5"
 
 
-def test_the_service_is_told_what_wsgi_wants(chain: Chain) -> None:
+def test_the_service_is_told_what_wsgi_wants(stack: NginxStack) -> None:
     """PEP 3333, "environ Variables"."""
     trace = {"Traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "Tracestate": "a=b,c=d"}
-    answer = chain.request("POST", "/echo?X-A=b", b"{}", Content_Type="application/json", **trace)
+    answer = stack.request("POST", "/echo?X-A=b", b"{}", Content_Type="application/json", **trace)
     seen = json.loads(answer.body)
     assert {name: seen[f"HTTP_{name.upper()}"] for name in trace} == trace
     told = {"REQUEST_METHOD": "POST", "PATH_INFO": "/echo", "QUERY_STRING": "X-A=b"}
@@ -145,18 +146,18 @@ def test_the_service_is_told_what_wsgi_wants(chain: Chain) -> None:
     assert {"SERVER_NAME", "SERVER_PORT"} <= seen.keys()
 
 
-def test_one_id_from_end_to_end(chain: Chain) -> None:
-    kept = ("chain-given-id.1", "shortest", "x" * 64)
+def test_one_id_from_end_to_end(stack: NginxStack) -> None:
+    kept = ("stack-given-id.1", "shortest", "x" * 64)
     for given in (*kept, "bad id", "shorter", "x" * 65, None):
-        answer = chain.get("/echo", **({"X_Request_ID": given} if given else {}))
+        answer = stack.get("/echo", **({"X_Request_ID": given} if given else {}))
         own = answer.headers["X-Request-ID"]
         assert (own == given) == (given in kept)
         assert json.loads(answer.body)["HTTP_X_REQUEST_ID"] == own
         for log in ("service.log", "my-service.log"):
-            chain.wait_until_logged(own, log)
+            stack.wait_until_logged(own, log)
 
 
-def test_every_log_line_is_json(chain: Chain) -> None:
+def test_every_log_line_is_json(stack: NginxStack) -> None:
     trace, early = "4bf92f3577b34da6a3ce929d0e0e4736", "000" + "2" * 29
     sent = [
         (b'User-Agent: q" \\ \r\n', 'q" \\', ""),
@@ -169,18 +170,18 @@ def test_every_log_line_is_json(chain: Chain) -> None:
     ]
     for number, (fields, _, _) in enumerate(sent):
         head = f"GET /livez?token=secret HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n"
-        chain.raw(f"{head}X-Request-ID: logged-line-{number}\r\n".encode() + fields + b"\r\n")
-    chain.raw(
+        stack.raw(f"{head}X-Request-ID: logged-line-{number}\r\n".encode() + fields + b"\r\n")
+    stack.raw(
         f"GET /caf\xff?secret HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n".encode(
             "latin-1"
         )
     )
-    chain.raw(f"GET /{'x' * 2000} {head.partition(' ')[2].partition(' ')[2]}\r\n".encode())
+    stack.raw(f"GET /{'x' * 2000} {head.partition(' ')[2].partition(' ')[2]}\r\n".encode())
     for name in ("service.log", "my-service.log"):
-        chain.wait_until_logged(f"logged-line-{len(sent) - 1}", name)
-        chain.wait_until_logged("/xxx", name)
-        lines = (chain.directory / name).read_bytes().decode().splitlines()
-        entries = {line.get("http.request.id"): line for line in logged(lines)}
+        stack.wait_until_logged(f"logged-line-{len(sent) - 1}", name)
+        stack.wait_until_logged("/xxx", name)
+        lines = (stack.directory / name).read_bytes().decode().splitlines()
+        entries = {line.get("http.request.id"): line for line in parse_log(lines)}
         assert "secret" not in "".join(lines)
     # The last ones read are those of Nginx.
     for number, (_, agent, traced) in enumerate(sent):
@@ -192,28 +193,28 @@ def test_every_log_line_is_json(chain: Chain) -> None:
     assert max(len(json.loads(line)["url.path"]) for line in lines) == 1024
 
 
-def test_the_log_has_the_method_and_status_of_what_nginx_answers(chain: Chain) -> None:
+def test_the_log_has_the_method_and_status_of_what_nginx_answers(stack: NginxStack) -> None:
     """Whose pages are those of a GET; and what has no status is logged as JSON, too."""
     too_large = str(2 << 20)
-    chain.request("PUT", "/echo", None, X_Request_ID="of-a-put", Content_Length=too_large)
+    stack.request("PUT", "/echo", None, X_Request_ID="of-a-put", Content_Length=too_large)
     head = f"GET /junk HTTP/1.1\r\nHost: {DOMAIN}\r\nX-Request-ID: what-is-no-status\r\n"
-    with upstream(chain, lambda _: b"junk\r\n\r\n"):
-        chain.raw(f"{head}Connection: close\r\n\r\n".encode())
+    with fake_upstream(stack, lambda _: b"junk\r\n\r\n"):
+        stack.raw(f"{head}Connection: close\r\n\r\n".encode())
     for own in ("of-a-put", "what-is-no-status"):
-        chain.wait_until_logged(own, "my-service.log")
-    lines = logged((chain.directory / "my-service.log").read_text().splitlines())
+        stack.wait_until_logged(own, "my-service.log")
+    lines = parse_log((stack.directory / "my-service.log").read_text().splitlines())
     entries = {line["http.request.id"]: line for line in lines}
     assert entries["of-a-put"]["http.request.method"] == "PUT"
     assert entries["of-a-put"]["http.response.status_code"] == 413
 
 
-def test_metrics_are_for_the_host_alone(chain: Chain) -> None:
+def test_metrics_are_for_the_host_alone(stack: NginxStack) -> None:
     for path in ("/metrics", "/metrics%20", "/%6detrics", "/./metrics", "//metrics"):
-        assert chain.get(path, Authorization=f"Bearer {chain.token}").status == 404
-    assert chain.get("/metrics%85", Authorization=f"Bearer {chain.token}").status == 400
-    inside = f"http://127.0.0.1:{chain.internal}"
+        assert stack.get(path, Authorization=f"Bearer {stack.token}").status == 404
+    assert stack.get("/metrics%85", Authorization=f"Bearer {stack.token}").status == 400
+    inside = f"http://127.0.0.1:{stack.internal}"
     request = urllib.request.Request(
-        f"{inside}/metrics", headers={"Authorization": f"Bearer {chain.token}"}
+        f"{inside}/metrics", headers={"Authorization": f"Bearer {stack.token}"}
     )
     with urllib.request.urlopen(request) as answer:
         assert "http_server_request_duration_seconds_count" in answer.read().decode()
@@ -230,6 +231,6 @@ def test_metrics_are_for_the_host_alone(chain: Chain) -> None:
             assert answer.status == status
             assert json.loads(answer.read())["status"] == status
             assert len(answer.headers.get_all("X-Request-ID", [])) == 1
-    written = [*chain.directory.glob("*.log"), *chain.directory.glob("on")]
-    written.remove(chain.directory / "service.log")
+    written = [*stack.directory.glob("*.log"), *stack.directory.glob("on")]
+    written.remove(stack.directory / "service.log")
     assert [path for path in written if b"from inside" in path.read_bytes()] == []

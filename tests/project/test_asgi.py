@@ -6,10 +6,10 @@ import secrets
 import subprocess
 from collections.abc import Callable
 
-from .chain import free_port
-from .conftest import Generate
-from .documents import blocks
-from .template import TEMPLATE, run
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from ..support.markdown import blocks
+from ..support.process import free_port, run
 
 (CODE,) = blocks(TEMPLATE, "docs/asgi.md", "", "python")
 (COMMAND,) = blocks(TEMPLATE, "docs/asgi.md")

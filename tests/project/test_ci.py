@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
-from .repository import commit, git
-from .runner import Runner
-from .template import CHOICES, TEMPLATE, run
-from .test_readme import python_of
+from ..support.ci_runner import Runner
+from ..support.fixtures import Generate
+from ..support.generate import CHOICES, TEMPLATE
+from ..support.git import commit, git
+from ..support.process import find_python, run
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_the_checks(
     copied: Generate, needs: Callable[..., None], tmp_path: Path,
     path: str, axis: str, version: str, server: str,
 ) -> None:  # fmt: skip
-    python = python_of(version)
+    python = find_python(version)
     needs(also=python is not None, reason=f"no Python {version} with venv")
     assert python
     project = copied(ci="gitlab" if "gitlab" in path else "github", wsgi_server=server)

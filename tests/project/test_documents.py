@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .conftest import Generate
-from .documents import blocks, read
-from .template import TEMPLATE, run
-from .test_combinations import GROUPS
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from ..support.markdown import blocks, read_blocks
+from ..support.matrix import GROUPS
+from ..support.process import run
 
 # Whether of the template; the document; the section, None for all of it; the language.
 Place = tuple[bool, str, str | None, str]
@@ -55,7 +56,7 @@ def documents(root: Path) -> list[Path]:
 def told(root: Path) -> Iterator[Place]:
     """Yield where the documents of the template, or of a project, have blocks."""
     for document in documents(root):
-        for block in read(document):
+        for block in read_blocks(document):
             name = document.relative_to(root).as_posix()
             yield root == TEMPLATE, name, block.title, block.language
 
@@ -81,7 +82,7 @@ def test_every_block_is_run(generated: Generate) -> None:
     there = {
         place for root in (TEMPLATE, *(generated(**g) for g in GROUPS)) for place in told(root)
     }
-    claims = {place for file in TEMPLATE.glob("tests/*.py") for place in run_by(file)}
+    claims = {place for file in TEMPLATE.glob("tests/**/*.py") for place in run_by(file)}
     claims |= {place for place in there if (*place[:2], None, place[3]) in claims}
     assert there <= claims, f"run by no test: {sorted(there - claims)}"
     print(f"{len(there)} kinds of blocks, by document, section and language, are run")

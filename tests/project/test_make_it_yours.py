@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
-from .documents import blocks
-from .template import Answers, name_of, run
+from ..support.fixtures import Generate
+from ..support.generate import Answers, name_of
+from ..support.markdown import blocks
+from ..support.process import run
 
 KEPT = {"Base", "UtcDateTime"}
 

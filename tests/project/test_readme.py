@@ -1,30 +1,16 @@
 """The generated project by its own README: every command, with uv and with pip, as it is told."""
 
-import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
-from .documents import blocks
-from .template import TEMPLATE, run
-from .test_first_run import plain_path
-
-
-def python_of(version: str) -> str | None:
-    """Return an interpreter of that version, from PATH or from pyenv's directory."""
-    beside = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
-    found = [shutil.which(f"python{version}"), *map(str, beside.glob(f"{version}.*/bin/python3"))]
-    for path in filter(None, found):
-        done = subprocess.run([path, "-c", "import venv"], check=False, capture_output=True)
-        if done.returncode == 0:
-            return path
-    return None
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from ..support.markdown import blocks
+from ..support.process import find_python, plain_path, run
 
 
 def test_make_ci_with_uv(copied: Generate) -> None:
@@ -38,12 +24,12 @@ def test_make_ci_with_uv(copied: Generate) -> None:
     assert summary.count("shared cases passed") == 2
 
 
-PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if python_of(version)]
+PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if find_python(version)]
 
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_suite_on_each_python_here(copied: Generate, version: str) -> None:
-    python = python_of(version)
+    python = find_python(version)
     assert python
     run("make", "test", cwd=copied(), PYTHON=python, PATH=plain_path())
 

@@ -12,9 +12,10 @@ from typing import cast
 
 import pytest
 
-from .conftest import Generate
-from .template import Answers, name_of, run
-from .test_combinations import GROUPS, LONGEST, OPTIONAL, PACKAGES
+from ..support.fixtures import Generate
+from ..support.generate import Answers, name_of
+from ..support.matrix import GROUPS, LARGEST, LONGEST, PACKAGES, SMALLEST
+from ..support.process import run
 
 # Long and short ones, that sort before and after the libraries and `tests`.
 NAMES = {
@@ -23,10 +24,6 @@ NAMES = {
     "first": {"project_slug": "a" * 39},
     "shortest-first": {"project_slug": "ab"},
 }
-
-
-def size(answers: Answers) -> int:
-    return sum(answers.get(name) in values for name, values in OPTIONAL.values())
 
 
 def in_style(project: Path) -> str:
@@ -78,10 +75,7 @@ def installs(project: Path) -> str:
 Check = Callable[[Path], str]
 Job = tuple[Check, Answers]
 
-EXTREMES = {
-    name_of(answers): answers
-    for answers in (min(GROUPS, key=size), GROUPS[0], max(GROUPS, key=size))
-}.values()
+EXTREMES = [SMALLEST, LARGEST]
 # Those that take longest come first.
 JOBS: list[Job] = [
     *itertools.product([serves], PACKAGES),

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from .repository import git
-from .template import run
-from .test_first_run import plain_path
+from .git import git
+from .process import plain_path, run
 
 # What stands for the hosting service: the addresses lead to a repository beside the clone, and
 # what is asked of GitHub's command line is written down.

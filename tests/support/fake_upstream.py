@@ -1,4 +1,4 @@
-"""Something else than the service behind Nginx: it does as it is told, and tells what it was sent."""
+"""Fake upstream behind Nginx: records its requests and responds as the test says."""
 
 import contextlib
 import socket
@@ -6,11 +6,11 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
-from .chain import Chain
+from .nginx_stack import NginxStack
 
 
 def as_http(packet: bytes) -> bytes:
-    """Return what was asked in uWSGI's protocol as it would be in HTTP."""
+    """Convert a request in uWSGI's protocol to HTTP."""
     (length,) = struct.unpack_from("<H", packet, 1)
     texts, at = [], 4
     while at < 4 + length:
@@ -26,15 +26,16 @@ def as_http(packet: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def upstream(
-    chain: Chain, answer: Callable[[bytes], bytes], hold: bool = False
+def fake_upstream(
+    stack: NginxStack, respond: Callable[[bytes], bytes], hold: bool = False
 ) -> Iterator[list[bytes]]:
-    """Answer each request so and close, in place of the service; with `hold`, close at the end only.
+    """Respond to each request in place of the service, then close the connection.
 
-    Gives the requests, as they arrive.
+    Yields the list of requests, which grows as they arrive. With `hold`, the connections stay open
+    until the end.
     """
-    chain.stop_service()
-    path = chain.directory / "service.sock"
+    stack.stop_service()
+    path = stack.directory / "service.sock"
     path.unlink(missing_ok=True)
     requests: list[bytes] = []
     held: list[socket.socket] = []
@@ -43,9 +44,9 @@ def upstream(
         with contextlib.suppress(OSError):
             while True:
                 channel, _ = listener.accept()
-                asked = channel.recv(65536)
-                requests.append(as_http(asked) if asked.startswith(b"\0") else asked)
-                channel.sendall(answer(requests[-1]))
+                data = channel.recv(65536)
+                requests.append(as_http(data) if data.startswith(b"\0") else data)
+                channel.sendall(respond(requests[-1]))
                 held.append(channel)
                 if not hold:
                     held.pop().close()
@@ -63,4 +64,4 @@ def upstream(
             for channel in held:
                 channel.close()
     path.unlink()
-    chain.start_service()
+    stack.start_service()

@@ -1,9 +1,10 @@
-"""Git repositories: of generated projects, and of the template as it lies here."""
+"""Git repositories of generated projects, and of the template with its working tree."""
 
 import os
 from pathlib import Path
 
-from .template import TEMPLATE, run
+from .generate import TEMPLATE
+from .process import run
 
 IDENTITY = {
     f"GIT_{role}_{name}": value
@@ -13,19 +14,19 @@ IDENTITY = {
 
 
 def git(*arguments: str | Path, cwd: Path) -> str:
-    """Run git as the owner, without the settings of whoever runs the tests."""
+    """Run git as the owner, without the user's own Git settings."""
     return run("git", *arguments, cwd=cwd, **IDENTITY)
 
 
 def commit(project: Path, message: str) -> None:
-    """Commit all that is in the directory, which becomes a repository with that."""
+    """Commit the whole directory; initialize the repository if it is not one yet."""
     git("init", "--quiet", "--initial-branch=main", cwd=project)
     git("add", "--all", cwd=project)
     git("commit", "--quiet", "--message", message, cwd=project)
 
 
-def clone_as_it_lies(target: Path) -> Path:
-    """Make a repository with the template's history and, as its last commit, its working tree."""
+def clone_working_tree(target: Path) -> Path:
+    """Clone the template's history and commit its working tree on top."""
     git("clone", "--quiet", "--no-checkout", TEMPLATE, target, cwd=TEMPLATE)
     here = ("--git-dir", target / ".git", "--work-tree", TEMPLATE)
     git(*here, "add", "--all", cwd=TEMPLATE)

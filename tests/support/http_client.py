@@ -1,24 +1,59 @@
-"""The site, as a client of it sees it."""
+"""HTTP client of the site, and the checks that hold for each response."""
 
 import http.client
+import json
 import socket
 import ssl
 from pathlib import Path
 
-from .answer import Answer
-
 DOMAIN = "my-service.example.com"
+# Each response has each of these headers exactly once.
+HEADERS = [
+    "Cache-Control",
+    "Content-Security-Policy",
+    "Cross-Origin-Opener-Policy",
+    "Cross-Origin-Resource-Policy",
+    "Referrer-Policy",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+    "X-Request-ID",
+]
 
 
-class Client:
-    """What connects to the ports of the site, on this host."""
+class SiteResponse:
+    """Response of the site, with its whole body."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    def check_headers(self) -> None:
+        """Check that each default header is there once."""
+        found = {name: len(self.headers.get_all(name, [])) for name in HEADERS}
+        assert found == dict.fromkeys(HEADERS, 1)
+
+    def check_problem(self, status: int) -> None:
+        """Check that the response is a problem document (RFC 9457) with this status."""
+        assert self.status == status
+        assert self.headers["Content-Type"] == "application/problem+json"
+        problem = json.loads(self.body)
+        assert problem["status"] == status
+        assert problem["request_id"] == self.headers["X-Request-ID"]
+        assert set(problem) == {"type", "title", "status", "detail", "request_id"}
+        self.check_headers()
+
+
+class SiteClient:
+    """Client that connects to the site's ports on this host."""
 
     http: int
     https: int
     certificate: Path
 
     def plain(self, port: int, source: str = "127.0.0.1") -> socket.socket:
-        """Return a connection from this address of the host."""
+        """Connect without TLS, from this address of the host."""
         return socket.create_connection(("127.0.0.1", port), 20, (source, 0))
 
     def connect(
@@ -27,7 +62,7 @@ class Client:
         tls: ssl.SSLContext | None = None,
         name: str = DOMAIN,
     ) -> ssl.SSLSocket:
-        """Return a connection to the site over TLS, from this address of the host."""
+        """Connect over TLS, from this address of the host."""
         tls = tls or self.tls()
         channel = self.plain(self.https, source)
         try:
@@ -37,6 +72,7 @@ class Client:
             raise
 
     def tls(self) -> ssl.SSLContext:
+        """Return a TLS context that trusts the site's certificate."""
         return ssl.create_default_context(cafile=str(self.certificate))
 
     def request(
@@ -46,24 +82,26 @@ class Client:
         body: bytes | None,
         source: str = "127.0.0.1",
         **headers: str,
-    ) -> Answer:
+    ) -> SiteResponse:
+        """Send a request over TLS and return the response."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection = http.client.HTTPConnection(DOMAIN)
         connection.sock = self.connect(source)
         try:
             connection.request(method, path, body, named)
-            return Answer(connection.getresponse())
+            return SiteResponse(connection.getresponse())
         finally:
             connection.close()
 
-    def get(self, path: str, **headers: str) -> Answer:
+    def get(self, path: str, **headers: str) -> SiteResponse:
+        """Send a GET request."""
         return self.request("GET", path, None, **headers)
 
     def raw(self, data: bytes, plain: bool = False, source: str = "127.0.0.1") -> bytes:
-        """Send bytes and return all that comes back until the connection is closed."""
+        """Send bytes, and return all bytes that arrive until the connection is closed."""
         with self.plain(self.http) if plain else self.connect(source) as channel:
             channel.sendall(data)
-            answer = b""
+            received = b""
             while chunk := channel.recv(65536):
-                answer += chunk
-        return answer
+                received += chunk
+        return received

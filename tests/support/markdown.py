@@ -1,4 +1,4 @@
-"""The documents' blocks of code, for the tests that run them as they stand."""
+"""Code blocks of Markdown documents, for the tests that run them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """What stands between two fences: under which heading, in which language."""
+    """A fenced code block: its section, its language and its text."""
 
     title: str
     language: str
     text: str
 
 
-def read(document: Path) -> Iterator[Block]:
-    """Yield the blocks of a Markdown file; those above the first section have an empty title."""
+def read_blocks(document: Path) -> Iterator[Block]:
+    """Yield the code blocks of a document; blocks above the first section have an empty title."""
     title, fence, lines = "", None, list[str]()
     for line in document.read_text().splitlines(keepends=True):
         if fence is None and line.startswith("## "):
@@ -28,9 +28,9 @@ def read(document: Path) -> Iterator[Block]:
 
 
 def blocks(root: Path, name: str, title: str | None = None, language: str = "sh") -> list[str]:
-    """Return the blocks in this language, of one section or of the whole document.
+    """Return the code blocks in this language, of one section or of the whole document.
 
-    A call with literal arguments is how a test says that it runs them: see test_documents.py.
+    project/test_documents.py takes each call with literal arguments as a test that runs the blocks.
     """
-    found = [block for block in read(root / name) if block.language == language]
+    found = [block for block in read_blocks(root / name) if block.language == language]
     return [block.text for block in found if title in (None, block.title)]

@@ -1,7 +1,7 @@
-"""The generated Nginx files on a real Nginx, in front of the started service.
+"""Nginx with the generated files, in front of the started service.
 
-No root is needed: the files are used as they are but for the paths and ports of the host layout,
-which lead to a directory of the test's own.
+The stack needs no root. It uses the generated files with the paths and ports of the host layout
+replaced by a directory and ports of the test.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -18,7 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .client import DOMAIN, Client
+from .http_client import DOMAIN, SiteClient
+from .process import free_port, terminate
 
 COMMAND = [sys.executable, "-m", "my_service"]
 MAIN = """
@@ -31,7 +31,7 @@ events {{ worker_connections 256; }}
 http {{
     include /etc/nginx/mime.types;
     access_log {directory}/others.log;
-    # What Debian's own file has here, and the site's must stand against.
+    # Settings of Debian's nginx.conf, which the site has to override.
     gzip on;
     sendfile on;
     tcp_nopush on;
@@ -48,24 +48,8 @@ http {{
 """
 
 
-_HELD: list[socket.socket] = []
-
-
-def free_port() -> int:
-    """Return a port that nobody else is given while this process lives.
-
-    It is held without listening: a server, which sets SO_REUSEADDR, can still listen on it.
-    """
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("", 0))
-    _HELD.append(holder)
-    port: int = holder.getsockname()[1]
-    return port
-
-
-class Chain(Client):
-    """Nginx and the service of one project, both started."""
+class NginxStack(SiteClient):
+    """Nginx and the service of one project, each with its files, log and port."""
 
     def __init__(
         self,
@@ -88,7 +72,7 @@ class Chain(Client):
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(project / "src"),
             "ENV_FILE": str(project / "deploy" / "my-service.env"),
-            "API_TOKENS": f"chain:{self.token}",
+            "API_TOKENS": f"tester:{self.token}",
             "ADMIN_TOKEN": self.token,
             "BIND": f"unix:{directory}/service.sock",
         }
@@ -97,7 +81,7 @@ class Chain(Client):
         self.service: subprocess.Popen[bytes] | None = None
 
     def write_files(self) -> None:
-        """Put the Nginx files where the test's paths are, and make a certificate."""
+        """Write the Nginx files with the test's paths and ports, and make a certificate."""
         here = str(self.directory)
         moved = self.changed | {
             "/etc/nginx/snippets/": f"{here}/",
@@ -119,7 +103,7 @@ class Chain(Client):
         }
         used: set[str] = set()
         sources = self.project / "deploy" / "nginx"
-        newer = [source for name in self.newer() for source in sources.glob(f"{name}/*.conf")]
+        newer = [source for name in self.newer_files() for source in sources.glob(f"{name}/*.conf")]
         for source in [*sources.glob("*.conf"), *newer]:
             text = source.read_text()
             for theirs, ours in moved.items():
@@ -127,7 +111,7 @@ class Chain(Client):
                 text = text.replace(theirs, ours)
             (self.directory / source.name).write_text(text)
         assert used == set(moved)
-        # As root Nginx would give its workers to a user who may not read the directory.
+        # As root, Nginx would run its workers as a user who may not read the directory.
         user = "user root;" if os.getuid() == 0 else ""
         (self.directory / "nginx.conf").write_text(
             MAIN.format(directory=here, user=user, slug=self.slug)
@@ -136,6 +120,7 @@ class Chain(Client):
             self.make_certificate()
 
     def make_certificate(self) -> None:
+        """Make a self-signed certificate for the site's name."""
         here = self.certificate.parent
         here.mkdir()
         request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
@@ -143,10 +128,10 @@ class Chain(Client):
         files = ["-keyout", f"{here}/privkey.pem", "-out", str(self.certificate)]
         subprocess.run([*request, *subject, *files], check=True, capture_output=True)
 
-    def newer(self) -> list[str]:
-        """Return the directories of files that replace others: for an Nginx or OpenSSL so new."""
-        told = subprocess.run([*self.program, "-V"], check=True, capture_output=True, text=True)
-        versions = told.stderr.partition("configure arguments")[0]
+    def newer_files(self) -> list[str]:
+        """Return the directories of files for the Nginx and OpenSSL of at least this version."""
+        done = subprocess.run([*self.program, "-V"], check=True, capture_output=True, text=True)
+        versions = done.stderr.partition("configure arguments")[0]
         found = []
         for path in (self.project / "deploy/nginx").glob("from-*"):
             _, name, version = path.name.split("-")
@@ -156,12 +141,13 @@ class Chain(Client):
         return found
 
     def nginx(self, *arguments: str) -> list[str]:
+        """Return the command that runs Nginx with the stack's configuration."""
         configuration = f"{self.directory}/nginx.conf"
         return [*self.program, *arguments, "-p", str(self.directory), "-c", configuration]
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator["Chain"]:
-        """Start the service, without Nginx."""
+    def service_running(self) -> Iterator["NginxStack"]:
+        """Start the service, without Nginx, and stop it at the end."""
         if "DATABASE_URL" in self.environ:
             self.command("migrate")
         self.command("assets", str(self.directory / "static"))
@@ -172,8 +158,8 @@ class Chain(Client):
             self.stop_service()
 
     @contextlib.contextmanager
-    def behind_nginx(self) -> Iterator["Chain"]:
-        """Start Nginx, with the files as they are in the project now."""
+    def nginx_running(self) -> Iterator["NginxStack"]:
+        """Start Nginx with the current files of the project, and stop it at the end."""
         self.write_files()
         for log in self.directory.glob("*.log"):
             os.truncate(log, 0)
@@ -185,9 +171,10 @@ class Chain(Client):
             self._wait(lambda: bool((self.directory / "nginx.pid").read_text()))
             yield self
         finally:
-            end(nginx)
+            terminate(nginx)
 
     def start_service(self) -> None:
+        """Start the service and wait until it responds."""
         with (self.directory / "service.log").open("ab") as log:
             self.service = subprocess.Popen([*COMMAND, "serve"], env=self.environ, stderr=log)
         self._wait(self._serves)
@@ -196,16 +183,16 @@ class Chain(Client):
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(20)
             channel.connect(str(self.directory / "service.sock"))
-            channel.sendall(self._question())
+            channel.sendall(self._health_request())
             return channel.recv(12).endswith(b" 200")
 
-    def _question(self) -> bytes:
-        """Return GET /livez as the server behind Nginx is asked."""
+    def _health_request(self) -> bytes:
+        """Return GET /livez in the protocol that Nginx uses to the server."""
         if not (self.project / "uwsgi.ini").exists():
             return b"GET /livez HTTP/1.0\r\n\r\n"
         # https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html
-        asked = "REQUEST_METHOD GET PATH_INFO /livez QUERY_STRING _ SERVER_PROTOCOL HTTP/1.0"
-        texts = f"{asked} SERVER_NAME localhost SERVER_PORT 80".encode().split()
+        variables = "REQUEST_METHOD GET PATH_INFO /livez QUERY_STRING _ SERVER_PROTOCOL HTTP/1.0"
+        texts = f"{variables} SERVER_NAME localhost SERVER_PORT 80".encode().split()
         content = b"".join(struct.pack("<H", len(text)) + text for text in texts)
         return struct.pack("<BHB", 0, len(content), 0) + content
 
@@ -214,12 +201,14 @@ class Chain(Client):
         subprocess.run([*COMMAND, *arguments], env=self.environ, check=True, capture_output=True)
 
     def stop_service(self) -> None:
+        """Stop the service if it runs."""
         if self.service:
-            end(self.service)
+            terminate(self.service)
             self.service = None
 
     @contextlib.contextmanager
     def without_service(self) -> Iterator[None]:
+        """Stop the service meanwhile."""
         self.stop_service()
         try:
             yield
@@ -237,13 +226,5 @@ class Chain(Client):
         raise AssertionError(f"not ready: {log.read_text() if log.exists() else 'Nginx'}")
 
     def wait_until_logged(self, text: str, log: str) -> None:
-        """Nginx writes its line after the answer was sent."""
+        """Wait for a log line: Nginx writes it after it has sent the response."""
         self._wait(lambda: text in (self.directory / log).read_text())
-
-
-def end(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=60)
-    finally:
-        process.kill()

@@ -1,4 +1,4 @@
-"""The generated files on a real supervisord: in the place of chain.py's service, and of a host's."""
+"""Nginx stack whose service runs under supervisord."""
 
 import contextlib
 import os
@@ -7,21 +7,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .chain import Chain
-from .host import Host
-
-SERVICE = "my-service:1"
+from .nginx_stack import NginxStack
 
 
-class SupervisedChain(Chain):
-    """The service is what supervisord runs by the generated files, but for users and places."""
+class SupervisordStack(NginxStack):
+    """Stack that starts supervisord with the generated files, except for users and paths."""
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[Chain]:
+    def service_running(self) -> Iterator[NginxStack]:
         self.socket = f"/run/{self.slug}/{self.slug}.sock"
         self._put_files()
-        with super().serving() as chain:
-            yield chain
+        with super().service_running() as stack:
+            yield stack
 
     def _put_files(self) -> None:
         here, sources = self.directory, self.project / "deploy" / "supervisor"
@@ -47,7 +44,7 @@ class SupervisedChain(Chain):
         main = f"[supervisord]\nlogfile={here}/supervisord.log\npidfile={here}/pid\n{user}\n"
         (here / "supervisord.conf").write_text(main + text[f"{self.slug}.conf"])
         (sources / "run.sh").write_text(text["run.sh"])
-        # For the environment of these tests, whose packages it is to find.
+        # The service uses the packages of the tests' environment.
         (here / "python").write_text(
             f'#!/bin/sh\nPYTHONPATH={self.project}/src exec {sys.executable} "$@"\n'
         )
@@ -62,16 +59,3 @@ class SupervisedChain(Chain):
         configuration = ["--configuration", f"{self.directory}/supervisord.conf"]
         self.service = subprocess.Popen([*supervisord, *configuration], stdout=subprocess.DEVNULL)
         self._wait(self._serves)
-
-
-class SupervisedHost(Host):
-    """A machine whose supervisord runs the service, and its operator."""
-
-    unit = "supervisor.service"
-
-    def process(self, name: str = SERVICE) -> str:
-        return self.inside("supervisorctl", "pid", name).strip()
-
-    def states(self) -> dict[str, str]:
-        lines = self.typed("supervisorctl status || true").splitlines()
-        return {line.split()[0]: line.split()[1] for line in lines}

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from .template import TEMPLATE
+from ..support.generate import TEMPLATE
 
 KNOWN = {"id": "GHSA-0000-0000-0000", "modified": "2026-01-01T00:00:00Z"}
 

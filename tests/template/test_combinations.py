@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import Generate
-from .template import COMBINATIONS, Answers, name_of
+from ..support.fixtures import Generate
+from ..support.generate import COMBINATIONS, Answers, name_of
+from ..support.matrix import GROUPS, group_of
 
 # Which paths come and go with an answer, told a second time beside __keep.
 OPTIONAL = {
@@ -148,11 +149,6 @@ ALWAYS = [
     "tests/test_systemd.py",
 ]
 
-# Answers that change no line that runs: one combination stands for all that differ in these only.
-INERT = ("ci", "license")
-
-LONGEST = {"project_name": "z" * 60, "project_slug": "z" * 39, "description": "d" * 200}
-
 # What Windows takes for a device, whatever follows the dot, and what no name may hold there:
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 DEVICES = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"
@@ -161,17 +157,6 @@ ILLEGAL = r'.*([<>:"\\|?*\x00-\x1f]|[. ]$).*'
 
 def files(project: Path) -> Iterator[Path]:
     return (path for path in project.rglob("*") if path.is_file())
-
-
-def group_of(answers: Answers) -> Answers:
-    return {name: value for name, value in answers.items() if name not in INERT}
-
-
-GROUPS = [dict(pairs) for pairs in {tuple(group_of(c).items()): None for c in COMBINATIONS}]
-# What supervises a service changes nothing of the package: a test below.
-PACKAGES = [answers for answers in GROUPS if answers["supervisor"] == "systemd"]
-# The same behind Debian 13's Nginx, whatever this host has: no answer of a project.
-NEWER = {**next(a for a in PACKAGES if a["database"] == "none"), "nginx": "newer"}
 
 
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)

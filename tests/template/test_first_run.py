@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import socket
@@ -15,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tools.picture import PICTURE, draw, record
+from tools.screenshot import SCREENSHOT, draw, record
 
-from .chain import free_port
-from .documents import blocks
-from .template import TEMPLATE
-from .terminal import Terminal
+from ..support.generate import TEMPLATE
+from ..support.markdown import blocks
+from ..support.process import free_port, plain_path
+from ..support.terminal import Terminal
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +32,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(TEMPLATE / name, target / name)
     return target
-
-
-def plain_path() -> str:
-    """Return the PATH of a machine that has Python, git and make, and no uv."""
-    own = str(Path(sys.executable).parent)
-    return os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own)
 
 
 def test_make_demo(clone: Path) -> None:
@@ -133,7 +126,7 @@ def test_make_new(clone: Path, tmp_path: Path) -> None:
 
 def test_the_picture_is_what_make_picture_draws(needs: Callable[..., None]) -> None:
     needs("curl")
-    assert draw(record()) == PICTURE.read_text(), "make picture draws another one"
+    assert draw(record()) == SCREENSHOT.read_text(), "make picture draws another one"
 
 
 def test_an_old_python_is_told(clone: Path, tmp_path: Path) -> None:

@@ -9,34 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
-from .template import PROJECT, TEMPLATE, Answers, cookiecut, generate, name_of, run
-from .test_combinations import GROUPS
-from .test_locks import pinned
-from .test_readme import python_of
-
-
-def tree(directory: Path) -> dict[str, tuple[int, bytes]]:
-    return {
-        path.relative_to(directory).as_posix(): (path.stat().st_mode, path.read_bytes())
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
+from ..support.files import file_tree
+from ..support.fixtures import Generate
+from ..support.generate import PROJECT, TEMPLATE, Answers, generate, name_of, run_cookiecutter
+from ..support.locks import without_hashes
+from ..support.matrix import GROUPS
+from ..support.process import find_python, run
 
 
 @pytest.mark.parametrize("answers", GROUPS, ids=name_of)
 def test_twice_is_the_same(generated: Generate, tmp_path: Path, answers: Answers) -> None:
-    assert tree(generate(tmp_path, answers)) == tree(generated(**answers))
+    assert file_tree(generate(tmp_path, answers)) == file_tree(generated(**answers))
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_each_python_makes_the_same(
     generated: Generate, tmp_path: Path, needs: Callable[..., None], version: str
 ) -> None:
-    python = python_of(version)
+    python = find_python(version)
     needs(also=python is not None, reason=f"there is no Python {version}")
     venv, pins = tmp_path / "venv", tmp_path / "pins.txt"
-    pins.write_text(pinned((TEMPLATE / "requirements.txt").read_text()))
+    pins.write_text(without_hashes((TEMPLATE / "requirements.txt").read_text()))
     run("uv", "venv", "--quiet", "--python", str(python), venv, cwd=tmp_path)
     install: list[str | Path] = [
         "uv",
@@ -51,7 +44,7 @@ def test_each_python_makes_the_same(
     run(*install, "cookiecutter", cwd=tmp_path)
     made: list[str | Path] = [venv / "bin" / "python", "-m", "cookiecutter", "--no-input", TEMPLATE]
     run(*made, cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1")
-    assert tree(tmp_path / "my-service") == tree(generated())
+    assert file_tree(tmp_path / "my-service") == file_tree(generated())
 
 
 def test_without_a_network(tmp_path: Path, needs: Callable[..., None]) -> None:
@@ -66,13 +59,13 @@ def test_without_a_network(tmp_path: Path, needs: Callable[..., None]) -> None:
         str(TEMPLATE),
     ]
     subprocess.run(command, cwd=tmp_path, check=True)
-    assert tree(tmp_path / "my-service") == tree(generate(tmp_path / "again", {}))
+    assert file_tree(tmp_path / "my-service") == file_tree(generate(tmp_path / "again", {}))
 
 
 def test_the_users_own_defaults_are_taken(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("default_context: {author_name: Grace, license: Apache-2.0}\n")
-    done = cookiecut(tmp_path, "--config-file", str(config))
+    done = run_cookiecutter(tmp_path, "--config-file", str(config))
     assert done.returncode == 0, done.stderr
     assert "Apache License" in (tmp_path / "my-service" / "LICENSE").read_text()
 
@@ -82,7 +75,9 @@ def test_nothing_but_the_project_is_written(
 ) -> None:
     """But for what Cookiecutter itself leaves: the answers, and the hooks that it has rendered."""
     monkeypatch.delenv("COOKIECUTTER_CONFIG")
-    template = tree(TEMPLATE / "hooks") | tree(TEMPLATE / "templates") | tree(PROJECT)
+    template = (
+        file_tree(TEMPLATE / "hooks") | file_tree(TEMPLATE / "templates") | file_tree(PROJECT)
+    )
     places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "PWD", "OUT")}
     for place in places.values():
         place.mkdir()
@@ -92,11 +87,13 @@ def test_nothing_but_the_project_is_written(
         **{name: str(place) for name, place in places.items()},
     )  # fmt: skip
     assert [path.name for path in places["OUT"].iterdir()] == ["my-service"]
-    (replay,) = tree(places["HOME"])
+    (replay,) = file_tree(places["HOME"])
     assert replay.startswith(".cookiecutter_replay/")
-    assert [Path(name).suffix for name in tree(places["TMPDIR"])] == [".py"] * 2
-    assert tree(places["PWD"]) == {}
-    assert template == tree(TEMPLATE / "hooks") | tree(TEMPLATE / "templates") | tree(PROJECT)
+    assert [Path(name).suffix for name in file_tree(places["TMPDIR"])] == [".py"] * 2
+    assert file_tree(places["PWD"]) == {}
+    assert template == file_tree(TEMPLATE / "hooks") | file_tree(
+        TEMPLATE / "templates"
+    ) | file_tree(PROJECT)
 
 
 def test_the_template_is_what_git_has() -> None:
@@ -126,7 +123,7 @@ def test_git_takes_the_project_as_it_is(tmp_path: Path) -> None:
     run("git", *author, "commit", "--quiet", "-m", "All", cwd=project)
     windows = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
     run("git", *windows, "clone", "--quiet", str(project), "clone", cwd=tmp_path)
-    assert tree(tmp_path / "clone" / "src") == tree(project / "src")
+    assert file_tree(tmp_path / "clone" / "src") == file_tree(project / "src")
     for line in run("git", "ls-files", "--eol", "--stage", cwd=tmp_path / "clone").splitlines():
         mode, path, ends = line.split()[0], line.split("\t")[-1], line.split()[3:5]
         assert mode == ("100755" if path.endswith(".sh") else "100644"), path

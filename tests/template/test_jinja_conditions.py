@@ -13,8 +13,8 @@ from jinja2.filters import FILTERS
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
-from .template import CHOICES, CONTEXT, PROJECT, TEMPLATE, Answers, generate
-from .test_combinations import GROUPS, INERT, LONGEST
+from ..support.generate import CHOICES, CONTEXT, PROJECT, TEMPLATE, Answers, generate
+from ..support.matrix import GROUPS, INERT, LONGEST
 
 # The text that a condition stands in, its number and its line there, and what it was.
 Outcome = tuple[str, int, int, bool]

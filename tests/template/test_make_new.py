@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from .chain import free_port
-from .conftest import Generate
-from .template import CONTEXT, PUBLIC, TEMPLATE, nothing_written, run
-from .terminal import Terminal
-from .test_first_run import plain_path
+from ..support.files import nothing_written
+from ..support.fixtures import Generate
+from ..support.generate import CONTEXT, PUBLIC, TEMPLATE
+from ..support.process import free_port, plain_path, run
+from ..support.terminal import Terminal
 
 AUTHOR = {
     "GIT_CONFIG_COUNT": "2",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .template import CHOICES, CONTEXT, PUBLIC, TEMPLATE, cookiecut, nothing_written
+from ..support.files import nothing_written
+from ..support.generate import CHOICES, CONTEXT, PUBLIC, TEMPLATE, run_cookiecutter
 
 WRONG = {
     "project_name": ["", " ", 'a"b', "back\\slash", "bell\a", "two\nlines"],
@@ -26,7 +27,7 @@ def test_a_wrong_answer(tmp_path: Path, name: str, value: str) -> None:
     work = tmp_path / "above" / "work"
     work.mkdir(parents=True)
     with nothing_written(tmp_path):
-        done = cookiecut(work, answers={name: value})
+        done = run_cookiecutter(work, answers={name: value})
     assert done.returncode != 0
     head, *problems = done.stderr.partition("\nTraceback")[0].splitlines()
     assert head == "ERROR: nothing was generated."
@@ -36,7 +37,7 @@ def test_a_wrong_answer(tmp_path: Path, name: str, value: str) -> None:
 def test_all_problems_come_in_one_block(tmp_path: Path) -> None:
     answers = {name: values[-1] for name, values in WRONG.items()}
     with nothing_written(tmp_path):
-        done = cookiecut(tmp_path, answers=answers)
+        done = run_cookiecutter(tmp_path, answers=answers)
     lines = done.stderr.splitlines()[: len(WRONG) + 1]
     assert [line.split()[0] for line in lines] == [
         "ERROR:", "project_name", "description", "author_name", "project_slug", "package_name",
@@ -47,7 +48,7 @@ def test_all_problems_come_in_one_block(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CHOICES)
 def test_a_wrong_choice(tmp_path: Path, name: str) -> None:
     with nothing_written(tmp_path):
-        done = cookiecut(tmp_path, answers={name: "none of these"})
+        done = run_cookiecutter(tmp_path, answers={name: "none of these"})
     assert done.returncode != 0
     assert CHOICES[name][0] in done.stderr
 
@@ -65,7 +66,7 @@ def test_a_wrong_choice(tmp_path: Path, name: str) -> None:
 )
 def test_a_right_name(tmp_path: Path, name: str, slug: str) -> None:
     texts = {"project_name": name, "description": name, "author_name": name}
-    done = cookiecut(tmp_path, answers=texts)
+    done = run_cookiecutter(tmp_path, answers=texts)
     assert done.returncode == 0, done.stderr
     metadata = tomllib.loads((tmp_path / slug / "pyproject.toml").read_text())
     shown = name.replace("{{ '{{' }}", "{{")
@@ -83,7 +84,7 @@ def test_a_right_name(tmp_path: Path, name: str, slug: str) -> None:
 
 
 def test_interactive(tmp_path: Path) -> None:
-    done = cookiecut(tmp_path, typed="Typed Name\n" + "\n" * (len(PUBLIC) - 1))
+    done = run_cookiecutter(tmp_path, typed="Typed Name\n" + "\n" * (len(PUBLIC) - 1))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "typed-name" / "src" / "typed_name").is_dir()
     for name in PUBLIC:
@@ -103,7 +104,7 @@ def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "my-service").mkdir()
     (tmp_path / "my-service" / "mine").write_text("mine")
     with nothing_written(tmp_path):
-        done = cookiecut(tmp_path)
+        done = run_cookiecutter(tmp_path)
     assert done.returncode != 0
     assert "already exists" in done.stdout
 

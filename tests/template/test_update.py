@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Generate
-from .documents import blocks
-from .repository import IDENTITY, commit, git
-from .template import TEMPLATE, run
-from .test_generation import tree
+from ..support.files import file_tree
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from ..support.git import IDENTITY, commit, git
+from ..support.markdown import blocks
+from ..support.process import run
 
 RELEASES: dict[str, str] = tomllib.loads((TEMPLATE / "tests/releases.toml").read_text())
 CREATE, LINK = blocks(TEMPLATE, "docs/upgrading.md", "Link")
@@ -101,8 +102,8 @@ def packages(lock: bytes) -> bytes:
 
 def check(project: Path, fresh: Path) -> None:
     """See that the project is what is generated now, with the owner's changes, and works."""
-    there = {name: content for name, (_, content) in tree(project).items()}
-    wanted = {name: content for name, (_, content) in tree(fresh).items()} | edited(fresh)
+    there = {name: content for name, (_, content) in file_tree(project).items()}
+    wanted = {name: content for name, (_, content) in file_tree(fresh).items()} | edited(fresh)
     found = {name for name in there if not name.startswith(".git/")} - {".cruft.json"}
     assert found == set(wanted)
     for lock in ("requirements.txt", "requirements-dev.txt"):  # there may be newer releases
