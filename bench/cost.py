@@ -30,7 +30,7 @@ from pythonjsonlogger.json import JsonFormatter  # noqa: E402
 TEMPLATE = Path(__file__).parents[1]
 sys.path.insert(0, str(TEMPLATE))
 
-from tests.template import generate  # noqa: E402
+from tests.support.generate import generate  # noqa: E402
 
 ROUNDS, CALLS = 150, 200
 BODY = b'{"name": "Ada", "count": 3, "tags": ["a", "b"]}'

@@ -19,9 +19,9 @@ from pathlib import Path
 TEMPLATE = Path(__file__).parents[1]
 sys.path.insert(0, str(TEMPLATE))
 
-from tests.chain import free_port  # noqa: E402
-from tests.template import COMBINATIONS, generate  # noqa: E402
-from tests.test_combinations import GROUPS  # noqa: E402
+from tests.support.generate import COMBINATIONS, generate  # noqa: E402
+from tests.support.matrix import GROUPS  # noqa: E402
+from tests.support.process import free_port  # noqa: E402
 
 
 def median(action: Callable[[], float], times: int = 5) -> float:

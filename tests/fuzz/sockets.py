@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..chain import end, free_port
+from ..support.process import free_port, terminate
 from .conversations import LAST, Conversation
 from .requests import check_answer, check_log
 from .words import LIMIT, TOKEN
@@ -58,7 +58,7 @@ class Server:
             assert self.lives()
             assert process.poll() is None
         finally:
-            end(process)
+            terminate(process)
         assert process.returncode == 0
 
     def _wait(self) -> None:

@@ -1,0 +1,144 @@
+"""A service that hangs, one that is busy, and one that is to read its settings anew."""
+
+import contextlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..support.markdown import blocks
+from .host import DOMAIN, PROGRAMS, SETTINGS, UNIT, Host
+from .selection import measured, on_each_server, on_servers_with_http, on_servers_with_workers, once
+
+WATCHDOG = f"""
+mkdir -p /run/systemd/system/{UNIT}.d
+printf '[Service]\\nWatchdogSec=6\\n' >/run/systemd/system/{UNIT}.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart {UNIT}
+"""
+STUCK = "run/stuck"
+# Added to app.py: see programs/stuck.py.
+WRAPPED = """
+
+from .stuck import stuck
+
+create_app = stuck(create_app)
+"""
+CLIENTS = "for _ in $(seq 16); do curl --silent http://127.0.0.1:9180/readyz & done; wait"
+
+
+@contextlib.contextmanager
+def stuck(host: Host) -> Iterator[Path]:
+    """Have all threads of the service wait for the file to go, and clients for them."""
+    package = host.machine.root / f"opt/my-service/releases/{host.current_release()}/src/my_service"
+    app, program = package / "app.py", package / "stuck.py"
+    original = app.read_text()
+    app.write_text(original + WRAPPED)
+    shutil.copy(PROGRAMS / program.name, program)
+    host.start()
+    file = host.machine.root / STUCK
+    file.touch()
+    host.inside("systemd-run", "--quiet", "--collect", "--unit=clients", "sh", "-c", CLIENTS)
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+        app.write_text(original)
+        program.unlink()
+        host.shell("systemctl stop clients || true")
+        host.start()
+
+
+@on_each_server
+def test_a_busy_service_is_left(installed: Host) -> None:
+    """All its threads wait, for as long as Nginx waits for an answer (proxy_read_timeout)."""
+    with stuck(installed) as file:
+        before = installed.unit_properties("MainPID", "NRestarts"), installed.workers()
+        time.sleep(30)
+        assert installed.request("GET", "/metrics")[0] == 404  # of Nginx; the service is silent
+        file.unlink()
+        assert installed.request("GET", "/livez")[0] == 200
+        assert (installed.unit_properties("MainPID", "NRestarts"), installed.workers()) == before
+
+
+@on_each_server
+def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
+    installed.shell(WATCHDOG)
+    with stuck(installed) as file:
+        (before,) = installed.unit_properties("NRestarts")
+        installed.wait_until(lambda: installed.unit_properties("NRestarts") != [before], 40)
+        file.unlink()
+        assert installed.request("GET", "/readyz")[0] == 200
+        installed.inside("journalctl", f"--unit={UNIT}", "--since=-2min", "--grep=Watchdog timeout")
+    installed.shell(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
+
+
+@on_servers_with_http
+def test_a_stop_is_not_undone_by_a_question_of_its_own(installed: Host) -> None:
+    """A question that nobody answers any more would have the socket start the service again."""
+    installed.shell(WATCHDOG)
+    slow = (PROGRAMS / "slow_request.py").read_text()
+    installed.inside("systemd-run", "--quiet", "--collect", "--unit=slow", "python3", "-c", slow)
+    time.sleep(1)
+    began = time.monotonic()
+    installed.inside("systemctl", "stop", UNIT)
+    assert time.monotonic() - began > 2
+    time.sleep(1)
+    assert installed.unit_properties("ActiveState") == ["inactive"]
+    installed.shell(f"rm -r /run/systemd/system/{UNIT}.d && systemctl daemon-reload")
+    installed.start()
+
+
+@measured
+@on_servers_with_workers
+def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
+    settings, before = installed.machine.root / SETTINGS, installed.workers()
+    right = settings.read_text()
+    settings.write_text(f"{right}WEB_TREADS=4\n")
+    installed.inside("systemctl", "reload", UNIT, status=1)
+    assert installed.workers() == before
+    settings.write_text(right)
+    with installed.under_load("reload"):
+        installed.inside("systemctl", "reload", UNIT)
+        installed.wait_until(lambda: not installed.workers() & before, 30)
+    assert installed.unit_properties("NRestarts", "ActiveState")[1] == "active"
+
+
+@once
+def test_each_cure_can_be_typed(installed: Host) -> None:
+    cures = installed.runbook_commands()
+    assert len(cures) > 5
+    for cure in cures:
+        installed.shell(cure)
+        if " stop " not in cure:
+            assert installed.request("GET", "/readyz")[0] == 200, cure
+    installed.start()
+
+
+@once
+def test_the_runbook_can_be_typed(installed: Host) -> None:
+    """Every command of docs/runbook.md, in its order, as root: each finds what it is there for."""
+    runbook = "".join(blocks(installed.source, "docs/runbook.md"))
+    (own,) = re.findall("^id=(.*)$", runbook, re.MULTILINE)
+    lock = (PROGRAMS / "lock_database.py").read_text()
+    installed.inside("systemd-run", "--quiet", "--collect", "python3", "-c", lock)
+    time.sleep(0.5)
+    assert installed.request("POST", "/api/v1/notes", '{"title": "late"}')[0] == 201
+    ask = f"curl --silent --insecure --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/livez"
+    limit = "sed -i s/rate={}r/rate={}r/ /etc/nginx/sites-available/my-service.conf"
+    reload = "systemctl reload nginx && sleep 1"
+    installed.shell(f"{ask} --header 'X-Request-ID: {own}' && {limit.format(5000, 50)} && {reload}")
+    installed.shell(f"{ask}?[1-400] --parallel >/dev/null; {limit.format(50, 5000)} && {reload}")
+    installed.fetch("py-spy")
+    told = installed.shell(runbook)
+    found = [json.loads(line) for line in told.splitlines() if own in line and line[0] == "{"]
+    assert {line["service.name"] for line in found} == {"my-service", "my-service-nginx"}
+    assert '"url.path":"/api/v1/notes"' in told  # which took its time
+    assert re.search(r"^ +[0-9]+ 127\.0\.0\.1$", told, re.MULTILINE)  # who met a 429
+    assert "none" not in told.splitlines()
+    assert "my-service:www-data 660 /run/my-service.sock" in told
+    assert "process_resident_memory_bytes" in told
+    assert "notAfter=" in told
+    assert "gunicorn" in told  # in the stacks
