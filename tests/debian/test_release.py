@@ -54,7 +54,9 @@ def test_a_release_and_the_way_back(installed: Host) -> None:
             assert {before, release} <= set(kept)
             assert called(installed) == UNREACHED
             with installed.under_load("release with --outbound, of the same tree"):
-                installed.shell(installed.section("Outbound connections"), cwd=failing_releases.TREE)
+                installed.shell(
+                    installed.section("Outbound connections"), cwd=failing_releases.TREE
+                )
             assert called(installed) == "call: connected; connected; alone"
             assert installed.exposure() <= 1.2
         finally:
