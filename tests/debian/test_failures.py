@@ -1,4 +1,4 @@
-"""What goes wrong on a host: processes killed, disks full, settings wrong, a crash at each start."""
+"""Failures of a host: killed processes, a full disk, invalid settings, a crash loop."""
 
 import json
 import re
@@ -7,13 +7,13 @@ import time
 from .host import DATA, SETTINGS, TOKENS, UNIT, Host
 from .selection import measured, on_gunicorn, on_most, once
 
-DROPIN = f"run/systemd/system/{UNIT}.d/fault.conf"
+DROPIN = f"run/systemd/system/{UNIT}.d/failure.conf"
 
 
 @on_most
 @measured
-def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> None:
-    """And the master of Gunicorn nothing: its workers still answer what they have."""
+def test_killed_process_loses_only_requests_in_flight(installed: Host) -> None:
+    """Gunicorn's killed master loses none, because its workers finish their requests."""
     (master,) = installed.unit_properties("MainPID")
     assert master != "0"
     workers = f"cat /proc/{master}/task/{master}/children"
@@ -38,10 +38,10 @@ def test_a_killed_process_costs_only_what_it_was_answering(installed: Host) -> N
 
 
 @once
-def test_a_crash_loop_ends(installed: Host) -> None:
+def test_crash_loop_stops_at_the_start_limit(installed: Host) -> None:
     dropin = installed.machine.root / DROPIN
     dropin.parent.mkdir()
-    # Each turn takes some time, as a start that fails late does.
+    # Each start takes a second, as a start that fails late does.
     dropin.write_text("[Service]\nExecStart=\nExecStart=/bin/sh -c 'sleep 1; exit 1'\n")
     installed.inside("systemctl", "daemon-reload")
     installed.inside("systemctl", "reset-failed", UNIT)
@@ -59,8 +59,8 @@ def test_a_crash_loop_ends(installed: Host) -> None:
 
 
 @once
-def test_a_full_disk_loses_nothing(installed: Host) -> None:
-    """The data on a disk of 1 MB: a note that does not fit is refused, and the others are read."""
+def test_full_disk_loses_no_acknowledged_note(installed: Host) -> None:
+    """On a disk of 1 MB, a note that does not fit is rejected, and the other notes remain."""
     installed.shell(f"""
         systemctl stop {UNIT} my-service.socket
         cp -a {DATA} /srv/data && mount -t tmpfs -o size=1m,mode=750 data {DATA}
@@ -86,10 +86,10 @@ def test_a_full_disk_loses_nothing(installed: Host) -> None:
     installed.start()
 
 
-def refused(host: Host) -> str:
-    """Restart the service, which refuses what it finds, and return its last line.
+def fail_to_start(host: Host) -> str:
+    """Restart the service, which must fail to start, and return its last log line.
 
-    A request that waits in the socket has systemd try a few times more.
+    systemd retries a few times if a request waits in the socket.
     """
     host.inside("systemctl", "restart", UNIT, status=1)
     host.wait_until(
@@ -99,12 +99,12 @@ def refused(host: Host) -> str:
 
 
 @once
-def test_a_lost_data_directory_is_told(installed: Host) -> None:
+def test_missing_database_is_reported(installed: Host) -> None:
     assert installed.request("POST", "/api/v1/notes", '{"title": "found"}')[0] == 201
     before = installed.titles("%")
     assert "found" in before
     installed.inside("mv", DATA, "/srv/lost")
-    last = refused(installed)
+    last = fail_to_start(installed)
     line = f"  DATABASE_URL: there is no database at {DATA}/db.sqlite3: run `python -m my_service migrate`"
     assert last == line
     installed.shell(f"rmdir {DATA} && mv /srv/lost {DATA}")
@@ -113,21 +113,21 @@ def test_a_lost_data_directory_is_told(installed: Host) -> None:
 
 
 @once
-def test_wrong_settings_are_refused(installed: Host) -> None:
+def test_invalid_setting_prevents_the_start(installed: Host) -> None:
     settings = installed.machine.root / SETTINGS
-    right = settings.read_text()
-    settings.write_text(f"{right}WEB_TREADS=4\n")
-    last = refused(installed)
-    line = len(right.splitlines()) + 1
+    original = settings.read_text()
+    settings.write_text(f"{original}WEB_TREADS=4\n")
+    last = fail_to_start(installed)
+    line = len(original.splitlines()) + 1
     assert f"  WEB_TREADS (/{SETTINGS} line {line}): is not a setting of" in last
-    settings.write_text(right)
+    settings.write_text(original)
     installed.start()
 
 
 @on_gunicorn
-def test_a_missing_secret_is_refused(installed: Host) -> None:
+def test_missing_token_prevents_the_start(installed: Host) -> None:
     installed.inside("mv", TOKENS, "/srv/")
-    last = refused(installed)
+    last = fail_to_start(installed)
     assert re.search("  API_TOKENS: [0-9]+ routes ask for a token", last)
     installed.inside("mv", "/srv/API_TOKENS", TOKENS)
     installed.start()

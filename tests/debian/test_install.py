@@ -53,41 +53,41 @@ def plain_request(host: Host, method: str, path: str, name: str = DOMAIN) -> str
         return client.communicate()[0].strip()
 
 
-def test_a_dry_run_changes_nothing(host: Host) -> None:
+def test_dry_run_changes_nothing(host: Host) -> None:
     before = host.file_listing()
-    told = host.install("--dry-run", "--self-signed", "--outbound")
+    output = host.install("--dry-run", "--self-signed", "--outbound")
     assert host.file_listing() == before
     assert "my-service" not in host.inside("ls", "/run/lock")
     release = host.head_release()
     steps = [f"install {file}" for file in (*FILES, *UNITS)]
     for step in (f"build the release {release}", *steps, f"restart {UNIT}"):
-        assert f"\nwould {step}\n" in told
-    assert all(line.startswith("would ") for line in told.splitlines()[:-3])
+        assert f"\nwould {step}\n" in output
+    assert all(line.startswith("would ") for line in output.splitlines()[:-3])
 
 
-def test_the_readme_installs_it(host: Host) -> None:
-    """The first run. Without a certificate it ends with port 80, and the next one opens 443."""
+def test_readme_installs_the_service(host: Host) -> None:
+    """Without a certificate, the first run opens port 80 only; the next run opens 443."""
     self_signed = host.server == "waitress"
-    told = host.shell(host.section()) if not self_signed else host.install("--self-signed")
+    output = host.shell(host.section()) if not self_signed else host.install("--self-signed")
     assert host.current_release() == host.head_release()
-    assert f"point /opt/my-service/current to {host.head_release()}\n" in told
-    assert len(set(told.splitlines())) == len(told.splitlines())
+    assert f"point /opt/my-service/current to {host.head_release()}\n" in output
+    assert len(set(output.splitlines())) == len(output.splitlines())
     uses = {"API_TOKENS": "with a token for 'me'", "ADMIN_TOKEN": "for /metrics"}
     for name, use in uses.items():
         secret = host.machine.root / "etc/my-service/credentials" / name
-        assert f"credentials/{name} {use}\n" in told
+        assert f"credentials/{name} {use}\n" in output
         assert secret.stat().st_mode & 0o777 == 0o600
         assert len(secret.read_text().strip().rpartition(":")[2]) == 64
-        assert secret.read_text().strip().partition(":")[2] not in told.split()
-        assert secret.read_text().strip()[-64:] not in told
+        assert secret.read_text().strip().partition(":")[2] not in output.split()
+        assert secret.read_text().strip()[-64:] not in output
     if not self_signed:
-        assert "only port 80 is served" in told
+        assert "only port 80 is served" in output
         assert host.inside("sh", "-c", LISTENS.format(port=80, pause=0)) != ""
         assert host.inside("sh", "-c", LISTENS.format(port=443, pause=0.01), status=1) == ""
         (release,) = blocks(host.source, "README.md", "Deploy")
-        told = host.shell(f"{release.strip()} --self-signed")
-        assert f"restart {UNIT}" not in told
-    assert "only port 80" not in told
+        output = host.shell(f"{release.strip()} --self-signed")
+        assert f"restart {UNIT}" not in output
+    assert "only port 80" not in output
     assert host.inside("sh", "-c", LISTENS.format(port=443, pause=0.1)) != ""
     for days, status in ((364, 0), (366, 1)):
         expires = ["openssl", "x509", "-in", f"/{CERTIFICATE}", "-checkend", str(days * 86400)]
@@ -100,56 +100,56 @@ def test_port_80_serves_acme_and_redirects(installed: Host) -> None:
     challenge.mkdir(parents=True)
     (challenge / "token").write_text("proof")
     path = "/.well-known/acme-challenge/token"
-    # The workers of before answer a little longer.
-    told = [plain_request(installed, "GET", path) for _ in range(20)]
-    assert told[-1] == "200 None proof", told
+    # After a reload, Nginx's old workers serve a little longer.
+    responses = [plain_request(installed, "GET", path) for _ in range(20)]
+    assert responses[-1] == "200 None proof", responses
     assert plain_request(installed, "GET", "/a?b=c").startswith(f"308 https://{DOMAIN}/a?b=c ")
     assert plain_request(installed, "POST", "/a").startswith("403 None ")
 
 
-def test_a_second_run_changes_nothing(installed: Host) -> None:
-    """Nor does one of the release's own."""
+def test_second_run_changes_nothing(installed: Host) -> None:
+    """Neither does a run of the installed release's own install.sh."""
     before, started = installed.file_listing(), installed.unit_properties("MainPID", "NRestarts")
-    told = installed.install()
-    assert installed.install(tree="/opt/my-service/current") == told
+    output = installed.install()
+    assert installed.install(tree="/opt/my-service/current") == output
     assert installed.file_listing() == before
     assert installed.unit_properties("MainPID", "NRestarts") == started
-    assert told.splitlines() == [
+    assert output.splitlines() == [
         "Nginx's default site serves all other host names on port 80; remove it to reject them",
         f"my-service: release {installed.head_release()}",
     ]
 
 
-def test_strangers_are_told_nothing(installed: Host) -> None:
-    """Over TLS at once; in the clear as soon as Debian's page of welcome has been taken away."""
+def test_unknown_names_get_no_response(installed: Host) -> None:
+    """On port 80 this holds after the removal of Debian's default site."""
     stranger = (
         f"--insecure --connect-to stranger.example:443:{ADDRESS}:443 https://stranger.example"
     )
     command = f"curl --silent --show-error {stranger} 2>&1 || true"
-    told, _ = installed.machine.client("sh", "-c", command).communicate()
-    assert "unrecognized name" in told
+    output, _ = installed.machine.client("sh", "-c", command).communicate()
+    assert "unrecognized name" in output
     installed.inside("rm", "/etc/nginx/sites-enabled/default")
     assert "install /etc/nginx/snippets/my-service-default-80.conf" in installed.install()
     installed.wait_until(lambda: plain_request(installed, "GET", "/", "stranger.example") == "", 20)
     assert plain_request(installed, "GET", "/").startswith("308 ")
 
 
-def test_what_is_installed_is_right(installed: Host) -> None:
+def test_installed_files_and_processes_are_right(installed: Host) -> None:
     assert installed.unit_properties("ActiveState", "NRestarts") == ["active", "0"]
     assert installed.inside("systemctl", "is-enabled", "my-service.socket", UNIT) == "enabled\n" * 2
     assert installed.inside("systemd-analyze", "verify", *UNITS) == ""
     assert "[warn]" not in installed.inside("nginx", "-t")
     assert installed.machine.state() == "running"
-    places = "/opt/my-service", "/etc/my-service"
-    assert installed.inside("find", *places, "-user", "my-service") == ""
-    assert installed.inside("find", *places, "-perm", "/022", "-not", "-type", "l") == ""
+    directories = "/opt/my-service", "/etc/my-service"
+    assert installed.inside("find", *directories, "-user", "my-service") == ""
+    assert installed.inside("find", *directories, "-perm", "/022", "-not", "-type", "l") == ""
     private = "/etc/my-service/credentials", "/etc/my-service/tls"
     assert installed.inside("stat", "--format=%a", *private) == "700\n" * 2
     assert installed.inside("find", *private, "-perm", "/077") == ""
     modes = installed.inside("stat", "--format=%a", *UNITS, *FILES, f"/{SETTINGS}")
     assert set(modes.split()) == {"644"}
     assert installed.inside("find", "/opt/my-service/current/src", "-name", "*.pyc") != ""
-    # Who may ask the service itself, and what others of its user's processes see of its secrets.
+    # Only Nginx may connect to the service, and its environment has no secrets.
     connect = (PROGRAMS / "connect.py").read_text()
     for user, status in (("www-data", 0), ("nobody", 1)):
         installed.inside("runuser", "-u", user, "--", "python3", "-c", connect, status=status)
@@ -163,13 +163,13 @@ def test_what_is_installed_is_right(installed: Host) -> None:
     )
 
 
-def test_it_answers(installed: Host) -> None:
+def test_service_responds(installed: Host) -> None:
     for path in ("/livez", "/readyz", "/", "/static/app.css"):
         assert installed.request("GET", path)[0] == 200
     assert installed.machine.http_version(DOMAIN, installed.certificate) == "2"
     for address in ("127.0.0.1", "[::1]"):
-        there = f"--resolve {DOMAIN}:443:{address} --cacert /{CERTIFICATE}"
-        assert installed.shell(f"curl --silent {there} https://{DOMAIN}/livez") == '{"status":"ok"}'
+        site = f"--resolve {DOMAIN}:443:{address} --cacert /{CERTIFICATE}"
+        assert installed.shell(f"curl --silent {site} https://{DOMAIN}/livez") == '{"status":"ok"}'
     curve = "X25519MLKEM768" if installed.machine.suite == "trixie" else "X25519"
     hello = f"openssl s_client -connect 127.0.0.1:443 -servername {DOMAIN} -groups {curve}"
     assert "TLSv1.3" in installed.shell(f"{hello} </dev/null")
@@ -180,19 +180,19 @@ def test_it_answers(installed: Host) -> None:
     assert installed.request("GET", f"/api/v1/notes/{note['id']}") == (200, text)
 
 
-def test_its_sandbox_holds(installed: Host) -> None:
+def test_service_is_sandboxed(installed: Host) -> None:
     assert installed.exposure() <= 0.4
     (process,) = installed.unit_properties("MainPID")
     status = installed.inside("cat", f"/proc/{process}/status")
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
     assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
-    there = ["nsenter", f"--target={process}", "--mount"]
-    # Even root could not write elsewhere where the service is.
+    sandbox = ["nsenter", f"--target={process}", "--mount"]
+    # In the service's mount namespace, not even root can write elsewhere.
     directories = ["find", "/", "-path", "/proc", "-prune", "-o", "-type", "d"]
-    writable = installed.inside(*there, *directories, "-writable", "-print", "-prune").split()
+    writable = installed.inside(*sandbox, *directories, "-writable", "-print", "-prune").split()
     assert sorted(writable) == sorted([*PRIVATE, DATA])
     identity = ["stat", "--format=%d:%i", *PRIVATE]
-    outside, within = (installed.inside(*at, *identity).split() for at in ([], there))
+    outside, within = (installed.inside(*prefix, *identity).split() for prefix in ([], sandbox))
     assert all(one != other for one, other in zip(outside, within, strict=True))
 
 
@@ -208,8 +208,8 @@ def test_restarts_lose_no_request(installed: Host) -> None:
 
 @on_servers_with_http
 @measured
-def test_without_the_socket_unit_requests_are_lost(installed: Host) -> None:
-    """The load can fail: the same events of the same service where nothing holds its socket."""
+def test_missing_socket_unit_loses_requests(installed: Host) -> None:
+    """Control of the load generator: without the socket unit, the same events lose requests."""
     installed.shell(WITHOUT_SOCKET_UNIT)
     master = "$(systemctl show --property=MainPID --value plain.service)"
     try:
@@ -217,17 +217,17 @@ def test_without_the_socket_unit_requests_are_lost(installed: Host) -> None:
             name = f"{event.partition(' $')[0]}, without a socket unit (control)"
             with installed.load(name, pause=0.02) as outcome:
                 installed.shell(event)
-            # A kill may also cut off an answer that has begun.
-            begun = "GET IncompleteRead" if "kill" in event else "none"
-            failed = {kind for kind in outcome["failed"] if not kind.startswith(begun)}
+            # A kill may also interrupt a response.
+            interrupted = "GET IncompleteRead" if "kill" in event else "none"
+            failed = {kind for kind in outcome["failed"] if not kind.startswith(interrupted)}
             assert failed == {f"{method} 502" for method in ("GET", "POST")}
     finally:
         installed.shell(WITH_SOCKET_UNIT)
         installed.start()
 
 
-def test_it_stops_and_leaves_a_clean_journal(installed: Host) -> None:
-    # The socket with it: a request that comes meanwhile would start it again.
+def test_stop_leaves_a_clean_journal(installed: Host) -> None:
+    # With the socket, because a request would start the service again.
     installed.inside("systemctl", "stop", "my-service.socket", UNIT)
     assert installed.unit_properties("ActiveState", "Result", "ExecMainStatus") == [
         "inactive",
@@ -242,8 +242,8 @@ def test_it_stops_and_leaves_a_clean_journal(installed: Host) -> None:
     )
 
 
-def test_a_missing_certificate_is_told(installed: Host) -> None:
-    """The way out of 443 without a certificate is a message, not a broken Nginx."""
+def test_missing_certificate_is_reported(installed: Host) -> None:
+    """install.sh reports a missing certificate and does not break Nginx."""
     installed.inside("mv", f"/{CERTIFICATE}", "/srv/")
     assert "configuration is invalid" in installed.install(status=1)
     installed.inside("mv", "/srv/fullchain.pem", f"/{CERTIFICATE}")

@@ -1,4 +1,4 @@
-"""Debian's own Prometheus asks the installed service and warns, as deploy/README.md says."""
+"""Debian's Prometheus scrapes the installed service and fires alerts, as deploy/README.md says."""
 
 import json
 import re
@@ -21,7 +21,7 @@ FAST, SLOW, ALL = (
     f'{SECONDS}_bucket{{job="my-service", le="{le}"}}' for le in ("1.0", "2.5", "+Inf")
 )
 ONE, TWO = (f'process_resident_memory_bytes{{job="my-service", worker="{n}"}}' for n in (0, 1))
-# Half an hour of what each alert is about, a minute between two values: just well, and just not.
+# Half an hour of each alert's series, one value a minute: just below its threshold, and just above.
 ALERTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("ServiceDown", {'up{job="my-service"}': "1x30"}, {'up{job="my-service"}': "1x20 0x10"}),
     ("HighErrorRate", {OK: "0+99x30", ERROR: "0+1x30"}, {OK: "0+97x30", ERROR: "0+3x30"}),
@@ -34,27 +34,28 @@ ALERTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
 ]
 
 
-def asked(host: Host, query: str) -> list[str]:
-    """Return the values that Prometheus has for a query."""
+def query_values(host: Host, query: str) -> list[str]:
+    """Return the values of a query."""
     url = f"http://localhost:9090/api/v1/query?query={quote(query)}"
-    told = host.shell(f"curl --silent --fail --max-time 5 '{url}' || true")
-    return [series["value"][1] for series in json.loads(told)["data"]["result"]] if told else []
+    output = host.shell(f"curl --silent --fail --max-time 5 '{url}' || true")
+    return [series["value"][1] for series in json.loads(output)["data"]["result"]] if output else []
 
 
 def wait_for(host: Host, query: str) -> None:
-    host.wait_until(lambda: asked(host, query), 30)
+    """Wait until a query has a value."""
+    host.wait_until(lambda: query_values(host, query), 30)
 
 
 @once
 def test_prometheus_scrapes_the_service(installed: Host) -> None:
-    # So that the test need not wait.
+    # A short interval, so that the test does not wait.
     installed.inside("sed", "-i", "s/interval: *15s/interval: 1s/", CONFIG)
     installed.inside("systemctl", "start", "prometheus")
-    wait_for(installed, "vector(1)")  # before that a reload's SIGHUP would end it
+    wait_for(installed, "vector(1)")  # before that, a reload's SIGHUP would end Prometheus
     installed.shell(installed.section("Prometheus"))
-    told = installed.shell(installed.section("Prometheus"))
-    assert f"{CONFIG} is valid prometheus config file" in told
-    assert f"SUCCESS: {len(ALERTS)} rules found" in told
+    output = installed.shell(installed.section("Prometheus"))
+    assert f"{CONFIG} is valid prometheus config file" in output
+    assert f"SUCCESS: {len(ALERTS)} rules found" in output
     token = installed.inside("stat", "--format=%U:%G %a", "/etc/prometheus/my-service.token")
     assert token == "root:prometheus 640\n"
     wait_for(installed, 'up{job="my-service"} == 1')
@@ -62,16 +63,16 @@ def test_prometheus_scrapes_the_service(installed: Host) -> None:
     wait_for(installed, f'{SECONDS}_count{{job="my-service", http_route="/"}} >= 1')
     rules = installed.machine.root / RULES[1:]
     for name in set(re.findall(r"\b(?:http|process)_\w+(?=\{)", rules.read_text())):
-        assert asked(installed, f'{name}{{job="my-service"}}'), name
+        assert query_values(installed, f'{name}{{job="my-service"}}'), name
     installed.inside("systemctl", "stop", UNIT, "my-service.socket")
     wait_for(installed, 'ALERTS{alertname="ServiceDown", alertstate="pending"}')
     installed.inside("systemctl", "stop", "prometheus")
 
 
 @once
-@pytest.mark.parametrize(("alert", "well", "ill"), ALERTS, ids=[name for name, _, _ in ALERTS])
-def test_each_alert_warns_when_it_should(
-    installed: Host, alert: str, well: dict[str, str], ill: dict[str, str]
+@pytest.mark.parametrize(("alert", "below", "above"), ALERTS, ids=[name for name, _, _ in ALERTS])
+def test_alert_fires_above_its_threshold(
+    installed: Host, alert: str, below: dict[str, str], above: dict[str, str]
 ) -> None:
     firing = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
     tests = [
@@ -80,21 +81,21 @@ def test_each_alert_warns_when_it_should(
             "input_series": [{"series": name, "values": values[name]} for name in values],
             "promql_expr_test": [{"expr": firing, "eval_time": "30m", "exp_samples": samples}],
         }
-        for values, samples in ((well, []), (ill, [{"labels": "{}", "value": 1}]))
+        for values, samples in ((below, []), (above, [{"labels": "{}", "value": 1}]))
     ]
     file = installed.machine.root / "srv/alerts.yml"
     file.write_text(json.dumps({"rule_files": [RULES], "tests": tests}))
     assert "SUCCESS" in installed.inside("promtool", "test", "rules", "/srv/alerts.yml")
 
 
-def test_each_alert_names_a_place_in_the_runbook(generated: Generate) -> None:
+def test_alerts_link_to_the_runbook(generated: Generate) -> None:
     project = generated()
     runbook = (project / "docs/runbook.md").read_text()
-    places = {
+    anchors = {
         title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", runbook, re.MULTILINE)
     }
     file = project / "deploy/prometheus/my-service-alerts.yml"
     for rule in yaml.safe_load(file.read_text())["groups"][0]["rules"]:
-        document, _, place = rule["annotations"]["runbook_url"].partition("#")
-        assert (document, place in places) == ("docs/runbook.md", True), rule["alert"]
+        document, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        assert (document, anchor in anchors) == ("docs/runbook.md", True), rule["alert"]
         assert rule["labels"]["severity"] in ("critical", "warning")

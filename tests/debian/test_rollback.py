@@ -1,4 +1,4 @@
-"""Releases that fail, on a booted Debian: refused before the switch, or taken back by install.sh."""
+"""Failing releases on a host: install.sh rejects them before the switch, or rolls back."""
 
 import re
 
@@ -23,7 +23,7 @@ FAILURES = [
     ("deaf", UNIT, "did not become ready", "roll back to"),
     ("crash", UNIT, "did not stay ready", "roll back to"),
 ]
-# Of a unit of the release, by sed: what verification finds, and what only the start does.
+# Changes of a release's unit by sed: verification finds the first three, only the start finds the last.
 BROKEN_UNITS = [
     ("s/^MemoryMax=/MemoryMaximum=/", "MemoryMaximum", "its units are invalid"),
     ("s/^Requires=/&nothing.service /", "nothing.service not found", "its units are invalid"),
@@ -40,8 +40,8 @@ def upgrade() -> None:
     op.execute("CREATE TABLE half (id INTEGER)")
     op.execute("INSERT INTO nowhere VALUES (1)")
 """
-# Beside an installation: how the release is tried, and that it is tidied up when that is broken off.
-TRIED = f"""
+# During an installation: shows the trial, kills install.sh, and shows that nothing of the trial remains.
+DURING_TRIAL = f"""
 timeout 20 sh -c 'until systemctl show {TRIAL} | grep -qx SubState=start; do sleep 0.1; done'
 stat --format='%a %U' /run/my-service-trial.sock
 systemctl show --property=Environment,RestrictAddressFamilies {TRIAL}
@@ -53,40 +53,42 @@ ls /run
 
 @pytest.fixture
 def faulty(installed: Host) -> str:
-    """Return the ID of the release that can fail, and an installer that waits less for it."""
+    """Return the ID of the release that can fail; /srv/quick has an install.sh that waits less."""
     if not (
         installed.machine.root / failing_releases.TREE[1:]
-    ).exists():  # these tests by themselves
+    ).exists():  # test_release.py has not run
         before = installed.current_release()
         failing_releases.put_tree(installed)
         failing_releases.fail(installed, "none")
         installed.install(tree=failing_releases.TREE)
         installed.install("--release", before)
-    told = installed.install("--dry-run", tree=failing_releases.TREE)
+    output = installed.install("--dry-run", tree=failing_releases.TREE)
     installed.shell("sed s/^READY=15/READY=5/ deploy/install.sh >/srv/quick.sh")
     installed.shell("mkdir -p quick/deploy && mv quick.sh quick/deploy/install.sh", cwd="/srv")
     installed.inside("chmod", "+x", "/srv/quick/deploy/install.sh")
-    (release,) = re.findall(r"^my-service: release ([0-9a-f]{12})$", told, re.MULTILINE)
+    (release,) = re.findall(r"^my-service: release ([0-9a-f]{12})$", output, re.MULTILINE)
     return str(release)
 
 
 @on_each_server
-@pytest.mark.parametrize(("fault", "unit", "said", "ends"), FAILURES)
-def test_a_release_that_fails_is_not_kept(
-    installed: Host, faulty: str, fault: str, unit: str, said: str, ends: str
+@pytest.mark.parametrize(("failure", "unit", "message", "end"), FAILURES)
+def test_failing_release_is_rejected_or_rolled_back(
+    installed: Host, faulty: str, failure: str, unit: str, message: str, end: str
 ) -> None:
-    """It is refused before the switch, or the way back is taken; only a crash costs POSTs."""
+    """Only a crash after the switch loses POSTs."""
     before = installed.current_release()
-    failing_releases.fail(installed, f"{fault} {unit}")
-    killed = 16 if (fault, unit) == ("crash", UNIT) else 0
-    event = f"release with the fault: {fault} in {unit}"
+    failing_releases.fail(installed, f"{failure} {unit}")
+    killed = 16 if (failure, unit) == ("crash", UNIT) else 0
+    event = f"failing release: {failure} in {unit}"
     with installed.under_load(event, killed=killed, retries_fail=True):
         options = ["--outbound", "--release", faulty]
-        told = installed.install(*options, status=1, tree="/srv/quick")
-    assert (said if unit != UNIT else f"{faulty} {said}; see journalctl -u my-service\n") in told
-    assert ends in told
-    assert "install.sh: could not" not in told
-    if fault == "request":
+        output = installed.install(*options, status=1, tree="/srv/quick")
+    assert (
+        message if unit != UNIT else f"{faulty} {message}; see journalctl -u my-service\n"
+    ) in output
+    assert end in output
+    assert "install.sh: could not" not in output
+    if failure == "request":
         trial = ["journalctl", f"--unit={TRIAL}", "--output=cat"]
         assert "dies of a request" in installed.inside(*trial)
     assert installed.current_release() == before
@@ -96,24 +98,24 @@ def test_a_release_that_fails_is_not_kept(
 
 
 @once
-def test_a_trial_is_small_and_private(installed: Host, faulty: str) -> None:
+def test_trial_is_small_and_private(installed: Host, faulty: str) -> None:
     failing_releases.fail(installed, f"hang {TRIAL}")
     install = f"deploy/install.sh --outbound --release {faulty}"
-    told = installed.shell(f"{install} &{TRIED}", cwd="/srv/quick").splitlines()
-    assert {"600 my-service", "ended with 1"} <= set(told)
-    assert f"install.sh: could not try the release {faulty}; see the error above" in told
-    assert any(line.endswith(" WEB_CONCURRENCY=1") for line in told)
-    assert any(re.fullmatch("RestrictAddressFamilies=.*AF_INET .*", line) for line in told)
-    assert "my-service-trial.sock" not in told
+    lines = installed.shell(f"{install} &{DURING_TRIAL}", cwd="/srv/quick").splitlines()
+    assert {"600 my-service", "ended with 1"} <= set(lines)
+    assert f"install.sh: could not try the release {faulty}; see the error above" in lines
+    assert any(line.endswith(" WEB_CONCURRENCY=1") for line in lines)
+    assert any(re.fullmatch("RestrictAddressFamilies=.*AF_INET .*", line) for line in lines)
+    assert "my-service-trial.sock" not in lines
 
 
 @once
-def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) -> None:
+def test_failing_first_release_is_removed(installed: Host, faulty: str) -> None:
     release = installed.current_release()
     failing_releases.fail(installed, f"crash {UNIT}")
     installed.inside("rm", "/opt/my-service/current")
-    told = installed.install("--release", faulty, status=1)
-    assert "there is no previous release to roll back to" in told
+    output = installed.install("--release", faulty, status=1)
+    assert "there is no previous release to roll back to" in output
     assert installed.inside("ls", "/opt/my-service") == "releases\n"
     assert "my-service" not in installed.inside("ls", "/etc/nginx/sites-enabled")
     assert installed.unit_properties("ActiveState", "UnitFileState") == ["inactive", "disabled"]
@@ -124,15 +126,15 @@ def test_a_first_release_that_fails_is_taken_away(installed: Host, faulty: str) 
 
 
 @once
-def test_files_that_nginx_refuses_are_taken_back(installed: Host, faulty: str) -> None:
+def test_files_rejected_by_nginx_are_restored(installed: Host, faulty: str) -> None:
     before, listing = installed.current_release(), installed.inside("cat", *FILES, UNITS[0])
     (process,) = installed.unit_properties("MainPID")
     failing_releases.fail(installed, "none")
-    there = f"opt/my-service/releases/{faulty}/deploy/nginx/my-service-proxy.conf"
-    broken = installed.machine.root / there
+    path = f"opt/my-service/releases/{faulty}/deploy/nginx/my-service-proxy.conf"
+    broken = installed.machine.root / path
     broken.write_text(f"{broken.read_text()}no_such_directive on;\n")
-    told = installed.install("--release", faulty, status=1)
-    assert "Nginx rejects the files of the release" in told
+    output = installed.install("--release", faulty, status=1)
+    assert "Nginx rejects the files of the release" in output
     assert installed.inside("cat", *FILES, UNITS[0]) == listing
     assert (installed.current_release(), installed.unit_properties("MainPID")) == (
         before,
@@ -142,32 +144,32 @@ def test_files_that_nginx_refuses_are_taken_back(installed: Host, faulty: str) -
 
 
 @once
-@pytest.mark.parametrize(("change", "said", "why"), BROKEN_UNITS)
-def test_a_broken_unit_is_refused(
-    installed: Host, faulty: str, change: str, said: str, why: str
+@pytest.mark.parametrize(("change", "message", "reason"), BROKEN_UNITS)
+def test_broken_unit_is_rejected(
+    installed: Host, faulty: str, change: str, message: str, reason: str
 ) -> None:
     before = [installed.current_release(), *installed.unit_properties("MainPID")]
     failing_releases.fail(installed, "none")
     unit = f"/opt/my-service/releases/{faulty}/deploy/systemd/{UNIT}"
     installed.inside("sed", "-i.right", change, unit)
     with installed.under_load("release with a broken unit"):
-        told = installed.install("--release", faulty, status=1)
+        output = installed.install("--release", faulty, status=1)
     installed.inside("mv", f"{unit}.right", unit)
-    assert said in told
-    assert f"the release is rejected because {why}" in told
+    assert message in output
+    assert f"the release is rejected because {reason}" in output
     assert [installed.current_release(), *installed.unit_properties("MainPID")] == before
 
 
 @once
-def test_a_migration_that_fails_leaves_the_tables(installed: Host, faulty: str) -> None:
+def test_failing_migration_changes_no_table(installed: Host, faulty: str) -> None:
     before = [installed.current_release(), *installed.unit_properties("MainPID")]
     installed.inside("cp", "-a", failing_releases.TREE, "/srv/migrates")
     versions = installed.machine.root / "srv/migrates/src/my_service/migrations/versions"
     (versions / "0002_half.py").write_text(MIGRATION)
     with installed.under_load("release whose migration fails"):
-        told = installed.install(status=1, tree="/srv/migrates")
-    assert "no such table: nowhere" in told
-    assert "the release is rejected because its migration failed" in told
+        output = installed.install(status=1, tree="/srv/migrates")
+    assert "no such table: nowhere" in output
+    assert "the release is rejected because its migration failed" in output
     assert [installed.current_release(), *installed.unit_properties("MainPID")] == before
     tables = "import sqlite3; print([*sqlite3.connect('db.sqlite3').execute('PRAGMA table_list')])"
     assert "half" not in installed.shell(f'python3 -c "{tables}"', cwd=DATA)

@@ -1,4 +1,4 @@
-"""The sandbox of the unit, line by line: what each denies is possible without it."""
+"""Sandbox of the unit, line by line: each probe succeeds without its line and fails with it."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 from .host import PROGRAMS, UNIT, Host
 from .selection import on_gunicorn
 
-# What a process tries, as root. An error that is no refusal is one of its own making.
+# Statements that a process runs as root, for each line that denies them.
 PROBES = {
     "MemoryMax=512M": "b'x' * (600 << 20)",
     "TasksMax=128": "[threading.Thread(target=time.sleep, args=[1]).start() for _ in range(200)]",
@@ -43,12 +43,12 @@ PROBES = {
     "IPAddressDeny=any": "socket.create_connection(('127.0.0.1', 9180), timeout=3)",
 }
 NOT_PROBED = {
-    "LimitNOFILE=8192": "is more than without",
-    "OOMPolicy=continue": "denies nothing: what MemoryMax= kills is alone in it, as the probes show",
-    "RemoveIPC=yes": "what there is to be removed goes with the namespace of PrivateIPC=",
-    "SystemCallErrorNumber=EPERM": "denies nothing: the process learns of a refusal and goes on",
+    "LimitNOFILE=8192": "is more than the default",
+    "OOMPolicy=continue": "denies nothing: MemoryMax= kills only the process that exceeds it, as the probes show",
+    "RemoveIPC=yes": "removes objects that go with the namespace of PrivateIPC=",
+    "SystemCallErrorNumber=EPERM": "denies nothing: the process gets an error instead of a signal",
 }
-# What systemd tells of Nginx that was killed.
+# Properties of Nginx's unit after a kill.
 RESTARTED = {"SubState": "running", "NRestarts": "1", "RestartUSec": "1s", "LimitNOFILE": "8192"}
 PREPARE = """
 install -m 4755 /usr/bin/id /srv/id
@@ -59,8 +59,8 @@ python3 -c 'import ctypes; ctypes.CDLL(None).shmget(0x5eed, 4096, 0o1666)'
 """
 
 
-def allowed(host: Host, properties: list[str], names: list[str]) -> list[str]:
-    """Return which of the probes succeed in a unit of these properties."""
+def successful_probes(host: Host, properties: list[str], names: list[str]) -> list[str]:
+    """Return the probes that succeed in a unit with these properties."""
     unit = [
         "systemd-run",
         "--quiet",
@@ -70,16 +70,16 @@ def allowed(host: Host, properties: list[str], names: list[str]) -> list[str]:
         "--property=OOMPolicy=continue",
     ]
     unit += properties
-    told = host.inside(*unit, "/usr/bin/python3", "/srv/probe.py", *names)
-    found: list[str] = json.loads(told.splitlines()[-1])
+    output = host.inside(*unit, "/usr/bin/python3", "/srv/probe.py", *names)
+    found: list[str] = json.loads(output.splitlines()[-1])
     return found
 
 
 @on_gunicorn
-def test_each_line_of_the_sandbox_denies_something(installed: Host) -> None:
-    """Without any of them every probe succeeds, with its own alone it does not, nor with all.
+def test_each_sandbox_line_denies_something(installed: Host) -> None:
+    """Every probe succeeds without a sandbox, and fails with its own line or with all lines.
 
-    (With all but its own half of them do not succeed either: the lines overlap.)
+    The lines overlap, so half of the probes also fail without their own line.
     """
     unit = (installed.machine.root / "etc/systemd/system" / UNIT).read_text()
     sandbox = unit.partition("# Resources\n")[2].partition("[Install]")[0]
@@ -90,11 +90,13 @@ def test_each_line_of_the_sandbox_denies_something(installed: Host) -> None:
         (PROGRAMS / "sandbox_probe.py").read_text()
     )
     (installed.machine.root / "srv/probes.json").write_text(json.dumps(PROBES))
-    assert allowed(installed, [], [*PROBES]) == [*PROBES]
-    denied = [line for line in PROBES if not allowed(installed, [f"--property={line}"], [line])]
+    assert successful_probes(installed, [], [*PROBES]) == [*PROBES]
+    denied = [
+        line for line in PROBES if not successful_probes(installed, [f"--property={line}"], [line])
+    ]
     assert denied == [*PROBES]
     whole = [f"--property={line}" for line in lines]
-    assert allowed(installed, ["--property=User=my-service", *whole], [*PROBES]) == []
+    assert successful_probes(installed, ["--property=User=my-service", *whole], [*PROBES]) == []
     (process,) = installed.unit_properties("MainPID")
     limits = installed.inside("cat", f"/proc/{process}/limits")
     assert re.search(r"^Max open files +8192 +8192 ", limits, re.MULTILINE)
@@ -109,7 +111,7 @@ def test_nginx_works_in_its_sandbox(installed: Host) -> None:
         assert installed.exposure("nginx.service") <= 2.5
         with installed.under_load("reload of Nginx in its sandbox", pause=0.02):
             installed.inside("systemctl", "reload", "nginx")
-        # As logrotate does it.
+        # As logrotate does.
         installed.shell(f"mv {log} {log}.1 && kill -USR1 $(cat /run/nginx.pid) && sleep 1")
         assert installed.request("GET", "/static/app.css")[0] == 200
         assert installed.inside("wc", "-l", log).startswith("1 ")
@@ -122,15 +124,15 @@ def test_nginx_works_in_its_sandbox(installed: Host) -> None:
         assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
-        there = ["nsenter", f"--target={worker}", "--mount"]
-        for place in ("/etc", "/usr", "/opt", "/var/lib/my-service", "/root"):
-            installed.inside(*there, "touch", f"{place}/probe", status=1)
-        # The cache is switched on later, and Nginx only reloaded.
+        sandbox = ["nsenter", f"--target={worker}", "--mount"]
+        for directory in ("/etc", "/usr", "/opt", "/var/lib/my-service", "/root"):
+            installed.inside(*sandbox, "touch", f"{directory}/probe", status=1)
+        # Enabling the cache later requires only a reload of Nginx.
         cache = "/var/cache/my-service-nginx"
         path = f"proxy_cache_path {cache} keys_zone=my_service_cache:10m max_size=100m;"
         installed.shell(f"echo '{path}' >/etc/nginx/conf.d/cache.conf && systemctl reload nginx")
         write = f"setpriv --reuid=www-data --clear-groups touch {cache}/probe"
-        kept = f"{' '.join(there)} {write} 2>/dev/null || true; ls {cache}"
+        kept = f"{' '.join(sandbox)} {write} 2>/dev/null || true; ls {cache}"
         installed.wait_until(lambda: installed.shell(kept) == "probe\n", 10)
     finally:
         installed.shell(

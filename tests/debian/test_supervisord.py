@@ -1,4 +1,4 @@
-"""The service under Debian's supervisord, on a booted Debian: as test_boot*.py do with systemd."""
+"""The service under Debian's supervisord: installation, releases, failures and rollback."""
 
 import os
 import re
@@ -26,7 +26,7 @@ OWNERS = {
     "/var/lib/my-service": "my-service:my-service 750",
     "/var/log/my-service": "root:adm 750",
 }
-# As it is checked, tried, and serves.
+# In its check, in its trial, and while it serves.
 FAILURES = [
     ("refuse check", "this release: refuses", "its check failed"),
     ("hang trial", "its trial start failed", ""),
@@ -40,12 +40,12 @@ FAILURES = [
 def host(
     request: pytest.FixtureRequest, generated: Generate, booted: Booted
 ) -> Iterator[SupervisordHost]:
-    """Return a booted machine with the project, not installed: the first test is about that."""
+    """Return a booted machine with the project, not installed: the first tests install it."""
     project = generated(wsgi_server=request.param, supervisor="supervisord")
     with booted("trixie", "supervisor") as (machine, directory):
         host = SupervisordHost(machine, project, directory, f"{request.param}, supervisord")
         host.inside("systemctl", "start", "supervisor")
-        if request.param == "gunicorn":  # whose tests are many, and would wait for minutes
+        if request.param == "gunicorn":  # its many tests would wait for minutes
             sooner = "sed -i 's/^startsecs=10$/startsecs=3/; s/^stopwaitsecs=60$/stopwaitsecs=20/'"
             host.shell(f"{sooner} deploy/supervisor/my-service.conf && {COMMIT} sooner")
         failing_releases.put_tree(host, ready=8)
@@ -55,6 +55,7 @@ def host(
 
 @pytest.fixture
 def installed(host: SupervisordHost) -> SupervisordHost:
+    """Return the machine with the service installed."""
     if "my-service" not in host.inside("ls", "/etc/nginx/sites-enabled"):
         host.install("--self-signed")
     return host
@@ -64,12 +65,12 @@ only_gunicorn = pytest.mark.parametrize("host", ["gunicorn"], indirect=True)
 
 
 @only_gunicorn
-def test_a_first_release_that_fails_is_taken_away(host: SupervisordHost) -> None:
+def test_failing_first_release_is_removed(host: SupervisordHost) -> None:
     host.inside("mkdir", "/etc/my-service")
     failing_releases.fail(host, "deaf serve tmp")
-    told = host.install(status=1, tree=failing_releases.TREE)
-    assert "did not become ready" in told
-    assert "there is no previous release to roll back to" in told
+    output = host.install(status=1, tree=failing_releases.TREE)
+    assert "did not become ready" in output
+    assert "there is no previous release to roll back to" in output
     assert host.states() == {}
     assert host.inside("ls", "/etc/supervisor/conf.d", "/opt/my-service") == (
         "/etc/supervisor/conf.d:\n\n/opt/my-service:\nreleases\n"
@@ -79,13 +80,13 @@ def test_a_first_release_that_fails_is_taken_away(host: SupervisordHost) -> None
     assert host.current_release() in host.inside("ls", "/opt/my-service/releases").split()
 
 
-def test_a_release_and_the_way_back(installed: SupervisordHost) -> None:
+def test_release_and_rollback_lose_no_request(installed: SupervisordHost) -> None:
     before = installed.current_release()
     installed.shell("touch new && git add new")
     installed.shell(f"{COMMIT} second")
     with installed.under_load("release"):
-        told = installed.shell(installed.section())
-    assert "Killed" not in told  # the trial, behind the scenes
+        output = installed.shell(installed.section())
+    assert "Killed" not in output  # the shell's message about the trial
     assert installed.current_release() == installed.head_release() != before
     with installed.under_load("roll-back, as the README says"):
         installed.shell(installed.section("Roll back").replace(" ID", f" {before}"))
@@ -95,7 +96,7 @@ def test_a_release_and_the_way_back(installed: SupervisordHost) -> None:
     ]
 
 
-def test_what_is_installed_is_right(installed: SupervisordHost) -> None:
+def test_installed_files_and_processes_are_right(installed: SupervisordHost) -> None:
     for path in ("/livez", "/readyz", "/", "/static/app.css"):
         assert installed.request("GET", path)[0] == 200
     assert installed.machine.http_version(DOMAIN, installed.certificate) == "2"
@@ -130,16 +131,16 @@ def test_what_is_installed_is_right(installed: SupervisordHost) -> None:
     assert not {line["log.level"] for line in lines} & {"critical"}
 
 
-def test_a_second_run_changes_nothing(installed: SupervisordHost) -> None:
+def test_second_run_changes_nothing(installed: SupervisordHost) -> None:
     before, process, release = (
         installed.file_listing(),
         installed.process(),
         installed.current_release(),
     )
-    told = installed.install("--release", release)
+    output = installed.install("--release", release)
     assert installed.file_listing() == before
     assert installed.process() == process
-    assert len(told.splitlines()) == 2
+    assert len(output.splitlines()) == 2
 
 
 def test_restarts_lose_no_request(installed: SupervisordHost) -> None:
@@ -163,8 +164,10 @@ def test_restarts_lose_no_request(installed: SupervisordHost) -> None:
         f"mv {CONFIG}.right {CONFIG} && systemctl restart supervisor",
     ],
 )
-def test_what_closes_the_socket_loses_requests(installed: SupervisordHost, event: str) -> None:
-    """The load can fail; and what a changed file costs, and supervisord's own restart."""
+def test_event_that_closes_the_socket_loses_requests(
+    installed: SupervisordHost, event: str
+) -> None:
+    """Control of the load generator; a changed file and a restarted supervisord, too."""
     with installed.load(f"**{event.partition(' && ')[2] or event}**", pause=0.02) as outcome:
         installed.shell(event)
         installed.wait_until(lambda: installed.request("GET", "/readyz")[0] == 200, 60)
@@ -172,7 +175,7 @@ def test_what_closes_the_socket_loses_requests(installed: SupervisordHost, event
     assert set(outcome["failed"]) <= {f"{method} 502" for method in ("GET", "POST")}
 
 
-def test_a_service_that_ends_by_itself_is_started_again(installed: SupervisordHost) -> None:
+def test_exited_service_is_restarted(installed: SupervisordHost) -> None:
     process = installed.process()
     installed.inside("kill", "-TERM", process)
     installed.wait_until(lambda: installed.process() not in (process, "0"), 60)
@@ -180,7 +183,7 @@ def test_a_service_that_ends_by_itself_is_started_again(installed: SupervisordHo
 
 
 @only_gunicorn
-def test_a_service_that_hangs_can_be_stopped(installed: SupervisordHost) -> None:
+def test_hanging_service_can_be_stopped(installed: SupervisordHost) -> None:
     hung = {installed.process(), *installed.workers()}
     installed.inside("kill", "-STOP", *hung)
     installed.inside("supervisorctl", "stop", SERVICE)
@@ -189,9 +192,9 @@ def test_a_service_that_hangs_can_be_stopped(installed: SupervisordHost) -> None
     assert installed.request("GET", "/readyz")[0] == 200
 
 
-def test_a_killed_process_costs_only_what_it_was_answering(installed: SupervisordHost) -> None:
+def test_killed_process_loses_only_requests_in_flight(installed: SupervisordHost) -> None:
     for name, process in (("the service", SERVICE), ("the holder", HOLDER)):
-        # Where it has workers they answer what they have.
+        # Workers finish their requests after the master is killed.
         killed = 8 if process == SERVICE and not installed.workers() else 0
         with installed.under_load(f"kill -9 of {name}", killed=killed, pause=0.02):
             installed.shell(f"kill -9 $(supervisorctl pid {process})")
@@ -200,84 +203,84 @@ def test_a_killed_process_costs_only_what_it_was_answering(installed: Supervisor
 
 
 @only_gunicorn
-@pytest.mark.parametrize(("fault", "said", "ends"), FAILURES)
-def test_a_release_that_fails_is_not_kept(
-    installed: SupervisordHost, fault: str, said: str, ends: str
+@pytest.mark.parametrize(("failure", "message", "end"), FAILURES)
+def test_failing_release_is_rejected_or_rolled_back(
+    installed: SupervisordHost, failure: str, message: str, end: str
 ) -> None:
     installed.install()
     before = installed.current_release()
-    failing_releases.fail(installed, fault)
-    killed = 16 if fault.startswith("crash tmp") else 0
-    with installed.under_load(f"release with the fault: {fault}", killed=killed, retries_fail=True):
-        told = installed.install(status=1, tree=failing_releases.TREE)
-    assert said in told
-    assert ends in told
+    failing_releases.fail(installed, failure)
+    killed = 16 if failure.startswith("crash tmp") else 0
+    with installed.under_load(f"failing release: {failure}", killed=killed, retries_fail=True):
+        output = installed.install(status=1, tree=failing_releases.TREE)
+    assert message in output
+    assert end in output
     assert installed.current_release() == before
     assert installed.request("GET", "/readyz")[0] == 200
     assert "trial" not in installed.inside("ls", "/run/my-service")
 
 
 @only_gunicorn
-def test_files_that_supervisord_refuses_are_taken_back(installed: SupervisordHost) -> None:
+def test_files_rejected_by_supervisord_are_restored(installed: SupervisordHost) -> None:
     before, config = installed.current_release(), installed.inside("cat", CONFIG)
     failing_releases.fail(installed, "none")
     installed.inside("cp", "-a", failing_releases.TREE, "/srv/broken")
     broken = "sed -i s/^numprocs=2/numprocs=two/ deploy/supervisor/my-service.conf"
     installed.shell(broken, cwd="/srv/broken")
-    told = installed.install(status=1, tree="/srv/broken")
-    assert "supervisord rejects its files: ERROR: " in told
+    output = installed.install(status=1, tree="/srv/broken")
+    assert "supervisord rejects its files: ERROR: " in output
     assert (installed.current_release(), installed.request("GET", "/readyz")[0]) == (before, 200)
     assert installed.inside("cat", CONFIG) == config
 
 
 @only_gunicorn
-def test_wrong_settings_end_in_fatal_with_a_reason(installed: SupervisordHost) -> None:
+def test_invalid_settings_end_in_state_fatal(installed: SupervisordHost) -> None:
     settings = installed.machine.root / SETTINGS
-    right = settings.read_text()
-    settings.write_text(f"{right}WEB_TREADS=4\n")
-    told = installed.shell(f"runuser -u my-service -- {RUN} check", status=2)
-    assert "did you mean WEB_THREADS?" in told
+    original = settings.read_text()
+    settings.write_text(f"{original}WEB_TREADS=4\n")
+    output = installed.shell(f"runuser -u my-service -- {RUN} check", status=2)
+    assert "did you mean WEB_THREADS?" in output
     assert installed.request("GET", "/readyz")[0] == 200
     installed.inside("supervisorctl", "restart", SERVICE, status=7)
     installed.wait_until(lambda: installed.states()[SERVICE] == "FATAL", 60)
-    assert told.splitlines()[-1] == installed.inside("tail", "-1", LOG).strip("\n")
-    settings.write_text(right)
+    assert output.splitlines()[-1] == installed.inside("tail", "-1", LOG).strip("\n")
+    settings.write_text(original)
     installed.inside("supervisorctl", "start", SERVICE)
     assert installed.request("GET", "/readyz")[0] == 200
 
 
 @only_gunicorn
-def test_what_is_not_its_own_is_left(installed: SupervisordHost) -> None:
+def test_modified_file_is_not_overwritten(installed: SupervisordHost) -> None:
     config = installed.machine.root / CONFIG[1:]
-    right = config.read_text()
-    config.write_text(f"{right}; by hand\n")
+    original = config.read_text()
+    config.write_text(f"{original}; by hand\n")
     assert f"{CONFIG} was not installed by this script, or was modified" in installed.install(
         status=1
     )
-    assert config.read_text() == f"{right}; by hand\n"
-    config.write_text(right)
+    assert config.read_text() == f"{original}; by hand\n"
+    config.write_text(original)
 
 
 @only_gunicorn
-def test_each_cure_can_be_typed(installed: SupervisordHost) -> None:
-    cures = installed.runbook_commands()
-    assert len(cures) > 5
-    for cure in cures:
-        if " start " in cure:
+def test_inline_runbook_commands_succeed(installed: SupervisordHost) -> None:
+    commands = installed.runbook_commands()
+    assert len(commands) > 5
+    for command in commands:
+        if " start " in command:
             installed.inside("supervisorctl", "stop", SERVICE)
-        installed.shell(cure)
+        installed.shell(command)
         installed.wait_until(lambda: installed.request("GET", "/readyz")[0] == 200, 20)
 
 
 @only_gunicorn
-def test_the_readme_and_the_runbook_tell_what_is_there(installed: SupervisordHost) -> None:
-    places = set(re.findall(r"`(/(?:etc|opt|run|var)/[^` ]*)`", installed.readme))
-    for place in {place.replace("/ID", "") for place in places}:
-        if "NAME" not in place:
-            assert os.path.lexists(installed.machine.root / place[1:]), place
+def test_readme_paths_exist_and_runbook_blocks_succeed(installed: SupervisordHost) -> None:
+    paths = set(re.findall(r"`(/(?:etc|opt|run|var)/[^` ]*)`", installed.readme))
+    for path in {path.replace("/ID", "") for path in paths}:
+        if "NAME" not in path:
+            assert os.path.lexists(installed.machine.root / path[1:]), path
     installed.check_backup_and_restore()
     assert installed.request("GET", "/nothing")[0] == 404
     installed.fetch("py-spy")
-    told = installed.shell("".join(blocks(installed.source, "docs/runbook.md")))
-    assert "root:www-data 660" in told
-    assert "process_resident_memory_bytes" in told
+    output = installed.shell("".join(blocks(installed.source, "docs/runbook.md")))
+    assert "root:www-data 660" in output
+    assert "process_resident_memory_bytes" in output

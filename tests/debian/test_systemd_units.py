@@ -1,26 +1,25 @@
-"""The systemd units: systemd itself finds nothing wrong with them."""
+"""systemd units: systemd's own verification and rating of the sandbox."""
 
 import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ..support.fixtures import Generate
+from ..support.fixtures import Generate, Needs
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "waitress", "uwsgi"])
-def test_systemd_finds_nothing_wrong(
-    generated: Generate, tmp_path: Path, needs: Callable[..., None], server: str
+def test_systemd_verifies_the_units(
+    generated: Generate, tmp_path: Path, needs: Needs, server: str
 ) -> None:
-    """`systemd-analyze verify` on the host layout, with the programs that the unit names."""
+    """Verify the units with programs of this host in the place of the service's."""
     needs("systemd-analyze")
     deploy = generated(wsgi_server=server) / "deploy"
-    # Verification wants the programs to exist, which they do on the host.
+    # Verification requires that the programs exist.
     program = "(?<=^ExecStart=)/(?:opt/my-service/current/.venv/bin/python|usr/bin/uwsgi-core)"
     for unit in (*deploy.glob("systemd/*.so*"), *deploy.glob("*/*.service")):
         text = re.sub(program, shutil.which("env") or "", unit.read_text(), flags=re.MULTILINE)
@@ -33,13 +32,13 @@ def test_systemd_finds_nothing_wrong(
         capture_output=True,
         text=True,
     )
-    # What the host's own units are blamed for is not ours.
-    ours = [line for line in done.stderr.splitlines() if re.search("my-service|emperor", line)]
-    assert (ours, done.returncode) == ([], 0)
+    # Findings in the host's own units do not count.
+    findings = [line for line in done.stderr.splitlines() if re.search("my-service|emperor", line)]
+    assert (findings, done.returncode) == ([], 0)
 
 
-def test_what_a_reload_runs(generated: Generate) -> None:
-    """A check as the service itself, with its credentials; then the signal."""
+def test_reload_runs_a_check_then_the_signal(generated: Generate) -> None:
+    """ExecReload= first runs a check as the service's user, with its credentials."""
     text = (generated() / "deploy" / "systemd" / "my-service.service").read_text()
     check, signal = re.findall("^ExecReload=(.*)$", text, re.MULTILINE)
     python = "/opt/my-service/current/.venv/bin/python"
@@ -52,7 +51,7 @@ def test_what_a_reload_runs(generated: Generate) -> None:
     assert all(map(os.path.exists, programs))
 
 
-def test_a_mistake_would_be_found(tmp_path: Path, needs: Callable[..., None]) -> None:
+def test_systemd_finds_a_planted_mistake(tmp_path: Path, needs: Needs) -> None:
     needs("systemd-analyze")
     unit = tmp_path / "my-service.service"
     unit.write_text("[Service]\nExecStart=/bin/true\nTimoutStopSec=60\n")
@@ -65,7 +64,7 @@ def test_a_mistake_would_be_found(tmp_path: Path, needs: Callable[..., None]) ->
     assert re.search(r"my-service\.service:3: Unknown key .*'TimoutStopSec'", done.stderr)
 
 
-# What Nginx and an emperor are not denied: they serve the network, write, and change to other users.
+# Lines that Nginx and an emperor lack, because they use the network, write files and change users.
 NOT_DENIED = """
 CapabilityBoundingSet= PrivateUsers=yes PrivateNetwork=yes ReadOnlyPaths=/run
 TemporaryFileSystem=/dev/shm:mode=1777 ReadOnlyPaths=/dev/mqueue /dev/pts -/dev/hugepages
@@ -74,8 +73,8 @@ RestrictAddressFamilies=AF_UNIX RemoveIPC=yes SystemCallFilter=~@privileged @res
 
 
 @pytest.mark.parametrize("file", ["systemd/nginx.conf", "uwsgi/emperor.uwsgi.service"])
-def test_others_are_denied_what_the_service_is(generated: Generate, file: str) -> None:
-    """By lines that test_boot_sandbox.py tries one by one."""
+def test_other_units_have_the_services_sandbox(generated: Generate, file: str) -> None:
+    """test_sandbox.py tries each line."""
     deploy = generated(wsgi_server="uwsgi") / "deploy"
     sandbox = (deploy / "systemd/my-service.service").read_text().partition("# Sandbox\n")[2]
     denied = re.findall(r"^[A-Z]\w+=.*", sandbox.partition("[Install]")[0], re.MULTILINE)
@@ -83,18 +82,18 @@ def test_others_are_denied_what_the_service_is(generated: Generate, file: str) -
     assert " ".join(line for line in denied if line not in lines) == " ".join(NOT_DENIED.split())
 
 
-# What systemd would have closed too, and why it is not.
+# Settings that systemd recommends and the unit does not use, with the reason.
 OPEN = {
-    "RootDirectory=/RootImage=",  # it is the host's Python that runs
-    "PrivateMounts=",  # others of the sandbox give it mounts of its own; 252 does not see that
-    "RestrictAddressFamilies=~AF_UNIX",  # its socket
-    "DeviceAllow=",  # the clock's, to be read: ProtectClock itself adds it
-    "UMask=",  # what it writes may be read by its group
+    "RootDirectory=/RootImage=",  # the service runs the host's Python
+    "PrivateMounts=",  # other settings imply it, which systemd 252 does not detect
+    "RestrictAddressFamilies=~AF_UNIX",  # the service's socket
+    "DeviceAllow=",  # ProtectClock= adds the clock, read-only
+    "UMask=",  # the group may read the service's files
 }
 
 
-def test_what_the_sandbox_leaves_open(generated: Generate, needs: Callable[..., None]) -> None:
-    """Of all that `systemd-analyze security` looks at."""
+def test_sandbox_leaves_only_known_settings_open(generated: Generate, needs: Needs) -> None:
+    """`systemd-analyze security` rates more than 70 settings."""
     needs("systemd-analyze")
     unit = generated() / "deploy" / "systemd" / "my-service.service"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""uWSGI as a vassal of Debian's uWSGI emperor, on a booted Debian: as deploy/README.md tells it."""
+"""uWSGI as a vassal of Debian's uWSGI emperor, as deploy/README.md describes it."""
 
 import re
 import time
@@ -14,14 +14,14 @@ from .machine import Booted
 EMPEROR = "emperor.uwsgi.service"
 LINK = "/etc/uwsgi/vassals/my-service.ini"
 FILE = "deploy/uwsgi/my-service.ini"
-# What a release has there, the units for the way back to systemd.
+# Files of a release; the units are for the change back to systemd.
 OWN = [
     "/etc/sysusers.d/my-service.conf",
     "/etc/systemd/system/my-service.service",
     "/etc/systemd/system/my-service.socket",
     "/etc/tmpfiles.d/my-service.conf",
 ]
-# Where it is checked by the vassal of before, and where it serves.
+# In the check by the previous vassal's process, and in the process that serves.
 FAILURES = [
     (f"hang {EMPEROR}", "did not become ready", set()),
     (f"hang {EMPEROR} uwsgi", "did not become ready", {"502"}),
@@ -30,28 +30,32 @@ FAILURES = [
 
 
 class Vassal(Host):
-    """A machine whose emperor runs the service, and its operator."""
+    """Machine whose emperor runs the service, and its operator."""
 
     unit = EMPEROR
 
     def emperor(self) -> str:
+        """Return the emperor's process ID."""
         return self.inside("systemctl", "show", "--property=MainPID", "--value", EMPEROR).strip()
 
     def processes(self) -> list[str]:
+        """Return the process IDs of the service's user."""
         return self.inside("ps", "-u", "my-service", "-o", "pid=").split()
 
     def vassal(self) -> str:
+        """Return the process ID of the vassal, the parent of the service."""
         (process,) = self.children(self.emperor())
         return process
 
     def process(self) -> str:
+        """Return the process ID of uWSGI's master."""
         (process,) = self.children(self.vassal())
         return process
 
 
 @pytest.fixture(scope="module", params=["uwsgi"])
 def host(request: pytest.FixtureRequest, generated: Generate, booted: Booted) -> Iterator[Vassal]:
-    """Return a machine with the service under systemd, and an emperor beside it."""
+    """Return a machine with the service under systemd, and a running emperor."""
     with booted("trixie", "emperor") as (machine, directory):
         project = generated(wsgi_server=request.param)
         host = Vassal(machine, project, directory, "uWSGI under an emperor")
@@ -69,13 +73,13 @@ def vassal(host: Vassal) -> Vassal:
     return host
 
 
-def test_the_change_over_loses_no_request(host: Vassal) -> None:
+def test_change_from_systemd_loses_no_request(host: Vassal) -> None:
     with host.under_load("from systemd to the emperor"):
         host.shell(host.section("From systemd to the emperor"))
     assert host.unit_properties("ActiveState") == ["inactive"]
 
 
-def test_what_runs_is_right(vassal: Vassal) -> None:
+def test_vassal_processes_and_files_are_right(vassal: Vassal) -> None:
     for path in ("/livez", "/", "/static/app.css"):
         assert vassal.request("GET", path)[0] == 200
     assert vassal.machine.http_version(DOMAIN, vassal.certificate) == "2"
@@ -88,18 +92,18 @@ def test_what_runs_is_right(vassal: Vassal) -> None:
         assert vassal.inside("cat", f"/proc/{process}/cmdline").split("\0")[0] == (
             "/opt/my-service/current/.venv/bin/python"
         )
-    # To be another user, and to end what is another's: nothing more is to be had.
+    # The emperor may change its user and signal other users' processes, and nothing else.
     assert "CapBnd:\t00000000000000e0\n" in vassal.inside("cat", f"/proc/{vassal.emperor()}/status")
     for path, mode in (("credentials", "2750"), ("credentials/API_TOKENS", "640")):
-        told = vassal.inside("stat", "--format=%U:%G %a", f"/etc/my-service/{path}")
-        assert told == f"root:my-service {mode}\n"
+        output = vassal.inside("stat", "--format=%U:%G %a", f"/etc/my-service/{path}")
+        assert output == f"root:my-service {mode}\n"
     secret = vassal.inside("cat", TOKENS).strip().partition(":")[2]
     assert secret not in vassal.inside("cat", f"/proc/{vassal.process()}/environ")
     assert not vassal.shell("find /etc/uwsgi -not -type l \\( -not -user root -or -perm /022 \\)")
 
 
-def test_who_reaches_the_socket(vassal: Vassal) -> None:
-    """uWSGI's protocol can name the code to be run: nobody else but Nginx speaks it."""
+def test_socket_is_restricted_to_nginx(vassal: Vassal) -> None:
+    """A client of uWSGI's protocol can choose the code to run, so only Nginx may connect."""
     assert vassal.inside("stat", "--format=%U:%G %a", "/run/uwsgi") == "root:www-data 750\n"
     assert vassal.inside("readlink", "/run/my-service.sock") == "uwsgi/my-service.socket\n"
     assert " 2048 " in vassal.shell("ss -xl src /run/uwsgi/my-service.socket")
@@ -109,7 +113,7 @@ def test_who_reaches_the_socket(vassal: Vassal) -> None:
     assert "Permission denied" in vassal.shell(f"runuser -u nobody -- cat {TOKENS}", status=1)
 
 
-def test_a_reload_loses_no_request(vassal: Vassal) -> None:
+def test_reload_loses_no_request(vassal: Vassal) -> None:
     before = vassal.process()
     with vassal.under_load("reload (touch)", least=500, pause=0.02):
         vassal.shell(vassal.section("Reload under the emperor"))
@@ -118,30 +122,30 @@ def test_a_reload_loses_no_request(vassal: Vassal) -> None:
     assert vassal.process() != before
 
 
-def test_wrong_settings_are_told_and_not_taken(vassal: Vassal) -> None:
+def test_invalid_settings_are_reported_and_not_used(vassal: Vassal) -> None:
     settings, before = vassal.machine.root / SETTINGS, vassal.process()
-    right = settings.read_text()
-    settings.write_text(f"{right}WEB_TREADS=4\n")
-    time.sleep(1)  # the emperor knows times in whole seconds
+    original = settings.read_text()
+    settings.write_text(f"{original}WEB_TREADS=4\n")
+    time.sleep(1)  # the emperor compares modification times in whole seconds
     vassal.shell(vassal.section("Reload under the emperor"))
     vassal.wait_until(lambda: "did you mean WEB_THREADS?" in vassal.journal_tail(), 60)
     assert vassal.request("GET", "/readyz")[0] == 200
-    # What has checked them may end a moment later.
+    # The process of the check may exit a moment later.
     vassal.wait_until(lambda: vassal.children(vassal.vassal()) == [before], 20)
-    settings.write_text(right)
+    settings.write_text(original)
 
 
-def test_a_release_and_the_way_back_lose_no_request(vassal: Vassal) -> None:
+def test_release_and_rollback_lose_no_request(vassal: Vassal) -> None:
     before = vassal.current_release()
     vassal.shell(f"touch new && git add new && {COMMIT} second")
-    # What a change by hand takes away, as a second one's secret would be: for root alone.
+    # Removed and restricted by hand; the release has to install these files and the mode again.
     vassal.shell(f"rm {' '.join(OWN)} && chmod 600 {TOKENS}")
     assert "would restart the vassal my-service\n" in vassal.install("--dry-run")
     assert vassal.inside("stat", "--format=%a", TOKENS) == "600\n"
     with vassal.under_load("release"):
-        told = vassal.install()
-    assert re.findall("^install (.*)$", told, re.MULTILINE) == OWN
-    assert "restart the vassal my-service\n" in told
+        output = vassal.install()
+    assert re.findall("^install (.*)$", output, re.MULTILINE) == OWN
+    assert "restart the vassal my-service\n" in output
     assert vassal.inside("stat", "--format=%a", TOKENS) == "640\n"
     assert vassal.current_release() == vassal.head_release() != before
     with vassal.under_load("roll-back"):
@@ -152,48 +156,48 @@ def test_a_release_and_the_way_back_lose_no_request(vassal: Vassal) -> None:
     assert vassal.process() == process
 
 
-def test_a_release_with_a_wrong_file_is_refused(vassal: Vassal) -> None:
+def test_release_with_invalid_vassal_file_is_rejected(vassal: Vassal) -> None:
     before = vassal.current_release()
     vassal.shell(f"sed -i s/^umask/umsk/ {FILE} && {COMMIT} wrong")
-    told = vassal.install(status=1)
-    assert "vassal file is invalid: [strict-mode] unknown config directive: umsk" in told
+    output = vassal.install(status=1)
+    assert "vassal file is invalid: [strict-mode] unknown config directive: umsk" in output
     vassal.shell(f"git revert --no-commit HEAD && {COMMIT} right")
     assert vassal.current_release() == before
 
 
 @pytest.fixture
 def faulty(vassal: Vassal) -> str:
-    """Return the tree of releases that fail, whose installer waits less for the vassal of before."""
+    """Return the tree of failing releases; its install.sh waits less for the previous vassal."""
     if not (vassal.machine.root / failing_releases.TREE[1:]).exists():
         installer = failing_releases.put_tree(vassal, ready=5) / "deploy/install.sh"
         installer.write_text(installer.read_text().replace("SECONDS + 60", "SECONDS + 20"))
     return failing_releases.TREE
 
 
-@pytest.mark.parametrize(("fault", "said", "lost"), FAILURES)
-def test_a_release_that_fails_is_not_kept(
-    vassal: Vassal, faulty: str, fault: str, said: str, lost: set[str]
+@pytest.mark.parametrize(("failure", "message", "lost"), FAILURES)
+def test_failing_release_is_rolled_back(
+    vassal: Vassal, faulty: str, failure: str, message: str, lost: set[str]
 ) -> None:
-    """Once the vassal of before has believed in it, it costs what meets its death."""
+    """After the previous vassal has accepted the release, its failure loses requests."""
     before = vassal.current_release()
-    failing_releases.fail(vassal, fault)
-    with vassal.load(f"release with the fault: {fault}") as outcome:
-        told = vassal.install(status=1, tree=faulty)
-    assert said in told
-    assert f"see journalctl -u {EMPEROR}" in told
-    assert f"roll back to {before}\n" in told
-    assert "the rollback failed" not in told
+    failing_releases.fail(vassal, failure)
+    with vassal.load(f"failing release: {failure}") as outcome:
+        output = vassal.install(status=1, tree=faulty)
+    assert message in output
+    assert f"see journalctl -u {EMPEROR}" in output
+    assert f"roll back to {before}\n" in output
+    assert "the rollback failed" not in output
     assert {re.split(r"[ (]", kind)[1] for kind in outcome["failed"]} <= lost
     vassal.wait_until(lambda: len(vassal.children(vassal.vassal())) == 1, 20)
     assert (vassal.current_release(), vassal.request("GET", "/readyz")[0]) == (before, 200)
 
 
-def test_a_first_release_that_fails_is_taken_away(vassal: Vassal, faulty: str) -> None:
+def test_failing_first_release_is_removed(vassal: Vassal, faulty: str) -> None:
     before = vassal.current_release()
     failing_releases.fail(vassal, FAILURES[1][0])
     vassal.inside("rm", "/opt/my-service/current")
-    told = vassal.install(status=1, tree=faulty)
-    assert "there is no previous release to roll back to" in told
+    output = vassal.install(status=1, tree=faulty)
+    assert "there is no previous release to roll back to" in output
     assert vassal.inside("ls", "/opt/my-service", "/etc/uwsgi/vassals") == (
         "/etc/uwsgi/vassals:\n\n/opt/my-service:\nreleases\n"
     )
@@ -201,7 +205,7 @@ def test_a_first_release_that_fails_is_taken_away(vassal: Vassal, faulty: str) -
     vassal.install("--release", before)
 
 
-def test_a_killed_process_costs_what_it_was_answering(vassal: Vassal) -> None:
+def test_killed_process_loses_only_requests_in_flight(vassal: Vassal) -> None:
     with vassal.under_load("`kill -9` of a worker", killed=4, pause=0.02):
         vassal.inside("kill", "-9", vassal.children(vassal.process())[0])
     with vassal.under_load("`kill -9` of the master, three times", pause=0.02):
@@ -213,8 +217,8 @@ def test_a_killed_process_costs_what_it_was_answering(vassal: Vassal) -> None:
             vassal.wait_until(lambda: len(vassal.processes()) == 4, 60)
 
 
-def test_what_costs_requests(vassal: Vassal) -> None:
-    """The emperor's own restart, and the vassal's death, from which it recovers by itself."""
+def test_restarted_emperor_and_killed_vassal_lose_requests(vassal: Vassal) -> None:
+    """The emperor restarts a killed vassal automatically."""
     for event, kill in (("emperor restarted", ""), ("`kill -9` of the vassal", "kill -9")):
         process = vassal.vassal()
         with vassal.load(f"**{event}**", pause=0.02) as outcome:
@@ -225,19 +229,19 @@ def test_what_costs_requests(vassal: Vassal) -> None:
     assert len(vassal.processes()) == 4
 
 
-def test_a_wrong_file_is_an_outage_until_it_is_mended(vassal: Vassal) -> None:
+def test_invalid_vassal_file_is_an_outage_until_fixed(vassal: Vassal) -> None:
     file = vassal.machine.root / "opt/my-service/releases" / vassal.current_release() / FILE
-    right = file.read_text()
-    file.write_text(right.replace("umask", "umsk"))
+    original = file.read_text()
+    file.write_text(original.replace("umask", "umsk"))
     vassal.shell(vassal.section("Reload under the emperor"))
     vassal.wait_until(lambda: vassal.request("GET", "/readyz")[0] == 502, 60)
     assert "unknown config directive: umsk" in vassal.journal_tail()
-    file.write_text(right)
+    file.write_text(original)
     vassal.wait_until(lambda: vassal.request("GET", "/readyz")[0] == 200, 60)
 
 
-def test_the_way_back_to_systemd(vassal: Vassal) -> None:
-    """It costs what meets the moment in which systemd puts its socket in the place of the link."""
+def test_change_to_systemd_keeps_the_release(vassal: Vassal) -> None:
+    """Requests are lost while systemd replaces the link by its socket."""
     release = vassal.current_release()
     with vassal.load("from the emperor to systemd") as outcome:
         vassal.shell(vassal.section("From the emperor to systemd"))
@@ -245,5 +249,5 @@ def test_the_way_back_to_systemd(vassal: Vassal) -> None:
     assert len(outcome["failed"]) <= 4
     assert vassal.inside("stat", "--format=%a", TOKENS) == "600\n"
     assert vassal.current_release(*vassal.unit_properties("MainPID")) == release
-    told = vassal.install("--release", release)
-    assert told.splitlines()[-1] == f"my-service: release {release}"
+    output = vassal.install("--release", release)
+    assert output.splitlines()[-1] == f"my-service: release {release}"

@@ -1,4 +1,4 @@
-"""A service that hangs, one that is busy, and one that is to read its settings anew."""
+"""Watchdog and reload: a hanging service, a busy service, and changed settings."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ CLIENTS = "for _ in $(seq 16); do curl --silent http://127.0.0.1:9180/readyz & d
 
 @contextlib.contextmanager
 def stuck(host: Host) -> Iterator[Path]:
-    """Have all threads of the service wait for the file to go, and clients for them."""
+    """Make all threads of the service wait until the file is removed, with waiting clients."""
     package = host.machine.root / f"opt/my-service/releases/{host.current_release()}/src/my_service"
     app, program = package / "app.py", package / "stuck.py"
     original = app.read_text()
@@ -52,19 +52,21 @@ def stuck(host: Host) -> Iterator[Path]:
 
 
 @on_each_server
-def test_a_busy_service_is_left(installed: Host) -> None:
-    """All its threads wait, for as long as Nginx waits for an answer (proxy_read_timeout)."""
+def test_busy_service_is_not_killed(installed: Host) -> None:
+    """All threads wait for as long as Nginx waits for a response (proxy_read_timeout)."""
     with stuck(installed) as file:
         before = installed.unit_properties("MainPID", "NRestarts"), installed.workers()
         time.sleep(30)
-        assert installed.request("GET", "/metrics")[0] == 404  # of Nginx; the service is silent
+        assert (
+            installed.request("GET", "/metrics")[0] == 404
+        )  # from Nginx; the service does not respond
         file.unlink()
         assert installed.request("GET", "/livez")[0] == 200
         assert (installed.unit_properties("MainPID", "NRestarts"), installed.workers()) == before
 
 
 @on_each_server
-def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
+def test_hanging_service_is_restarted(installed: Host) -> None:
     installed.shell(WATCHDOG)
     with stuck(installed) as file:
         (before,) = installed.unit_properties("NRestarts")
@@ -76,8 +78,8 @@ def test_a_service_that_hangs_is_restarted(installed: Host) -> None:
 
 
 @on_servers_with_http
-def test_a_stop_is_not_undone_by_a_question_of_its_own(installed: Host) -> None:
-    """A question that nobody answers any more would have the socket start the service again."""
+def test_stop_is_not_reverted_by_the_watchdog(installed: Host) -> None:
+    """An unanswered health request of the watchdog would make the socket start the service again."""
     installed.shell(WATCHDOG)
     slow = (PROGRAMS / "slow_request.py").read_text()
     installed.inside("systemd-run", "--quiet", "--collect", "--unit=slow", "python3", "-c", slow)
@@ -93,13 +95,13 @@ def test_a_stop_is_not_undone_by_a_question_of_its_own(installed: Host) -> None:
 
 @measured
 @on_servers_with_workers
-def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
+def test_reload_checks_settings_and_loses_no_request(installed: Host) -> None:
     settings, before = installed.machine.root / SETTINGS, installed.workers()
-    right = settings.read_text()
-    settings.write_text(f"{right}WEB_TREADS=4\n")
+    original = settings.read_text()
+    settings.write_text(f"{original}WEB_TREADS=4\n")
     installed.inside("systemctl", "reload", UNIT, status=1)
     assert installed.workers() == before
-    settings.write_text(right)
+    settings.write_text(original)
     with installed.under_load("reload"):
         installed.inside("systemctl", "reload", UNIT)
         installed.wait_until(lambda: not installed.workers() & before, 30)
@@ -107,38 +109,42 @@ def test_a_reload_is_guarded_and_loses_nothing(installed: Host) -> None:
 
 
 @once
-def test_each_cure_can_be_typed(installed: Host) -> None:
-    cures = installed.runbook_commands()
-    assert len(cures) > 5
-    for cure in cures:
-        installed.shell(cure)
-        if " stop " not in cure:
-            assert installed.request("GET", "/readyz")[0] == 200, cure
+def test_inline_runbook_commands_succeed(installed: Host) -> None:
+    commands = installed.runbook_commands()
+    assert len(commands) > 5
+    for command in commands:
+        installed.shell(command)
+        if " stop " not in command:
+            assert installed.request("GET", "/readyz")[0] == 200, command
     installed.start()
 
 
 @once
-def test_the_runbook_can_be_typed(installed: Host) -> None:
-    """Every command of docs/runbook.md, in its order, as root: each finds what it is there for."""
+def test_runbook_blocks_succeed(installed: Host) -> None:
+    """Each command of docs/runbook.md, in order and as root, finds its symptom."""
     runbook = "".join(blocks(installed.source, "docs/runbook.md"))
     (own,) = re.findall("^id=(.*)$", runbook, re.MULTILINE)
     lock = (PROGRAMS / "lock_database.py").read_text()
     installed.inside("systemd-run", "--quiet", "--collect", "python3", "-c", lock)
     time.sleep(0.5)
     assert installed.request("POST", "/api/v1/notes", '{"title": "late"}')[0] == 201
-    ask = f"curl --silent --insecure --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/livez"
+    request = f"curl --silent --insecure --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/livez"
     limit = "sed -i s/rate={}r/rate={}r/ /etc/nginx/sites-available/my-service.conf"
     reload = "systemctl reload nginx && sleep 1"
-    installed.shell(f"{ask} --header 'X-Request-ID: {own}' && {limit.format(5000, 50)} && {reload}")
-    installed.shell(f"{ask}?[1-400] --parallel >/dev/null; {limit.format(50, 5000)} && {reload}")
+    installed.shell(
+        f"{request} --header 'X-Request-ID: {own}' && {limit.format(5000, 50)} && {reload}"
+    )
+    installed.shell(
+        f"{request}?[1-400] --parallel >/dev/null; {limit.format(50, 5000)} && {reload}"
+    )
     installed.fetch("py-spy")
-    told = installed.shell(runbook)
-    found = [json.loads(line) for line in told.splitlines() if own in line and line[0] == "{"]
+    output = installed.shell(runbook)
+    found = [json.loads(line) for line in output.splitlines() if own in line and line[0] == "{"]
     assert {line["service.name"] for line in found} == {"my-service", "my-service-nginx"}
-    assert '"url.path":"/api/v1/notes"' in told  # which took its time
-    assert re.search(r"^ +[0-9]+ 127\.0\.0\.1$", told, re.MULTILINE)  # who met a 429
-    assert "none" not in told.splitlines()
-    assert "my-service:www-data 660 /run/my-service.sock" in told
-    assert "process_resident_memory_bytes" in told
-    assert "notAfter=" in told
-    assert "gunicorn" in told  # in the stacks
+    assert '"url.path":"/api/v1/notes"' in output  # a slow request
+    assert re.search(r"^ +[0-9]+ 127\.0\.0\.1$", output, re.MULTILINE)  # clients with a 429
+    assert "none" not in output.splitlines()
+    assert "my-service:www-data 660 /run/my-service.sock" in output
+    assert "process_resident_memory_bytes" in output
+    assert "notAfter=" in output
+    assert "gunicorn" in output  # in the stacks

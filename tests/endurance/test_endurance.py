@@ -1,6 +1,6 @@
-"""What shows only after a while: memory that grows, threads that mix, workers that come and go.
+"""Endurance: growing memory, mixed threads and replaced workers.
 
-SOAK is how many requests are sent in one process; `make soak` sends 200 000.
+SOAK is the number of requests to one process; `make soak` sends 200 000.
 """
 
 import json
@@ -27,11 +27,11 @@ Script = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def script(generated: Generate, tmp_path: Path) -> Script:
-    """Return what runs a script of this directory inside the default service."""
+    """Return a function that runs a script of this folder inside the default service."""
     environ = {
         "PYTHONPATH": str(generated() / "src"),
         "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
-        "API_TOKENS": ",".join(f"caller-{n:02}:{n:040}" for n in range(THREADS)),
+        "API_TOKENS": ",".join(f"client-{n:02}:{n:040}" for n in range(THREADS)),
         "ADMIN_TOKEN": "a" * 40,
         "TRUSTED_PROXIES": "1",
         "WEB_THREADS": str(THREADS),
@@ -47,41 +47,41 @@ def script(generated: Generate, tmp_path: Path) -> Script:
     return started
 
 
-def grows(figures: dict[str, Any]) -> list[str]:
-    """Return which measures grow by more than they may with each request.
+def growing(figures: dict[str, Any]) -> list[str]:
+    """Return the measures that grow by more than their limit for each request.
 
-    Memory that the process already has hides a small leak from the first one for a while; the
-    second one counts what Python has allocated, and shows one object kept in a hundred requests.
+    The process's free memory hides a small leak from the first measure for a while. The second measure
+    counts Python's allocated blocks, and shows one leaked object in a hundred requests.
     """
     most = {"bytes a request": 5.0, "blocks a request": 0.01}
     return [name for name, limit in most.items() if figures[name] > limit]
 
 
 def test_memory_does_not_grow(script: Script) -> None:
-    assert grows(script("soak", SOAK)) == []
+    assert growing(script("soak", SOAK)) == []
 
 
-def test_a_leak_is_found(script: Script) -> None:
+def test_planted_leak_is_found(script: Script) -> None:
     found = script("soak", SOAK // 2, LEAK)
-    assert grows(found) == ["bytes a request", "blocks a request"]
+    assert growing(found) == ["bytes a request", "blocks a request"]
 
 
 @pytest.mark.parametrize("which", ["service", "own"])
-def test_threads_do_not_mix(script: Script, which: str) -> None:
+def test_threads_do_not_mix_requests(script: Script, which: str) -> None:
     found = script("threads", which, REQUESTS)
     assert found["wrong"] == 0, found["first"]
 
 
-def test_a_mix_up_of_threads_is_found(script: Script) -> None:
+def test_planted_mix_up_is_found(script: Script) -> None:
     assert script("threads", "own", REQUESTS // 20, "planted")["wrong"] > 0
 
 
-def test_workers_come_and_go(script: Script) -> None:
+def test_replaced_workers_keep_metrics_right(script: Script) -> None:
     found = script("recycling", WORKERS)
     assert found["wrong"] == 0, found["first"]
 
 
 @pytest.mark.parametrize("mistake", ["files", "gauges"])
-def test_what_workers_leave_behind_is_found(script: Script, mistake: str) -> None:
+def test_planted_leftovers_are_found(script: Script, mistake: str) -> None:
     found = script("recycling", WORKERS // 10, mistake)
     assert found["wrong"] > 0

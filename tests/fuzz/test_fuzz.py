@@ -1,7 +1,7 @@
-"""Hostile requests, in process and over sockets: an orderly answer and a log line is all they get.
+"""Hostile requests, in process and over sockets: each gets a valid response and a log line.
 
-FUZZ is how many, FUZZ_SEED which: a failure tells its seed and its request. `make fuzz` sends
-100 000 of a new seed.
+FUZZ is their number, FUZZ_SEED the seed. A failure prints its seed and its request. `make fuzz` sends
+100 000 requests from a new seed.
 """
 
 import json
@@ -20,17 +20,17 @@ from .sockets import Server, attack
 COUNT = int(os.environ.get("FUZZ", "6000"))
 SEED = os.environ.get("FUZZ_SEED", "1")
 
-# So many of a hundred requests go to each of these, and to each server.
+# The share of requests, in percent, for each application and for each server.
 IN_PROCESS = [("service", "sqlite", 35), ("service", "none", 20), ("own", "none", 35)]
 EACH_SERVER = 5
 
-# What the requests must reach, or they would prove nothing.
+# The requests must cause each of these statuses; otherwise they would test too little.
 STATUSES = {
     "service": {200, 400, 401, 404, 405, 411, 413, 415, 422},
     "own": {200, 400, 404, 405, 411, 413, 415, 422},
 }
 
-# What the checks must find out: a line of the service, and what stands in its place.
+# Mistakes that the checks must find: file, line and replacement.
 BROKEN = [
     ("web/hygiene.py", "filter(_cookie_pair, pairs)", "pairs"),
     ("web/hygiene.py", 'self._check_path(environ["PATH_INFO"])', ""),
@@ -56,7 +56,7 @@ def in_process(
 
 
 @pytest.mark.parametrize(("application", "database", "share"), IN_PROCESS)
-def test_in_process(
+def test_hostile_requests_in_process_get_valid_responses(
     copied: Generate, tmp_path: Path, application: str, database: str, share: int
 ) -> None:
     done = in_process(copied(database=database), tmp_path, application, COUNT * share // 100)
@@ -67,7 +67,9 @@ def test_in_process(
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "waitress"])
-def test_over_sockets(copied: Generate, tmp_path: Path, server: str) -> None:
+def test_hostile_bytes_over_sockets_get_valid_responses(
+    copied: Generate, tmp_path: Path, server: str
+) -> None:
     started = Server(copied(wsgi_server=server), tmp_path)
     tally = attack(started, conversations(SEED, COUNT * EACH_SERVER // 100), SEED)
     tally.check_log(started.log())
@@ -77,15 +79,15 @@ def test_over_sockets(copied: Generate, tmp_path: Path, server: str) -> None:
         print(f"  {kind}: {status or 'closed'}, {count} times, as {sent[:100]!r}")
 
 
-@pytest.mark.parametrize(("file", "line", "instead"), BROKEN)
-def test_the_checks_bite(
-    copied: Generate, tmp_path: Path, file: str, line: str, instead: str
+@pytest.mark.parametrize(("file", "line", "replacement"), BROKEN)
+def test_broken_service_is_found(
+    copied: Generate, tmp_path: Path, file: str, line: str, replacement: str
 ) -> None:
     project = copied(database="none")
     source = project / "src/my_service" / file
     text = source.read_text()
     assert text.count(line) == 1
-    source.write_text(text.replace(line, instead))
+    source.write_text(text.replace(line, replacement))
     done = in_process(project, tmp_path, "own", 3000)
     assert done.returncode == 1, done.stdout
     assert f"FUZZ_SEED={SEED}: request " in done.stdout, done.stderr

@@ -1,4 +1,4 @@
-"""What attackers send: nothing of it is read in two ways, reaches what is closed, or is believed."""
+"""Hostile requests: smuggling, hidden paths and forged headers."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from ..support.nginx_stack import NginxStack
 STACKS = [*WITHOUT_DATABASE, NEWER_NGINX]
 HOST = f"Host: {DOMAIN}\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
-# Whoever ends the first request where another does not takes this for the next one.
+# A parser that ends the first request too early reads this as the next one.
 SMUGGLED = f"GET /smuggled HTTP/1.1\r\n{HOST}\r\n"
 
 
@@ -24,7 +24,7 @@ def post(fields: str, body: str = "", version: str = "1.1") -> str:
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        # Who is asked?
+        # Which host?
         (f"GET /livez HTTP/1.1\r\n\r\n{SMUGGLED}", 400),
         (f"GET /livez HTTP/1.1\r\n{HOST}Host: evil.example\r\n\r\n{SMUGGLED}", 400),
         (f"GET /livez HTTP/1.1\r\n{HOST}{HOST}\r\n{SMUGGLED}", 400),
@@ -58,7 +58,7 @@ def post(fields: str, body: str = "", version: str = "1.1") -> str:
         (post(f"X: a\r\n {CHUNKED}", SMUGGLED), 400),
         (post("X: a\x00b\r\n", SMUGGLED), 400),
         (post("X: a\rb\r\n", SMUGGLED), 400),
-        # What is asked for?
+        # Which method and target?
         ("GET /\x01 HTTP/1.1\r\n" + HOST + "\r\n", 400),
         ("GET /a b HTTP/1.1\r\n" + HOST + "\r\n", 400),
         ("GET /%00 HTTP/1.1\r\n" + HOST + "\r\n", 400),
@@ -76,13 +76,15 @@ def post(fields: str, body: str = "", version: str = "1.1") -> str:
         (post(CHUNKED, f"100001\r\n{'x' * 0x100001}\r\n0\r\n\r\n"), 413),
     ],
 )  # fmt: skip
-def test_what_nginx_refuses(stack: NginxStack, request_bytes: str, status: int) -> None:
+def test_invalid_request_is_rejected_by_nginx(
+    stack: NginxStack, request_bytes: str, status: int
+) -> None:
     log = stack.directory / "service.log"
     before = log.stat().st_size
-    answer = stack.raw(request_bytes.encode("latin-1"))
-    head, _, body = answer.partition(b"\r\n\r\n")
+    response = stack.raw(request_bytes.encode("latin-1"))
+    head, _, body = response.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
-    assert answer.count(b"HTTP/1.1 ") == 1
+    assert response.count(b"HTTP/1.1 ") == 1
     assert b"\r\nContent-Type: application/problem+json\r\n" in head
     assert json.loads(body)["status"] == status
     for name in HEADERS:
@@ -90,24 +92,24 @@ def test_what_nginx_refuses(stack: NginxStack, request_bytes: str, status: int) 
     assert b"/smuggled" not in log.read_bytes()[before:]
 
 
-def test_what_the_server_refuses(stack: NginxStack) -> None:
-    """Nginx lets these through, and uWSGI; the others answer in our form."""
+def test_invalid_header_is_rejected_by_the_server(stack: NginxStack) -> None:
+    """Nginx and uWSGI accept these headers. The other servers reject them with a problem document."""
     refused = b"200" if (stack.project / "uwsgi.ini").exists() else b"400|431"
     fields = ["X: a\x01b", "X: a\x7fb"]
     if (stack.project / "gunicorn.conf.py").exists():
         fields += ["Content-Type: a/b\r\nContent-Type: c/d"]
         fields += ["\r\n".join(f"X-{number}: 1" for number in range(120))]
-    for each in fields:
-        answer = stack.raw(post(f"{each}\r\nConnection: close\r\n").encode())
-        assert re.match(b"HTTP/1.1 (%s) " % refused, answer)
-        assert answer.count(b"\r\nX-Request-ID: ") == 1
-        if b" 200 " not in answer.splitlines()[0]:
-            assert b"\r\nContent-Type: application/problem+json\r\n" in answer
-            assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "about:blank"
+    for field in fields:
+        response = stack.raw(post(f"{field}\r\nConnection: close\r\n").encode())
+        assert re.match(b"HTTP/1.1 (%s) " % refused, response)
+        assert response.count(b"\r\nX-Request-ID: ") == 1
+        if b" 200 " not in response.splitlines()[0]:
+            assert b"\r\nContent-Type: application/problem+json\r\n" in response
+            assert json.loads(response.partition(b"\r\n\r\n")[2])["type"] == "about:blank"
 
 
 def test_long_and_many_headers_pass(stack: NginxStack) -> None:
-    """All that Nginx lets through, as long as the server has no limit that it names."""
+    """Nginx accepts these headers; Gunicorn limits their number."""
     long = "x" * 8000
     for path, fields in (
         (f"/livez?{long}", {}),
@@ -121,18 +123,18 @@ def test_long_and_many_headers_pass(stack: NginxStack) -> None:
     assert stack.get("/livez", **many).status == (431 if limited else 200)
 
 
-def test_two_requests_get_two_answers(stack: NginxStack) -> None:
+def test_pipelined_requests_get_two_responses(stack: NginxStack) -> None:
     body = "5\r\nhello\r\n0\r\n\r\n"
     both = post(CHUNKED, body) + f"GET /nothing HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
-    answers = re.findall(rb"HTTP/1.1 (\d+)", stack.raw(both.encode()))
-    assert answers == [b"200", b"404"]
+    responses = re.findall(rb"HTTP/1.1 (\d+)", stack.raw(both.encode()))
+    assert responses == [b"200", b"404"]
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "BREW", "M-SEARCH"])
-def test_methods_that_are_none_of_ours(stack: NginxStack, method: str) -> None:
-    answer = stack.request(method, "/livez", None)
-    answer.check_problem(405)
-    assert "GET, HEAD" in answer.headers["Allow"]
+def test_unknown_method_is_405(stack: NginxStack, method: str) -> None:
+    response = stack.request(method, "/livez", None)
+    response.check_problem(405)
+    assert "GET, HEAD" in response.headers["Allow"]
 
 
 @pytest.mark.parametrize(
@@ -144,16 +146,16 @@ def test_methods_that_are_none_of_ours(stack: NginxStack, method: str) -> None:
         "/%c0%afmetrics", "/static/../metrics", "/static/..%2fmetrics", f"https://{DOMAIN}/metrics",
     ],
 )  # fmt: skip
-def test_metrics_are_closed(stack: NginxStack, path: str) -> None:
+def test_metrics_are_not_public(stack: NginxStack, path: str) -> None:
     head = f"GET {path} HTTP/1.1\r\n{HOST}Authorization: Bearer {stack.token}\r\n"
     for method in ("GET", "PUT"):
-        asked = head.replace("GET", method, 1)
-        answer = stack.raw(f"{asked}Connection: close\r\n\r\n".encode("latin-1"))
-        assert re.match(rb"HTTP/1.1 (400|404) ", answer)
-        assert b"# HELP" not in answer
+        request = head.replace("GET", method, 1)
+        response = stack.raw(f"{request}Connection: close\r\n\r\n".encode("latin-1"))
+        assert re.match(rb"HTTP/1.1 (400|404) ", response)
+        assert b"# HELP" not in response
 
 
-def test_who_calls_is_what_nginx_knows(stack: NginxStack) -> None:
+def test_forged_proxy_headers_are_dropped(stack: NginxStack) -> None:
     forged = {
         "Forwarded": "for=6.6.6.6;proto=http;host=evil.example",
         "Path_Info": "/evil",
@@ -182,8 +184,8 @@ def test_who_calls_is_what_nginx_knows(stack: NginxStack) -> None:
     kept = "keepalive 32;" in (stack.directory / "my-service.conf").read_text()
     uwsgi = (stack.project / "uwsgi.ini").exists()
     assert sent.get("Connection") == (None if kept or uwsgi else "close")
-    told = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
-    assert {name: sent[name] for name in sent if name.replace("-", "_") in forged} == told
+    expected = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
+    assert {name: sent[name] for name in sent if name.replace("-", "_") in forged} == expected
     seen = json.loads(stack.get("/echo", **forged).body)
     assert seen["REMOTE_ADDR"] == "127.0.0.1"
     assert seen["wsgi.url_scheme"] == "https"
@@ -194,25 +196,28 @@ def test_who_calls_is_what_nginx_knows(stack: NginxStack) -> None:
     assert "evil" not in json.dumps(seen)
 
 
-def test_who_is_to_come_again_is_told_when(stack: NginxStack) -> None:
+def test_retry_after_is_added_to_429_and_5xx(stack: NginxStack) -> None:
     with fake_upstream(
-        stack, lambda request: request.partition(b"Answer: ")[2].replace(b"|", b"\r\n")
+        stack, lambda request: request.partition(b"Respond: ")[2].replace(b"|", b"\r\n")
     ):
         for status in (429, 502, 503, 504):
-            for own, told in (("", ["5"]), ("Retry-After: 7|", ["7"])):
-                answer = stack.get("/", Answer=f"HTTP/1.1 {status} No|Content-Length: 0|{own}|")
-                assert (answer.status, answer.headers.get_all("Retry-After")) == (status, told)
+            for own, expected in (("", ["5"]), ("Retry-After: 7|", ["7"])):
+                response = stack.get("/", Respond=f"HTTP/1.1 {status} No|Content-Length: 0|{own}|")
+                assert (response.status, response.headers.get_all("Retry-After")) == (
+                    status,
+                    expected,
+                )
 
 
-def test_the_host_is_that_of_the_address(stack: NginxStack) -> None:
+def test_host_is_that_of_the_absolute_url(stack: NginxStack) -> None:
     head = f"GET https://{DOMAIN}/echo HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
     seen = json.loads(stack.raw(head.encode()).partition(b"\r\n\r\n")[2])
     assert seen["HTTP_HOST"] == DOMAIN
 
 
-def test_underscores_do_not_pass_for_hyphens(stack: NginxStack) -> None:
+def test_headers_with_underscores_are_dropped(stack: NginxStack) -> None:
     head = f"GET /echo HTTP/1.1\r\n{HOST}Connection: close\r\n"
-    answer = stack.raw(f"{head}X_Forwarded_For: 6.6.6.6\r\nScript_Name: /evil\r\n\r\n".encode())
-    assert b" 200 " in answer.splitlines()[0]
-    assert b"6.6.6.6" not in answer
-    assert b"evil" not in answer
+    response = stack.raw(f"{head}X_Forwarded_For: 6.6.6.6\r\nScript_Name: /evil\r\n\r\n".encode())
+    assert b" 200 " in response.splitlines()[0]
+    assert b"6.6.6.6" not in response
+    assert b"evil" not in response

@@ -1,22 +1,22 @@
-"""Who may talk to the site, and how: names, TLS, HTTP/2, and what port 80 is left for."""
+"""Names, TLS, HTTP/2, and the redirects of port 80."""
 
 import json
 import ssl
 import subprocess
-from collections.abc import Callable
 
 import pytest
 
+from ..support.fixtures import Needs
 from ..support.http_client import DOMAIN, HEADERS
 from ..support.matrix import NEWER_NGINX, WITHOUT_DATABASE
 from ..support.nginx_stack import NginxStack
 
-# What is tested here is the same for every service.
+# Nginx handles this alone, so two stacks are enough.
 STACKS = [*WITHOUT_DATABASE, NEWER_NGINX][::3]
 
 
 def curl(stack: NginxStack, *arguments: str) -> str:
-    """Return what curl prints of the site over HTTP/2."""
+    """Return the output of curl for a request over HTTP/2."""
     site = ["--resolve", f"{DOMAIN}:{stack.https}:127.0.0.1", "--cacert", str(stack.certificate)]
     return subprocess.run(
         ["curl", "--silent", "--http2", *site, *arguments],
@@ -24,7 +24,7 @@ def curl(stack: NginxStack, *arguments: str) -> str:
     ).stdout  # fmt: skip
 
 
-def test_http2(stack: NginxStack, needs: Callable[..., None]) -> None:
+def test_http2_is_negotiated(stack: NginxStack, needs: Needs) -> None:
     needs("curl")
     url = f"https://{DOMAIN}:{stack.https}"
     head = curl(stack, "--include", f"{url}/livez")
@@ -40,7 +40,7 @@ def test_http2(stack: NginxStack, needs: Callable[..., None]) -> None:
         assert channel.selected_alpn_protocol() == "h2"
 
 
-def test_strangers_get_no_handshake(stack: NginxStack) -> None:
+def test_unknown_name_gets_no_tls_handshake(stack: NginxStack) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     for name in ("evil.example", f"a.{DOMAIN}", "127.0.0.1"):
@@ -48,46 +48,44 @@ def test_strangers_get_no_handshake(stack: NginxStack) -> None:
             stack.connect(tls=tls, name=name)
 
 
-def test_another_host_than_that_of_the_handshake(
-    stack: NginxStack, needs: Callable[..., None]
-) -> None:
+def test_host_other_than_tls_name_is_421(stack: NginxStack, needs: Needs) -> None:
     stack.get("/livez", Host="evil.example").check_problem(421)
     needs("curl")
     url = f"https://{DOMAIN}:{stack.https}/livez"
-    told = curl(stack, "--include", "-H", "Host: evil.example", url)
-    assert told.startswith("HTTP/2 421 ")
-    assert json.loads(told.splitlines()[-1])["status"] == 421
+    output = curl(stack, "--include", "-H", "Host: evil.example", url)
+    assert output.startswith("HTTP/2 421 ")
+    assert json.loads(output.splitlines()[-1])["status"] == 421
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1"])
-def test_strangers_get_no_answer_in_the_clear(stack: NginxStack, host: str) -> None:
+def test_unknown_host_on_port_80_is_reset(stack: NginxStack, host: str) -> None:
     with pytest.raises(ConnectionResetError):
         assert stack.raw(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), plain=True)
 
 
-def test_plain_http_only_redirects(stack: NginxStack) -> None:
+def test_plain_http_redirects(stack: NginxStack) -> None:
     head = f"Host: {DOMAIN.upper()}:81\r\nConnection: close\r\n\r\n"
-    answer = stack.raw(f"GET /a?b=%2f HTTP/1.1\r\n{head}".encode(), plain=True)
+    response = stack.raw(f"GET /a?b=%2f HTTP/1.1\r\n{head}".encode(), plain=True)
     stack.wait_until_logged('"url.path":"/a"', "my-service.log")
-    assert answer.startswith(b"HTTP/1.1 308 ")
-    assert f"\r\nLocation: https://{DOMAIN}/a?b=%2f\r\n".encode() in answer
+    assert response.startswith(b"HTTP/1.1 308 ")
+    assert f"\r\nLocation: https://{DOMAIN}/a?b=%2f\r\n".encode() in response
     for name in HEADERS:
-        assert answer.count(f"\r\n{name}: ".encode()) == (name != "Strict-Transport-Security")
+        assert response.count(f"\r\n{name}: ".encode()) == (name != "Strict-Transport-Security")
     for method in ("POST", "DELETE", "OPTIONS"):
-        answer = stack.raw(f"{method} /a HTTP/1.1\r\n{head}".encode(), plain=True)
-        assert answer.startswith(b"HTTP/1.1 403 ")
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 403
+        response = stack.raw(f"{method} /a HTTP/1.1\r\n{head}".encode(), plain=True)
+        assert response.startswith(b"HTTP/1.1 403 ")
+        assert json.loads(response.partition(b"\r\n\r\n")[2])["status"] == 403
 
 
-def test_plain_http_on_the_port_of_tls(stack: NginxStack) -> None:
+def test_plain_http_on_tls_port_is_400(stack: NginxStack) -> None:
     with stack.plain(stack.https) as channel:
         channel.sendall(f"GET / HTTP/1.1\r\nHost: {DOMAIN}\r\n\r\n".encode())
-        answer = channel.recv(65536)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 400
+        response = channel.recv(65536)
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["status"] == 400
 
 
-def test_certificates_can_be_renewed(stack: NginxStack) -> None:
+def test_acme_challenge_is_served(stack: NginxStack) -> None:
     challenge = stack.directory / "acme" / ".well-known" / "acme-challenge"
     challenge.mkdir(parents=True)
     (challenge / "token").write_text("proof")
@@ -100,14 +98,14 @@ def test_certificates_can_be_renewed(stack: NginxStack) -> None:
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
-def test_tls(stack: NginxStack, version: str) -> None:
+def test_tls_version_is_accepted(stack: NginxStack, version: str) -> None:
     tls = stack.tls()
     tls.minimum_version = tls.maximum_version = ssl.TLSVersion[version]
     with stack.connect(tls=tls) as channel:
         assert channel.version() == version.replace("_", ".")
 
 
-def test_what_is_too_old(stack: NginxStack) -> None:
+def test_old_tls_and_ciphers_are_rejected(stack: NginxStack) -> None:
     tls = stack.tls()
     tls.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
@@ -122,8 +120,8 @@ def test_what_is_too_old(stack: NginxStack) -> None:
             stack.connect(tls=tls)
 
 
-def test_the_client_chooses_the_cipher(stack: NginxStack) -> None:
-    """Whoever lacks hardware for AES prefers another."""
+def test_client_chooses_the_cipher(stack: NginxStack) -> None:
+    """A client without hardware for AES prefers ChaCha20."""
     for cipher in ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"):
         tls = stack.tls()
         tls.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -136,7 +134,7 @@ def test_the_client_chooses_the_cipher(stack: NginxStack) -> None:
     ("curve", "known"),
     [("X25519", True), ("prime256v1", True), ("secp384r1", True), ("secp521r1", False)],
 )
-def test_curves(stack: NginxStack, curve: str, known: bool) -> None:
+def test_curve_is_accepted_or_rejected(stack: NginxStack, curve: str, known: bool) -> None:
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{stack.https}", "-groups", curve]
     done = subprocess.run(
         [*command, "-servername", DOMAIN], input="", check=False, capture_output=True, text=True
@@ -144,24 +142,24 @@ def test_curves(stack: NginxStack, curve: str, known: bool) -> None:
     assert (done.returncode == 0) == known
 
 
-def test_nobody_is_told_which_nginx_it_is(stack: NginxStack) -> None:
+def test_nginx_version_is_hidden(stack: NginxStack) -> None:
     end = "Connection: close\r\n\r\n"
     head = f"GET / HTTP/1.1\r\nHost: {DOMAIN}\r\n{end}".encode()
     inside = f"GET / HTTP/1.1\r\nHost: localhost\r\n{end}".encode()
     with stack.plain(stack.internal) as channel:
         channel.sendall(inside)
-        told = [channel.recv(65536)]
-    told += [stack.raw(head), stack.raw(head, plain=True)]
-    told += [stack.raw(b"GET / HTTP/1.1\r\n\r\n", plain=plain) for plain in (False, True)]
-    for answer in told:
-        assert b"\r\nServer: nginx\r\n" in answer
-    # What is so broken that its host is never known is answered in our form, in the clear too.
-    for answer in told[3:]:
-        assert answer.count(b"\r\nX-Request-ID: ") == 1
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 400
+        received = [channel.recv(65536)]
+    received += [stack.raw(head), stack.raw(head, plain=True)]
+    received += [stack.raw(b"GET / HTTP/1.1\r\n\r\n", plain=plain) for plain in (False, True)]
+    for response in received:
+        assert b"\r\nServer: nginx\r\n" in response
+    # A request without a Host gets a problem document, too, with TLS and without.
+    for response in received[3:]:
+        assert response.count(b"\r\nX-Request-ID: ") == 1
+        assert json.loads(response.partition(b"\r\n\r\n")[2])["status"] == 400
 
 
-def test_sessions_are_resumed(stack: NginxStack) -> None:
+def test_tls_session_is_resumed(stack: NginxStack) -> None:
     tls = stack.tls()
     tls.maximum_version = ssl.TLSVersion.TLSv1_2
     with stack.connect(tls=tls) as first:

@@ -1,4 +1,4 @@
-"""How much and for how long one client may ask, and that others do not notice."""
+"""Limits on rate, connections and time of one client, without effect on other clients."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ HEAD = f"Host: {DOMAIN}\r\n"
 
 
 def site_changes(project: Path) -> dict[str, str]:
-    """The same limits in less time, and the balancer that the file has as a comment."""
+    """Shorten the time limits, and enable the load balancer of the file's comment."""
     server = "uwsgi" if (project / "uwsgi.ini").exists() else "proxy"
     return {
         "client_header_timeout 10s;": "client_header_timeout 2s;",
@@ -36,59 +36,59 @@ def site_changes(project: Path) -> dict[str, str]:
     }
 
 
-def half(stack: NginxStack) -> bytes:
-    """Return the beginning of a request whose handler wants the whole of it."""
+def partial_request(stack: NginxStack) -> bytes:
+    """Return the beginning of a request whose handler needs the whole body."""
     head = f"POST /api/v1/greetings HTTP/1.1\r\n{HEAD}Authorization: Bearer {stack.token}\r\n"
     return f"{head}Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{{".encode()
 
 
-def answers(stack: NginxStack, requests: list[str], source: str) -> list[str]:
-    """Send all requests over one connection, and return the answer to each, from its status on."""
+def responses(stack: NginxStack, requests: list[str], source: str) -> list[str]:
+    """Send all requests over one connection; return each response from its status on."""
     whole = "".join(f"GET /livez HTTP/1.1\r\n{HEAD}{fields}\r\n" for fields in requests)
     end = f"GET /livez HTTP/1.1\r\n{HEAD}Connection: close\r\n\r\n"
     received = stack.raw(f"{whole}{end}".encode(), source=source)
     return received.decode().split("HTTP/1.1 ")[1:-1]
 
 
-def test_requests(stack: NginxStack) -> None:
+def test_request_rate_is_limited(stack: NginxStack) -> None:
     began = time.monotonic()
-    received = answers(stack, [""] * 400, "127.0.0.2")
+    received = responses(stack, [""] * 400, "127.0.0.2")
     seconds = time.monotonic() - began
     assert stack.get("/livez").status == 200
-    passed = [answer for answer in received if answer.startswith("200 ")]
-    refused = [answer for answer in received if answer.startswith("429 ")]
+    passed = [response for response in received if response.startswith("200 ")]
+    refused = [response for response in received if response.startswith("429 ")]
     assert len(passed) + len(refused) == 400
-    # A burst, and 50 more in each second.
+    # The burst, and 50 requests in each second.
     assert 101 <= len(passed) <= 102 + 50 * seconds
-    for answer in refused:
-        assert "\r\nRetry-After: 5\r\n" in answer
-        assert json.loads(answer.partition("\r\n\r\n")[2])["status"] == 429
+    for response in refused:
+        assert "\r\nRetry-After: 5\r\n" in response
+        assert json.loads(response.partition("\r\n\r\n")[2])["status"] == 429
     stack.wait_until_logged('"nginx.limit.requests":"REJECTED"', "my-service.log")
     assert re.search(r"\[warn\] .* limiting requests", (stack.directory / "error.log").read_text())
     time.sleep(1)
-    received = answers(stack, [""] * 100, "127.0.0.2")
-    assert len([answer for answer in received if answer.startswith("200 ")]) >= 45
+    received = responses(stack, [""] * 100, "127.0.0.2")
+    assert len([response for response in received if response.startswith("200 ")]) >= 45
 
 
-def test_the_client_behind_a_balancer(stack: NginxStack) -> None:
-    """It counts by its own address, of which the half that a provider gives counts for IPv6."""
+def test_client_behind_a_balancer_is_limited_by_its_address(stack: NginxStack) -> None:
+    """A client is an IPv4 address or an IPv6 /64 prefix, because one client usually has a whole /64."""
     chains = f"6.6.6.6, 203.0.113.9, {BALANCER}"
     for source, seen in ((BALANCER, "203.0.113.9"), ("127.0.0.1", "127.0.0.1")):
-        answer = stack.request("GET", "/echo", None, source, X_Forwarded_For=chains)
-        assert f'"REMOTE_ADDR":"{seen}"' in answer.body.decode()
+        response = stack.request("GET", "/echo", None, source, X_Forwarded_For=chains)
+        assert f'"REMOTE_ADDR":"{seen}"' in response.body.decode()
     neighbours = [f"X-Forwarded-For: 2001:db8::{number:x}:1\r\n" for number in range(200)]
-    received = answers(stack, neighbours, BALANCER)
-    assert {answer[:4] for answer in received} == {"200 ", "429 "}
+    received = responses(stack, neighbours, BALANCER)
+    assert {response[:4] for response in received} == {"200 ", "429 "}
     others = [f"X-Forwarded-For: 2001:db8:0:{number:x}::1\r\n" for number in range(1, 200)]
-    received = answers(stack, others, BALANCER)
-    assert {answer[:4] for answer in received} == {"200 "}
+    received = responses(stack, others, BALANCER)
+    assert {response[:4] for response in received} == {"200 "}
 
 
-def test_connections_and_slow_uploads(stack: NginxStack) -> None:
-    """A hundred at a time; what they leave unfinished keeps nobody else waiting."""
+def test_connections_are_limited(stack: NginxStack) -> None:
+    """A client has 100 connections. Its unfinished requests do not delay other clients."""
     with contextlib.ExitStack() as open_ones:
         for _ in range(100):
-            open_ones.enter_context(stack.connect("127.0.0.3")).sendall(half(stack))
+            open_ones.enter_context(stack.connect("127.0.0.3")).sendall(partial_request(stack))
         began = time.monotonic()
         assert stack.get("/livez").status == 200
         assert time.monotonic() - began < 1
@@ -104,8 +104,10 @@ def drip(channel: socket.socket) -> None:
     channel.sendall(b"X")
 
 
-def ends(channel: socket.socket, go_on: Callable[[socket.socket], None] | None = None) -> float:
-    """Return after how many seconds Nginx closes the connection."""
+def seconds_until_closed(
+    channel: socket.socket, go_on: Callable[[socket.socket], None] | None = None
+) -> float:
+    """Return the seconds until Nginx closes the connection."""
     began = time.monotonic()
     channel.settimeout(0.2)
     with channel, contextlib.suppress(ConnectionError):
@@ -120,10 +122,10 @@ def ends(channel: socket.socket, go_on: Callable[[socket.socket], None] | None =
     return time.monotonic() - began
 
 
-def slow(
+def slow_connections(
     stack: NginxStack,
 ) -> Iterator[tuple[socket.socket, Callable[[socket.socket], None] | None]]:
-    """Connections that do not get on, each in another way, and what keeps them busy."""
+    """Yield slow connections of each kind, and the function that keeps the connection busy."""
     yield stack.plain(stack.http), None
     yield stack.plain(stack.https), None
     yield stack.connect(), None
@@ -132,7 +134,7 @@ def slow(
     yield redirected, None
     for begin, go_on in (
         (b"GET /livez HTTP/1.1\r\nX: ", drip),
-        (half(stack), None),
+        (partial_request(stack), None),
         (f"GET /livez HTTP/1.1\r\n{HEAD}\r\n".encode(), None),
     ):
         channel = stack.connect()
@@ -140,18 +142,18 @@ def slow(
         yield channel, go_on
 
 
-def test_slow_clients_are_cut_off(stack: NginxStack) -> None:
+def test_slow_clients_are_disconnected(stack: NginxStack) -> None:
     with ThreadPoolExecutor(8) as pool:
-        waited = [pool.submit(ends, *each) for each in slow(stack)]
+        waited = [pool.submit(seconds_until_closed, *each) for each in slow_connections(stack)]
     assert [round(each.result(), 1) for each in waited] == pytest.approx([TIMEOUT] * 7, abs=1)
-    # Nothing of them is kept until they have taken the last byte. (TLS would hide the reset.)
+    # Nginx resets the connection and discards unsent data (TLS would hide the reset).
     with stack.plain(stack.http) as channel:
         channel.sendall(b"GET / HTTP/1.1\r\nX: ")
         with pytest.raises(ConnectionResetError):
             channel.recv(1)
 
 
-def test_slow_readers_are_cut_off(stack: NginxStack) -> None:
+def test_slow_readers_are_disconnected(stack: NginxStack) -> None:
     (stack.directory / "static" / "large").write_bytes(b"x" * 20_000_000)
     with stack.connect() as channel:
         channel.sendall(f"GET /static/large HTTP/1.1\r\n{HEAD}\r\n".encode())
@@ -163,16 +165,16 @@ def test_slow_readers_are_cut_off(stack: NginxStack) -> None:
         assert 0 < received < 20_000_000
 
 
-def test_a_service_that_does_not_answer(stack: NginxStack) -> None:
+def test_hanging_service_is_504(stack: NginxStack) -> None:
     with fake_upstream(stack, lambda _: b"", hold=True) as requests:
-        answer = stack.request("POST", "/echo", b"x")
-        answer.check_problem(504)
-        assert answer.headers["Retry-After"] == "5"
+        response = stack.request("POST", "/echo", b"x")
+        response.check_problem(504)
+        assert response.headers["Retry-After"] == "5"
         assert len(requests) == 1
 
 
-def test_only_what_may_be_repeated_is_tried_again(stack: NginxStack) -> None:
-    """The service's connection ends without an answer, as that of a worker that was killed."""
+def test_only_idempotent_requests_are_retried(stack: NginxStack) -> None:
+    """The upstream closes the connection without a response, as a killed worker does."""
     with fake_upstream(stack, lambda _: b"") as requests:
         for method, times in (("GET", 2), ("PUT", 2), ("POST", 1), ("PATCH", 1)):
             stack.request(method, "/echo", b"x").check_problem(502)

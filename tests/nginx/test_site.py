@@ -1,4 +1,4 @@
-"""The generated service behind the generated Nginx site: Nginx → unix socket → server, over TLS."""
+"""Generated site in front of the generated service: TLS → Nginx → unix socket → server."""
 
 import gzip
 import json
@@ -6,24 +6,23 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ..support.fake_upstream import fake_upstream
-from ..support.fixtures import Generate
+from ..support.fixtures import Generate, Needs
 from ..support.http_client import DOMAIN
 from ..support.logs import parse_log
 from ..support.matrix import GROUPS, LONGEST, NEWER_NGINX
 from ..support.nginx_stack import NginxStack
 from ..support.process import run
 
-# The database makes no difference to what runs the service.
+# The database does not change how the service runs.
 STACKS = [a for a in GROUPS if a["supervisor"] == "systemd" or a["database"] == "sqlite"]
 STACKS += [NEWER_NGINX]
-# The fields of a line of the site's log.
-LOGGED = {
+# Fields of a line of the site's log.
+LOG_FIELDS = {
     "@timestamp",
     "client.ip",
     "http.request.id",
@@ -44,9 +43,7 @@ LOGGED = {
 }
 
 
-def test_nginx_takes_the_longest_names(
-    generated: Generate, needs: Callable[..., None], tmp_path: Path
-) -> None:
+def test_longest_names_are_accepted(generated: Generate, needs: Needs, tmp_path: Path) -> None:
     needs("nginx", "openssl")
     longest = NginxStack(generated(**LONGEST), tmp_path, LONGEST["project_slug"])
     longest.write_files()
@@ -55,15 +52,15 @@ def test_nginx_takes_the_longest_names(
     assert "[warn]" not in done.stderr
 
 
-def test_nginx_finds_nothing_to_warn_of(stack: NginxStack) -> None:
+def test_configuration_has_no_warnings(stack: NginxStack) -> None:
     done = subprocess.run(stack.nginx("-t", "-q"), check=True, capture_output=True, text=True)
     assert [line for line in done.stderr.splitlines() if stack.directory.name not in line] == []
     assert "[warn]" not in done.stderr
     assert "[emerg]" not in done.stderr
 
 
-def test_shared_cases(stack: NginxStack) -> None:
-    """The cases that the generated suite runs in its own process."""
+def test_shared_cases_pass(stack: NginxStack) -> None:
+    """The generated suite runs the same cases in its own process."""
     summary = run(
         "pytest", "--server", f"https://{DOMAIN}", "--connect", f"127.0.0.1:{stack.https}",
         "--token", stack.token, cwd=stack.project, SSL_CERT_FILE=str(stack.certificate),
@@ -76,27 +73,27 @@ def test_shared_cases(stack: NginxStack) -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [("/livez", 200), ("/", 200), ("/static/app.css", 200), ("/nothing", 404)]
 )
-def test_headers_stand_once(stack: NginxStack, path: str, status: int) -> None:
-    answer = stack.get(path)
-    assert answer.status == status
-    answer.check_headers()
-    assert answer.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
+def test_default_headers_are_sent_once(stack: NginxStack, path: str, status: int) -> None:
+    response = stack.get(path)
+    assert response.status == status
+    response.check_headers()
+    assert response.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
 
 
-def test_nginx_serves_static_files(stack: NginxStack) -> None:
+def test_static_files_are_served_by_nginx(stack: NginxStack) -> None:
     sheet = stack.project / "src/my_service/static/app.css"
-    answer = stack.get("/static/app.css")
-    assert answer.body == sheet.read_bytes()
-    assert answer.headers["Content-Type"] == "text/css"
-    assert answer.headers["Cache-Control"] == "no-cache"
+    response = stack.get("/static/app.css")
+    assert response.body == sheet.read_bytes()
+    assert response.headers["Content-Type"] == "text/css"
+    assert response.headers["Cache-Control"] == "no-cache"
     (named,) = re.findall(r'href="(/static/app\.\w+\.css)"', stack.get("/").body.decode())
-    for_ever = stack.get(named, Accept_Encoding="gzip")
-    assert for_ever.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert for_ever.headers["Vary"] == "Accept-Encoding"
-    assert gzip.decompress(for_ever.body) == answer.body
+    immutable = stack.get(named, Accept_Encoding="gzip")
+    assert immutable.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert immutable.headers["Vary"] == "Accept-Encoding"
+    assert gzip.decompress(immutable.body) == response.body
     with stack.without_service():
         assert stack.get("/static/app.css").status == 200
-        unchanged = stack.get("/static/app.css", If_None_Match=answer.headers["ETag"])
+        unchanged = stack.get("/static/app.css", If_None_Match=response.headers["ETag"])
         part = stack.get("/static/app.css", Range="bytes=0-4")
         assert (part.status, part.body) == (206, sheet.read_bytes()[:5])
         for partial, status in ((unchanged, 304), (part, 206)):
@@ -112,52 +109,52 @@ def test_nginx_serves_static_files(stack: NginxStack) -> None:
             assert refused.headers["Allow"] == "GET, HEAD"
 
 
-def test_static_files_do_not_reach_outside(stack: NginxStack) -> None:
+def test_static_paths_outside_are_not_found(stack: NginxStack) -> None:
     assert (stack.directory / "static" / ".." / "nginx.conf").exists()
     for path in ("/static../nginx.conf", "/static/..%2fnginx.conf", "/static/%2e%2e/nginx.conf"):
         assert stack.get(path).status in (400, 404)
 
 
 def test_pages_are_not_compressed(stack: NginxStack) -> None:
-    """How much that saves would tell of a secret that stands beside what a client has sent."""
+    """The compressed size would reveal a secret next to text that the client sent (BREACH)."""
     page = stack.get("/", Accept="text/html", Accept_Encoding="gzip")
     assert page.headers["Content-Type"].startswith("text/html")
     assert "Content-Encoding" not in page.headers
 
 
-def test_without_the_service(stack: NginxStack) -> None:
+def test_stopped_service_is_502(stack: NginxStack) -> None:
     with stack.without_service():
         for method in ("GET", "POST"):
-            answer = stack.request(method, "/livez", None)
-            answer.check_problem(502)
-            assert answer.headers["Retry-After"] == "5"
+            response = stack.request(method, "/livez", None)
+            response.check_problem(502)
+            assert response.headers["Retry-After"] == "5"
 
 
-def test_the_service_is_told_what_wsgi_wants(stack: NginxStack) -> None:
+def test_service_receives_the_wsgi_environ(stack: NginxStack) -> None:
     """PEP 3333, "environ Variables"."""
     trace = {"Traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "Tracestate": "a=b,c=d"}
-    answer = stack.request("POST", "/echo?X-A=b", b"{}", Content_Type="application/json", **trace)
-    seen = json.loads(answer.body)
+    response = stack.request("POST", "/echo?X-A=b", b"{}", Content_Type="application/json", **trace)
+    seen = json.loads(response.body)
     assert {name: seen[f"HTTP_{name.upper()}"] for name in trace} == trace
-    told = {"REQUEST_METHOD": "POST", "PATH_INFO": "/echo", "QUERY_STRING": "X-A=b"}
-    told |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "2"}
-    assert seen | told == seen
+    expected = {"REQUEST_METHOD": "POST", "PATH_INFO": "/echo", "QUERY_STRING": "X-A=b"}
+    expected |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "2"}
+    assert seen | expected == seen
     assert seen["SERVER_PROTOCOL"].startswith("HTTP/1.")
     assert {"SERVER_NAME", "SERVER_PORT"} <= seen.keys()
 
 
-def test_one_id_from_end_to_end(stack: NginxStack) -> None:
+def test_request_id_is_the_same_in_response_and_logs(stack: NginxStack) -> None:
     kept = ("stack-given-id.1", "shortest", "x" * 64)
     for given in (*kept, "bad id", "shorter", "x" * 65, None):
-        answer = stack.get("/echo", **({"X_Request_ID": given} if given else {}))
-        own = answer.headers["X-Request-ID"]
+        response = stack.get("/echo", **({"X_Request_ID": given} if given else {}))
+        own = response.headers["X-Request-ID"]
         assert (own == given) == (given in kept)
-        assert json.loads(answer.body)["HTTP_X_REQUEST_ID"] == own
+        assert json.loads(response.body)["HTTP_X_REQUEST_ID"] == own
         for log in ("service.log", "my-service.log"):
             stack.wait_until_logged(own, log)
 
 
-def test_every_log_line_is_json(stack: NginxStack) -> None:
+def test_log_lines_are_json(stack: NginxStack) -> None:
     trace, early = "4bf92f3577b34da6a3ce929d0e0e4736", "000" + "2" * 29
     sent = [
         (b'User-Agent: q" \\ \r\n', 'q" \\', ""),
@@ -183,18 +180,18 @@ def test_every_log_line_is_json(stack: NginxStack) -> None:
         lines = (stack.directory / name).read_bytes().decode().splitlines()
         entries = {line.get("http.request.id"): line for line in parse_log(lines)}
         assert "secret" not in "".join(lines)
-    # The last ones read are those of Nginx.
+    # Nginx's log was read last.
     for number, (_, agent, traced) in enumerate(sent):
         entry = entries[f"logged-line-{number}"]
         assert (entry["user_agent.original"], entry["trace.id"]) == (agent, traced)
         assert (entry["url.path"], entry["tls.version"]) == ("/livez", "TLSv1.3")
         assert entry["nginx.limit.requests"] == "PASSED"
-        assert set(entry) == LOGGED
+        assert set(entry) == LOG_FIELDS
     assert max(len(json.loads(line)["url.path"]) for line in lines) == 1024
 
 
-def test_the_log_has_the_method_and_status_of_what_nginx_answers(stack: NginxStack) -> None:
-    """Whose pages are those of a GET; and what has no status is logged as JSON, too."""
+def test_log_has_method_and_status_of_nginx_responses(stack: NginxStack) -> None:
+    """Nginx serves its error pages as GET. A response without a status is logged as JSON, too."""
     too_large = str(2 << 20)
     stack.request("PUT", "/echo", None, X_Request_ID="of-a-put", Content_Length=too_large)
     head = f"GET /junk HTTP/1.1\r\nHost: {DOMAIN}\r\nX-Request-ID: what-is-no-status\r\n"
@@ -208,7 +205,7 @@ def test_the_log_has_the_method_and_status_of_what_nginx_answers(stack: NginxSta
     assert entries["of-a-put"]["http.response.status_code"] == 413
 
 
-def test_metrics_are_for_the_host_alone(stack: NginxStack) -> None:
+def test_metrics_are_served_on_the_internal_port_only(stack: NginxStack) -> None:
     for path in ("/metrics", "/metrics%20", "/%6detrics", "/./metrics", "//metrics"):
         assert stack.get(path, Authorization=f"Bearer {stack.token}").status == 404
     assert stack.get("/metrics%85", Authorization=f"Bearer {stack.token}").status == 400
@@ -216,21 +213,21 @@ def test_metrics_are_for_the_host_alone(stack: NginxStack) -> None:
     request = urllib.request.Request(
         f"{inside}/metrics", headers={"Authorization": f"Bearer {stack.token}"}
     )
-    with urllib.request.urlopen(request) as answer:
-        assert "http_server_request_duration_seconds_count" in answer.read().decode()
+    with urllib.request.urlopen(request) as response:
+        assert "http_server_request_duration_seconds_count" in response.read().decode()
     request = urllib.request.Request(f"{inside}/readyz", headers={"User-Agent": "from inside"})
-    with urllib.request.urlopen(request) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(request) as response:
+        assert response.status == 200
     for method, path, status in (
         ("GET", "/metrics", 401), ("GET", "/livez", 404), ("GET", "/", 404), ("PUT", "/x", 404),
     ):  # fmt: skip
         request = urllib.request.Request(inside + path, method=method)
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request)
-        with refused.value as answer:
-            assert answer.status == status
-            assert json.loads(answer.read())["status"] == status
-            assert len(answer.headers.get_all("X-Request-ID", [])) == 1
+        with refused.value as response:
+            assert response.status == status
+            assert json.loads(response.read())["status"] == status
+            assert len(response.headers.get_all("X-Request-ID", [])) == 1
     written = [*stack.directory.glob("*.log"), *stack.directory.glob("on")]
     written.remove(stack.directory / "service.log")
     assert [path for path in written if b"from inside" in path.read_bytes()] == []

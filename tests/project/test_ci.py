@@ -1,15 +1,14 @@
-"""The emitted continuous integration, executed: each step in its order, in a clean clone."""
+"""Continuous integration of the generated project: each step runs in a clean clone."""
 
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ..support.ci_runner import Runner
-from ..support.fixtures import Generate
+from ..support.fixtures import Generate, Needs
 from ..support.generate import CHOICES, TEMPLATE
 from ..support.git import commit, git
 from ..support.process import find_python, run
@@ -22,8 +21,8 @@ from ..support.process import find_python, run
         (".gitlab-ci.yml", "VERSION", "3.13", "waitress"),
     ],
 )
-def test_the_checks(
-    copied: Generate, needs: Callable[..., None], tmp_path: Path,
+def test_ci_job_passes(
+    copied: Generate, needs: Needs, tmp_path: Path,
     path: str, axis: str, version: str, server: str,
 ) -> None:  # fmt: skip
     python = find_python(version)
@@ -43,10 +42,10 @@ MAINTENANCE = [
 
 
 @pytest.mark.parametrize(("path", "name", "axis"), MAINTENANCE)
-def test_maintenance(
+def test_maintenance_job_proposes_updates(
     template: Path, copied: Generate, tmp_path: Path, path: str, name: str, axis: str
 ) -> None:
-    """A release of the template and one of a dependency are proposed, each on a branch."""
+    """The job proposes a release of the template and of a dependency, each on a branch."""
     ci = "gitlab" if "gitlab" in path else "github"
     project = copied(ci=ci)
     older = ("--upgrade-package", "msgspec==0.20.0", "-o", "requirements.txt")
@@ -58,19 +57,19 @@ def test_maintenance(
     assert "not linked to its template" in runner.run(path, name, **{axis: "update-template"})
     assert runner.branches() == ["main"]
 
-    ours = tmp_path / "template"
-    git("clone", "--quiet", template, ours, cwd=tmp_path)
+    fork = tmp_path / "template"
+    git("clone", "--quiet", template, fork, cwd=tmp_path)
     answers = f'{{"ci": "{ci}"}}'
-    run("cruft", "link", "--no-input", ours, "--extra-context", answers, cwd=project)
+    run("cruft", "link", "--no-input", fork, "--extra-context", answers, cwd=project)
     commit(project, "Link")
     git("push", "--quiet", runner.origin, "main", cwd=project)
-    for file, place, text in (
+    for file, pattern, text in (
         ("README.md", r"\Z", "\nNew.\n"),
         ("requirements.txt", r"(?<=^msgspec==)\S+", "0.20.1"),
     ):
-        source = ours / "{{cookiecutter.project_slug}}" / file
-        source.write_text(re.sub(place, text, source.read_text(), flags=re.MULTILINE))
-    commit(ours, "The next release")
+        source = fork / "{{cookiecutter.project_slug}}" / file
+        source.write_text(re.sub(pattern, text, source.read_text(), flags=re.MULTILINE))
+    commit(fork, "The next release")
     for change in ("update-template", "upgrade-deps", "upgrade-deps"):
         git("fetch", "--quiet", "origin", cwd=runner.clone)
         git("checkout", "--quiet", "--force", "--detach", "origin/main", cwd=runner.clone)
@@ -89,7 +88,7 @@ def test_maintenance(
         changed = git("diff", "--name-only", "main", f"maintenance/{change}", cwd=runner.origin)
         assert set(changed.split()) <= files
     if ci == "github":
-        created = [line for line in runner.asked.read_text().splitlines() if "create" in line]
+        created = [line for line in runner.gh_log.read_text().splitlines() if "create" in line]
         assert created == [
             f"pr create --fill --head maintenance/{change}"
             for change in ("update-template", "upgrade-deps")
@@ -99,8 +98,8 @@ def test_maintenance(
         assert options == ["merge_request.create", "merge_request.target=main"] * 3
 
 
-def test_pre_commit(copied: Generate) -> None:
-    """A fresh project passes; what `make lint` refuses is not committed."""
+def test_pre_commit_rejects_lint_errors(copied: Generate) -> None:
+    """A new project passes the hook; a commit that fails `make lint` is rejected."""
     project = copied()
     commit(project, "Generated")
     run("pre-commit", "install", cwd=project)
@@ -126,8 +125,8 @@ SCHEMAS = {
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab", "of the template"])
-def test_the_files_are_what_their_services_read(generated: Generate, ci: str) -> None:
-    """By the published schemas; zizmor looks for unpinned actions, needless permissions and such."""
+def test_ci_files_match_their_schemas(generated: Generate, ci: str) -> None:
+    """The published schemas; zizmor checks for unpinned actions and unnecessary permissions."""
     project = generated(ci=ci) if ci in CHOICES["ci"] else TEMPLATE
     for pattern, schema in SCHEMAS.items():
         files = [str(path) for path in project.glob(pattern)]
@@ -138,7 +137,7 @@ def test_the_files_are_what_their_services_read(generated: Generate, ci: str) ->
         run("zizmor", "--offline", "--quiet", project / ".github", cwd=project)
 
 
-def test_the_same_actions_everywhere(generated: Generate) -> None:
+def test_actions_are_the_same_everywhere(generated: Generate) -> None:
     def used(project: Path) -> set[str]:
         texts = [path.read_text() for path in project.glob(".github/workflows/*.yml")]
         return set(re.findall(r"uses: (.*)", "".join(texts)))

@@ -1,4 +1,4 @@
-"""Every block of code in every document is run, and every command that a text names."""
+"""Documents: a test runs each code block and each command that a text names."""
 
 import ast
 import re
@@ -11,50 +11,52 @@ from ..support.markdown import blocks, read_blocks
 from ..support.matrix import GROUPS
 from ..support.process import run
 
-# Whether of the template; the document; the section, None for all of it; the language.
+# Whether the template's; document; section, None for all of them; language.
 Place = tuple[bool, str, str | None, str]
 
-# What stands in a line of text: the test that types it, or why none does.
+# Commands in the lines of a text, and the tests that run them, or the reason why none does.
 NAMED = {
-    "make run": "test_first_run.py::test_a_change_restarts_the_service",
-    "make test": "test_readme.py::test_the_suite_on_each_python_here",
-    "make live": "test_readme.py::test_make_ci_with_uv",
-    "make lint": "test_readme.py::test_make_ci_with_uv",
-    "make format": "test_make_it_yours.py::test_the_examples_are_taken_away",
-    "make help": "test_readme.py::test_make_help_lists_what_there_is",
-    "make ci": "test_readme.py::test_make_ci_with_uv",
-    "make lock": "test_locks.py::test_make_lock_changes_nothing",
-    'make migration MESSAGE="…"': "test_readme.py::test_a_migration_is_made_as_the_readme_says",
-    "make lock ci": "test_update.py::test_update_from",
-    "make demo": "test_first_run.py::test_make_demo",
-    "make new": "test_first_run.py::test_make_new",
-    "make new TO=directory": "test_first_run.py::test_make_new",
-    "make picture": "test_first_run.py::test_the_picture_is_what_make_picture_draws",
-    "make audit": "test_audit.py::test_nothing_is_known",
-    "make update": "test_update.py::test_update_from",
-    "make upgrade": "test_ci.py::test_maintenance",
-    "make events": "test_boot.py and others are its short form",
-    "make faults": "test_faults.py is its short form",
-    "python -m my_service check": "test_asgi.py::test_the_recipe",
-    "cookiecutter PATH": "test_generation.py::test_nothing_but_the_project_is_written",
-    "make bench": "measures, and for minutes",
-    "make fuzz": "test_fuzz.py is its short form",
-    "make soak": "test_endurance.py is its short form",
-    "REQUIRE_ALL=1 make test": "these tests themselves: .ci/run",
-    "EVENTS=20000 make events": "test_boot.py and others are its short form",
-    "FAULTS='*/deploy/nginx/*' make faults": "test_faults.py is its short form",
-    "pre-commit install": "test_ci.py::test_pre_commit",
+    "make run": "template/test_first_run.py::test_make_run_reloads_after_a_change",
+    "make test": "project/test_readme.py::test_suite_on_each_installed_python_passes",
+    "make live": "project/test_readme.py::test_make_ci_with_uv_passes",
+    "make lint": "project/test_readme.py::test_make_ci_with_uv_passes",
+    "make format": "project/test_make_it_yours.py::test_examples_can_be_removed",
+    "make help": "project/test_readme.py::test_make_help_lists_all_targets",
+    "make ci": "project/test_readme.py::test_make_ci_with_uv_passes",
+    "make lock": "template/test_locks.py::test_make_lock_changes_nothing",
+    'make migration MESSAGE="…"': "project/test_readme.py::test_readme_migration_example_works",
+    "make lock ci": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
+    "make demo": "template/test_first_run.py::test_make_demo_serves_the_service",
+    "make new": "template/test_first_run.py::test_make_new_generates_the_project",
+    "make new TO=directory": "template/test_first_run.py::test_make_new_generates_the_project",
+    "make screenshot": "template/test_first_run.py::test_screenshot_is_current",
+    "make audit": "template/test_audit.py::test_audit_without_known_vulnerability_passes",
+    "make update": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
+    "make upgrade": "project/test_ci.py::test_maintenance_job_proposes_updates",
+    "make availability": "tests/debian is its short form",
+    "make mutants": "tests/mutation is its short form",
+    "python -m my_service check": "project/test_asgi.py::test_asgi_recipe_works",
+    "cookiecutter PATH": "template/test_generation.py::test_generation_writes_only_the_project",
+    "make bench": "takes minutes",
+    "make fuzz": "tests/fuzz is its short form",
+    "make soak": "tests/endurance is its short form",
+    "make test-all": ".ci/run",
+    "REQUIRE_ALL=1 make test-all": ".ci/run",
+    "AVAILABILITY=20000 make availability": "tests/debian is its short form",
+    "MUTANTS='*/deploy/nginx/*' make mutants": "tests/mutation is its short form",
+    "pre-commit install": "project/test_ci.py::test_pre_commit_rejects_lint_errors",
 }
-# What an operator types is tried on a machine: Host.cures.
+# tests/debian runs an operator's commands on a machine: Host.runbook_commands.
 COMMANDS = r"(?:[A-Z_]+=\S+ )?(?:make|cookiecutter|python -m|pre-commit) [^`\n]+"
 
 
 def documents(root: Path) -> list[Path]:
-    return sorted({*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("deploy/*.md")})
+    """Return the documents of the template or of a project."""
+    return sorted({*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("deploy/*.md")})
 
 
-def told(root: Path) -> Iterator[Place]:
-    """Yield where the documents of the template, or of a project, have blocks."""
+def code_blocks(root: Path) -> Iterator[Place]:
+    """Yield the place of each code block in the documents."""
     for document in documents(root):
         for block in read_blocks(document):
             name = document.relative_to(root).as_posix()
@@ -62,7 +64,7 @@ def told(root: Path) -> Iterator[Place]:
 
 
 def run_by(file: Path) -> Iterator[Place]:
-    """Yield what the tests of a file take from documents to run it."""
+    """Yield the places of the code blocks that the tests of a file run."""
     for call in ast.walk(ast.parse(file.read_text())):
         if isinstance(call, ast.Call):
             root = ast.unparse(call.args[0]) if call.args else ""
@@ -78,17 +80,19 @@ def run_by(file: Path) -> Iterator[Place]:
                     yield False, "deploy/README.md", "".join(map(str, titles)), "sh"
 
 
-def test_every_block_is_run(generated: Generate) -> None:
+def test_each_code_block_is_run(generated: Generate) -> None:
     there = {
-        place for root in (TEMPLATE, *(generated(**g) for g in GROUPS)) for place in told(root)
+        place
+        for root in (TEMPLATE, *(generated(**group) for group in GROUPS))
+        for place in code_blocks(root)
     }
     claims = {place for file in TEMPLATE.glob("tests/**/*.py") for place in run_by(file)}
     claims |= {place for place in there if (*place[:2], None, place[3]) in claims}
-    assert there <= claims, f"run by no test: {sorted(there - claims)}"
+    assert there <= claims, f"no test runs {sorted(there - claims)}"
     print(f"{len(there)} kinds of blocks, by document, section and language, are run")
 
 
-def test_every_command_in_a_text_is_run(generated: Generate) -> None:
+def test_each_command_in_a_text_is_run(generated: Generate) -> None:
     found = set[str]()
     for root in (TEMPLATE, *(generated(**group) for group in GROUPS)):
         for document in documents(root):
@@ -101,16 +105,19 @@ def test_every_command_in_a_text_is_run(generated: Generate) -> None:
             assert f"\ndef {name}(" in (TEMPLATE / "tests" / file).read_text(), command
 
 
-def test_ci_runs_what_contributors_are_told_to_run() -> None:
+def test_ci_runs_the_documented_commands() -> None:
+    """`make test-all` includes `make test`."""
     (proven,) = blocks(TEMPLATE, "README.md", "How it is proven")
     (both,) = blocks(TEMPLATE, "CONTRIBUTING.md", "")
     script = (TEMPLATE / ".ci" / "run").read_text()
-    for command in (*proven.splitlines(), *both.splitlines()):
-        assert re.search(rf"^(REQUIRE_ALL=1 )?{command}$", script, re.MULTILINE)
+    commands = {*re.findall(r"^timed (.*)$", script, re.MULTILINE)}
+    assert commands == {"make lint", "make test-all"}
+    assert re.search("^test-all: test ", (TEMPLATE / "Makefile").read_text(), re.MULTILINE)
+    assert {*proven.splitlines(), *both.splitlines()} <= {*commands, "make test"}
 
 
-def test_the_commands_of_tests_name_tests() -> None:
-    """They run these tests themselves, so they are only collected."""
+def test_documented_pytest_commands_collect() -> None:
+    """These commands run the template's tests, so the test only collects them."""
     texts = "".join(document.read_text() for document in documents(TEMPLATE))
     commands = re.findall(r"`\.venv/bin/(pytest [^`]+)`", texts)
     assert commands
@@ -118,18 +125,18 @@ def test_the_commands_of_tests_name_tests() -> None:
         run(*command.split(), "--collect-only", cwd=TEMPLATE)
 
 
-def test_the_trees_are_as_told(generated: Generate) -> None:
-    """Each path that a line of a listing begins with is there."""
+def test_listed_paths_exist(generated: Generate) -> None:
+    """Each path at the beginning of a line of a listing exists."""
     project = generated()
     listings = [
         (TEMPLATE, text) for text in blocks(TEMPLATE, "CONTRIBUTING.md", "Where things are", "")
     ]
     listings += [(project, text) for text in blocks(project, "README.md", "Where things are", "")]
     for root, listing in listings:
-        told = re.findall(r"^( *)((?:[^\s:,]*[./][^\s:,]*(?: +|$))+)", listing, re.MULTILINE)
-        assert len(told) > 5
+        listed = re.findall(r"^( *)((?:[^\s:,]*[./][^\s:,]*(?: +|$))+)", listing, re.MULTILINE)
+        assert len(listed) > 5
         place = root
-        for indent, names in told:
+        for indent, names in listed:
             for path in names.split():
                 assert ((place if indent else root) / path).exists(), path
             place = place if indent else root / names.split()[0]

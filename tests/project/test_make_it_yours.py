@@ -1,4 +1,4 @@
-"""The examples are taken away as the generated README says, and `make ci` still passes."""
+"""Removal of the examples as the generated README says; `make lint test` still passes."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ KEPT = {"Base", "UtcDateTime"}
 
 
 def without(path: Path, *names: str) -> None:
-    """Take definitions out of a module."""
+    """Remove definitions from a module."""
     lines = path.read_text().splitlines(keepends=True)
     for node in reversed(ast.parse("".join(lines)).body):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name in names:
@@ -24,6 +24,7 @@ def without(path: Path, *names: str) -> None:
 
 
 def classes(path: Path) -> set[str]:
+    """Return the names of a module's classes."""
     nodes = ast.parse(path.read_text()).body
     return {node.name for node in nodes if isinstance(node, ast.ClassDef)}
 
@@ -33,7 +34,7 @@ def classes(path: Path) -> set[str]:
     [{"database": "sqlite"}, {"database": "none"}],
     ids=name_of,
 )
-def test_the_examples_are_taken_away(copied: Generate, answers: Answers) -> None:
+def test_examples_can_be_removed(copied: Generate, answers: Answers) -> None:
     project = copied(**answers)
     package = project / "src" / "my_service"
     table, models = package / "routes" / "__init__.py", package / "models.py"

@@ -1,20 +1,19 @@
-"""The generated project by its own README: every command, with uv and with pip, as it is told."""
+"""Commands and examples of the generated README, with uv and with pip."""
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ..support.fixtures import Generate
+from ..support.fixtures import Generate, Needs
 from ..support.generate import TEMPLATE
 from ..support.markdown import blocks
 from ..support.process import find_python, plain_path, run
 
 
-def test_make_ci_with_uv(copied: Generate) -> None:
-    """With pip it is what tests/test_ci.py runs."""
+def test_make_ci_with_uv_passes(copied: Generate) -> None:
+    """test_ci.py runs `make ci` with pip."""
     project = copied()
     run("git", "init", "--quiet", "-b", "main", cwd=project)
     run("git", "add", ".", cwd=project)
@@ -28,7 +27,7 @@ PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if find_pytho
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_the_suite_on_each_python_here(copied: Generate, version: str) -> None:
+def test_suite_on_each_installed_python_passes(copied: Generate, version: str) -> None:
     python = find_python(version)
     assert python
     run("make", "test", cwd=copied(), PYTHON=python, PATH=plain_path())
@@ -36,10 +35,8 @@ def test_the_suite_on_each_python_here(copied: Generate, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["3.11", "3.13"])
 @pytest.mark.parametrize("server", ["gunicorn", "waitress"])
-def test_the_locks_have_wheels(
-    generated: Generate, tmp_path: Path, server: str, version: str
-) -> None:
-    """What a host of that Python would install; no interpreter of it is needed to ask."""
+def test_locks_have_wheels(generated: Generate, tmp_path: Path, server: str, version: str) -> None:
+    """pip finds a wheel for each locked package; it needs no interpreter of that version."""
     run(
         sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
         "--require-hashes", "--only-binary", ":all:", "--python-version", version,
@@ -49,7 +46,7 @@ def test_the_locks_have_wheels(
     assert (tmp_path / "bottle.py").exists()
 
 
-def test_a_route_is_added_as_the_readme_says(copied: Generate) -> None:
+def test_readme_route_example_works(copied: Generate) -> None:
     project = copied()
     routes = project / "src/my_service/routes"
     handler, line, plain = blocks(project, "README.md", "Add a route", "python")
@@ -75,9 +72,7 @@ def test_a_route_is_added_as_the_readme_says(copied: Generate) -> None:
     run("pytest", cwd=project)
 
 
-def test_a_migration_is_made_as_the_readme_says(
-    copied: Generate, needs: Callable[..., None]
-) -> None:
+def test_readme_migration_example_works(copied: Generate, needs: Needs) -> None:
     project = copied()
     run("make", ".venv/ready", cwd=project)
     environ = {"APP_ENV": "development"}
@@ -93,7 +88,7 @@ def test_a_migration_is_made_as_the_readme_says(
     run("make", "lint", "test", cwd=project)
 
 
-def test_routes_are_listed_as_the_readme_says(copied: Generate) -> None:
+def test_readme_commands_list_routes_and_check(copied: Generate) -> None:
     project = copied()
     (listing,) = blocks(project, "README.md", "Every day")
     run("make", ".venv/ready", cwd=project)
@@ -103,15 +98,15 @@ def test_routes_are_listed_as_the_readme_says(copied: Generate) -> None:
     assert "could start" in run("sh", "-c", listing.replace(" routes", " check"), cwd=project)
 
 
-def test_make_help_lists_what_there_is(generated: Generate) -> None:
+def test_make_help_lists_all_targets(generated: Generate) -> None:
     for directory in (TEMPLATE, generated()):
         makefile = (directory / "Makefile").read_text()
-        (there,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+        (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
         listed = run("make", "help", cwd=directory).splitlines()
         names = {name for line in listed for name in re.split(" {2,}", line)[0].split()}
-        assert names == {*there.split()} - {"packages"}  # which is a part of others
+        assert names == {*targets.split()} - {"packages"}  # a part of other targets
 
 
-def test_make_ci_is_all_of_it(generated: Generate) -> None:
+def test_make_ci_runs_all_checks(generated: Generate) -> None:
     makefile = (generated() / "Makefile").read_text()
     assert re.findall(r"^ci: ([a-z ]+) ##", makefile, re.MULTILINE) == ["lint test live"]

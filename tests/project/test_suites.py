@@ -1,4 +1,4 @@
-"""Each combination that differs in what runs: style, types, suite, started server, real installs."""
+"""Checks of each combination that differs in code: style, types, suite, server, installation."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ from ..support.generate import Answers, name_of
 from ..support.matrix import GROUPS, LARGEST, LONGEST, PACKAGES, SMALLEST
 from ..support.process import run
 
-# Long and short ones, that sort before and after the libraries and `tests`.
+# Long and short names, which sort before and after the libraries and `tests`.
 NAMES = {
     "longest": LONGEST,
     "shortest": {"project_name": "U", "project_slug": "ub"},
@@ -26,38 +26,40 @@ NAMES = {
 }
 
 
-def in_style(project: Path) -> str:
+def check_style(project: Path) -> str:
+    """Check style and format."""
     run("ruff", "check", "--no-cache", cwd=project)
     return run("ruff", "format", "--no-cache", "--check", cwd=project)
 
 
-def passes(project: Path) -> str:
-    """The project's own suite, with nothing left out."""
+def run_suite(project: Path) -> str:
+    """Run the project's suite; no test may be skipped."""
     summary = run("pytest", "--color=no", cwd=project)
     assert re.search(r"^[0-9]+ passed, [0-9]+ deselected in", summary, re.MULTILINE), summary
     return summary.splitlines()[-1]
 
 
-def is_right(project: Path) -> str:
-    in_style(project)
+def check_project(project: Path) -> str:
+    """Check style, types and shell scripts, and run the suite."""
+    check_style(project)
     run("mypy", cwd=project)
     run("shellcheck", *project.glob("deploy/**/*.sh"), cwd=project)
-    return passes(project)
+    return run_suite(project)
 
 
-def serves(project: Path) -> str:
-    """The same cases in this process, over TCP and over a unix socket; and the server's own."""
+def run_server(project: Path) -> str:
+    """Run the tests of the started server, and the shared cases over TCP and a unix socket."""
     run("pytest", "-m", "live", cwd=project)
-    told = [run("pytest", "--server", kind, cwd=project) for kind in ("tcp", "unix")]
-    counts = re.findall(r"^(\d+) shared cases passed", "\n".join(told), re.MULTILINE)
+    outputs = [run("pytest", "--server", kind, cwd=project) for kind in ("tcp", "unix")]
+    counts = re.findall(r"^(\d+) shared cases passed", "\n".join(outputs), re.MULTILINE)
     collected = run("pytest", "--collect-only", cwd=project)
     shared = re.findall(r"test_(?:http|pages|notes|greetings)\.py::", collected)
     assert counts == [str(len(shared))] * 2
     return f"{len(shared)} shared cases"
 
 
-def installs(project: Path) -> str:
-    """With what requirements.txt names and nothing else it could start; with the other its suite passes."""
+def install_locks(project: Path) -> str:
+    """Install requirements.txt and run `check`; install the other lock and run the suite."""
     python = project / ".venv" / "bin" / "python"
     run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=project)
     install = ["uv", "pip", "install", "--quiet", "--python", str(python)]
@@ -76,17 +78,18 @@ Check = Callable[[Path], str]
 Job = tuple[Check, Answers]
 
 EXTREMES = [SMALLEST, LARGEST]
-# Those that take longest come first.
+# The longest checks come first.
 JOBS: list[Job] = [
-    *itertools.product([serves], PACKAGES),
-    *itertools.product([is_right], GROUPS),
-    *itertools.product([installs], EXTREMES),
-    *((passes, {**answers, **names}) for answers in EXTREMES for names in NAMES.values()),
-    *((in_style, {**answers, **names}) for answers in GROUPS for names in NAMES.values()),
+    *itertools.product([run_server], PACKAGES),
+    *itertools.product([check_project], GROUPS),
+    *itertools.product([install_locks], EXTREMES),
+    *((run_suite, {**answers, **names}) for answers in EXTREMES for names in NAMES.values()),
+    *((check_style, {**answers, **names}) for answers in GROUPS for names in NAMES.values()),
 ]
 
 
 def title(job: Job) -> str:
+    """Return the test ID of a job."""
     check, answers = job
     own = [name for name, given in NAMES.items() if given.items() <= answers.items()]
     choices = {name: value for name, value in answers.items() if name in GROUPS[0]}
@@ -94,10 +97,10 @@ def title(job: Job) -> str:
 
 
 @pytest.fixture(scope="module")
-def begun(
+def started(
     request: pytest.FixtureRequest, generated: Generate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[str]]]:
-    """What each test of this module waits for, begun together so that no core waits."""
+    """Start the jobs of all tests of this module together, so that no core is idle."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         futures: dict[str, Future[str]] = {}
         for item in request.session.items:
@@ -112,7 +115,7 @@ def begun(
 
 
 @pytest.mark.parametrize("job", JOBS, ids=title)
-def test_each_combination(
-    begun: dict[str, Future[str]], request: pytest.FixtureRequest, job: Job
+def test_combination_passes_its_check(
+    started: dict[str, Future[str]], request: pytest.FixtureRequest, job: Job
 ) -> None:
-    print(f"{title(job)}: {begun[request.node.nodeid].result()}")
+    print(f"{title(job)}: {started[request.node.nodeid].result()}")

@@ -1,4 +1,4 @@
-"""A runner of GitHub or GitLab for a generated project: its jobs read from the file and executed."""
+"""CI runner that reads the jobs of a generated project's GitHub or GitLab files and runs them."""
 
 import os
 import re
@@ -11,8 +11,8 @@ import yaml
 from .git import git
 from .process import plain_path, run
 
-# What stands for the hosting service: the addresses lead to a repository beside the clone, and
-# what is asked of GitHub's command line is written down.
+# Replacements of the hosting service: its URLs lead to a local repository, and a fake `gh` logs its
+# arguments.
 SERVER = {
     "CI_DEFAULT_BRANCH": "main",
     "CI_PROJECT_PATH": "group/my-service",
@@ -33,14 +33,14 @@ env | sed -n 's/^GIT_PUSH_OPTION_[0-9]*=//p' | sort >> options
 
 @dataclass
 class Job:
-    """One cell of a job's matrix: its scripts, and the environment of each."""
+    """Job in one cell of its matrix: the scripts, and the environment of each."""
 
     matrix: dict[str, list[str]]
     scripts: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
 
 def github_job(path: Path, name: str, cell: dict[str, str]) -> Job:
-    """Read a job of a workflow. What an action does, Runner does; other actions are unknown."""
+    """Read a job of a workflow. Runner implements the known actions; others are an error."""
     known = {f"matrix.{key}": value for key, value in cell.items()}
     known["secrets.MAINTENANCE_TOKEN || github.token"] = "secret"
 
@@ -60,6 +60,7 @@ def github_job(path: Path, name: str, cell: dict[str, str]) -> Job:
 
 
 def gitlab_job(path: Path, name: str, cell: dict[str, str]) -> Job:
+    """Read a job of .gitlab-ci.yml."""
     job = yaml.safe_load(path.read_text())[name]
     (matrix,) = job["parallel"]["matrix"]
     variables = {key: str(value) for key, value in job.get("variables", {}).items()}
@@ -75,7 +76,7 @@ READERS: dict[str, Callable[[Path, str, dict[str, str]], Job]] = {
 
 
 class Runner:
-    """A machine of the hosting service: a clone of a bare repository, one Python, no uv."""
+    """Machine of the hosting service: a clone of a bare repository, one Python, no uv."""
 
     def __init__(self, project: Path, directory: Path, python: str) -> None:
         self.origin = directory / "origin.git"
@@ -86,8 +87,8 @@ class Runner:
         git("checkout", "--quiet", "--detach", cwd=self.clone)
         programs = directory / "python"
         run(python, "-m", "venv", programs, cwd=directory)
-        self.asked = directory / "gh.log"
-        self.asked.touch()
+        self.gh_log = directory / "gh.log"
+        self.gh_log.touch()
         for path, text in (
             (programs / "bin/gh", GH),
             (self.origin / "hooks/post-receive", RECEIVED),
@@ -95,7 +96,7 @@ class Runner:
             path.write_text(text)
             path.chmod(0o755)
         self.environ = {
-            "GH_LOG": str(self.asked),
+            "GH_LOG": str(self.gh_log),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"url.{self.origin}.insteadOf",
@@ -104,7 +105,7 @@ class Runner:
         }
 
     def run(self, path: str, name: str, **cell: str) -> str:
-        """Run a job of that file, in that cell of its matrix; return what it printed."""
+        """Run a job in one cell of its matrix, and return its output."""
         job = READERS[path](self.clone / path, name, cell)
         ((axis, value),) = cell.items()
         assert value in job.matrix[axis]
@@ -114,4 +115,5 @@ class Runner:
         )
 
     def branches(self) -> list[str]:
+        """Return the branches of the bare repository."""
         return git("branch", "--format=%(refname:short)", cwd=self.origin).split()

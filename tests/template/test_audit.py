@@ -1,4 +1,4 @@
-"""`make audit`, against a database of our own that speaks the protocol of OSV."""
+"""`make audit`, with a fake database that implements OSV's protocol."""
 
 import json
 import subprocess
@@ -15,20 +15,22 @@ KNOWN = {"id": "GHSA-0000-0000-0000", "modified": "2026-01-01T00:00:00Z"}
 
 
 class Database(BaseHTTPRequestHandler):
+    """Fake OSV database with one vulnerability."""
+
     vulnerable = ""
-    asked: set[str]
+    requested: set[str]
 
     def do_POST(self) -> None:
-        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        names = [query["package"]["name"] for query in question["queries"]]
-        self.asked.update(names)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        names = [query["package"]["name"] for query in body["queries"]]
+        self.requested.update(names)
         found = [{"vulns": [KNOWN]} if name == self.vulnerable else {} for name in names]
-        self.answer({"results": found})
+        self.respond({"results": found})
 
     def do_GET(self) -> None:
-        self.answer({**KNOWN, "summary": "Made up", "affected": []})
+        self.respond({**KNOWN, "summary": "Made up", "affected": []})
 
-    def answer(self, body: dict[str, object]) -> None:
+    def respond(self, body: dict[str, object]) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
@@ -40,7 +42,7 @@ class Database(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    Database.vulnerable, Database.asked = "", set()
+    Database.vulnerable, Database.requested = "", set()
     with HTTPServer(("127.0.0.1", 0), Database) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -54,23 +56,23 @@ def audit(url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=TEMPLATE, check=False, capture_output=True, text=True)
 
 
-def test_nothing_is_known(database: str) -> None:
+def test_audit_without_known_vulnerability_passes(database: str) -> None:
     done = audit(database)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("pinned, none with a known vulnerability") == 3
-    assert {"bottle", "gunicorn", "waitress", "alembic", "webtest", "cruft"} <= Database.asked
+    assert {"bottle", "gunicorn", "waitress", "alembic", "webtest", "cruft"} <= Database.requested
 
 
-def test_a_vulnerability_is_told(database: str) -> None:
+def test_audit_with_known_vulnerability_fails(database: str) -> None:
     Database.vulnerable = "waitress"
     done = audit(database)
     assert done.returncode == 1
     assert KNOWN["id"] in done.stdout
 
 
-def test_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_without_database_passes_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     done = audit("http://127.0.0.1:9/")
     assert done.returncode == 0
-    assert done.stderr.endswith("not audited: the database cannot be asked\n")
+    assert done.stderr.endswith("not audited: the database is unreachable\n")
     assert "none with" not in done.stdout

@@ -1,4 +1,4 @@
-"""Every combination of answers: its files are right, and what differs in code passes its suite."""
+"""Each combination of answers: its files, and the groups with the same code."""
 
 import configparser
 import hashlib
@@ -13,9 +13,9 @@ import yaml
 
 from ..support.fixtures import Generate
 from ..support.generate import COMBINATIONS, Answers, name_of
-from ..support.matrix import GROUPS, group_of
+from ..support.matrix import GROUPS, LARGEST, SMALLEST, group_of
 
-# Which paths come and go with an answer, told a second time beside __keep.
+# Paths that depend on an answer. This repeats __keep, so that a mistake in one of them is found.
 OPTIONAL = {
     ".github/dependabot.yml": ("ci", {"github"}),
     ".github/workflows/ci.yml": ("ci", {"github"}),
@@ -149,18 +149,19 @@ ALWAYS = [
     "tests/test_systemd.py",
 ]
 
-# What Windows takes for a device, whatever follows the dot, and what no name may hold there:
+# Names of devices on Windows, with any suffix, and characters that no name may contain there:
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 DEVICES = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"
 ILLEGAL = r'.*([<>:"\\|?*\x00-\x1f]|[. ]$).*'
 
 
 def files(project: Path) -> Iterator[Path]:
+    """Return the files of a project."""
     return (path for path in project.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
-def test_files(generated: Generate, answers: Answers) -> None:
+def test_files_of_combination_are_expected_and_valid(generated: Generate, answers: Answers) -> None:
     project = generated(**answers)
     expected = {path for path, (name, values) in OPTIONAL.items() if answers[name] in values}
     if (answers["wsgi_server"], answers["supervisor"]) == ("uwsgi", "systemd"):
@@ -195,7 +196,7 @@ def test_files(generated: Generate, answers: Answers) -> None:
 
 
 def content(project: Path) -> str:
-    """Return a hash of all that runs in the project."""
+    """Return a hash of all files that affect the running project."""
     digest = hashlib.sha256()
     for path in sorted(files(project)):
         name = path.relative_to(project).as_posix()
@@ -208,7 +209,7 @@ def content(project: Path) -> str:
     return digest.hexdigest()
 
 
-def test_licence_and_ci_change_nothing_that_runs(generated: Generate) -> None:
+def test_license_and_ci_change_no_code(generated: Generate) -> None:
     groups: dict[str, set[tuple[tuple[str, str], ...]]] = {}
     for answers in COMBINATIONS:
         same = tuple(group_of(answers).items())
@@ -219,10 +220,8 @@ def test_licence_and_ci_change_nothing_that_runs(generated: Generate) -> None:
 
 
 @pytest.mark.parametrize("answers", GROUPS, ids=name_of)
-def test_what_supervises_it_changes_nothing_of_the_package(
-    generated: Generate, answers: Answers
-) -> None:
-    """So that the started server and all of the suite but test_deploy.py need one of them only."""
+def test_supervisor_changes_no_file_of_the_package(generated: Generate, answers: Answers) -> None:
+    """So one supervisor is enough to test the started server and most of the suite."""
     supervised, other = (
         {path.relative_to(project): path.read_bytes() for path in files(project)}
         for project in (generated(**answers), generated(**(answers | {"supervisor": "systemd"})))
@@ -232,3 +231,11 @@ def test_what_supervises_it_changes_nothing_of_the_package(
         "deploy/my-service.env", "deploy/nginx/my-service.conf", "tests/test_deploy.py",
         *(path for path in OPTIONAL if path.startswith("deploy/supervisor/")),
     }  # fmt: skip
+
+
+def test_smallest_and_largest_combination_have_fewest_and_most_files(generated: Generate) -> None:
+    def count(answers: Answers) -> int:
+        return len([*files(generated(**answers))])
+
+    counts = [count(answers) for answers in GROUPS]
+    assert (count(SMALLEST), count(LARGEST)) == (min(counts), max(counts))

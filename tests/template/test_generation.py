@@ -1,16 +1,15 @@
-"""Generation: the same every time, without a network, and nothing beside the project."""
+"""Generation: reproducible, without a network, and without other files than the project."""
 
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ..support.files import file_tree
-from ..support.fixtures import Generate
+from ..support.fixtures import Generate, Needs
 from ..support.generate import PROJECT, TEMPLATE, Answers, generate, name_of, run_cookiecutter
 from ..support.locks import without_hashes
 from ..support.matrix import GROUPS
@@ -18,13 +17,13 @@ from ..support.process import find_python, run
 
 
 @pytest.mark.parametrize("answers", GROUPS, ids=name_of)
-def test_twice_is_the_same(generated: Generate, tmp_path: Path, answers: Answers) -> None:
+def test_generation_is_reproducible(generated: Generate, tmp_path: Path, answers: Answers) -> None:
     assert file_tree(generate(tmp_path, answers)) == file_tree(generated(**answers))
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_each_python_makes_the_same(
-    generated: Generate, tmp_path: Path, needs: Callable[..., None], version: str
+def test_generation_on_each_python_is_identical(
+    generated: Generate, tmp_path: Path, needs: Needs, version: str
 ) -> None:
     python = find_python(version)
     needs(also=python is not None, reason=f"there is no Python {version}")
@@ -47,22 +46,18 @@ def test_each_python_makes_the_same(
     assert file_tree(tmp_path / "my-service") == file_tree(generated())
 
 
-def test_without_a_network(tmp_path: Path, needs: Callable[..., None]) -> None:
-    needs("unshare", also=os.getuid() == 0, reason="a network namespace wants root")
-    command = [
-        "unshare",
-        "--net",
-        sys.executable,
-        "-m",
-        "cookiecutter",
-        "--no-input",
-        str(TEMPLATE),
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True)
+def test_generation_needs_no_network(tmp_path: Path) -> None:
+    """An audit hook in each Python process rejects connections and lookups of names."""
+    environ = {"PYTHONPATH": str(Path(__file__).parent / "no_network")}
+    control = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    with pytest.raises(AssertionError, match="no network in this test"):
+        run(sys.executable, "-c", control, cwd=tmp_path, **environ)
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", str(TEMPLATE)]
+    run(*command, cwd=tmp_path, **environ)
     assert file_tree(tmp_path / "my-service") == file_tree(generate(tmp_path / "again", {}))
 
 
-def test_the_users_own_defaults_are_taken(tmp_path: Path) -> None:
+def test_user_defaults_are_used(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("default_context: {author_name: Grace, license: Apache-2.0}\n")
     done = run_cookiecutter(tmp_path, "--config-file", str(config))
@@ -70,34 +65,34 @@ def test_the_users_own_defaults_are_taken(tmp_path: Path) -> None:
     assert "Apache License" in (tmp_path / "my-service" / "LICENSE").read_text()
 
 
-def test_nothing_but_the_project_is_written(
+def test_generation_writes_only_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for what Cookiecutter itself leaves: the answers, and the hooks that it has rendered."""
+    """Cookiecutter itself leaves the answers and the hooks that it rendered."""
     monkeypatch.delenv("COOKIECUTTER_CONFIG")
     template = (
         file_tree(TEMPLATE / "hooks") | file_tree(TEMPLATE / "templates") | file_tree(PROJECT)
     )
-    places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "PWD", "OUT")}
-    for place in places.values():
-        place.mkdir()
+    directories = {name: tmp_path / name for name in ("HOME", "TMPDIR", "PWD", "OUT")}
+    for directory in directories.values():
+        directory.mkdir()
     run(
-        sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", places["OUT"], TEMPLATE,
-        cwd=places["PWD"],
-        **{name: str(place) for name, place in places.items()},
+        sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", directories["OUT"], TEMPLATE,
+        cwd=directories["PWD"],
+        **{name: str(directory) for name, directory in directories.items()},
     )  # fmt: skip
-    assert [path.name for path in places["OUT"].iterdir()] == ["my-service"]
-    (replay,) = file_tree(places["HOME"])
+    assert [path.name for path in directories["OUT"].iterdir()] == ["my-service"]
+    (replay,) = file_tree(directories["HOME"])
     assert replay.startswith(".cookiecutter_replay/")
-    assert [Path(name).suffix for name in file_tree(places["TMPDIR"])] == [".py"] * 2
-    assert file_tree(places["PWD"]) == {}
+    assert [Path(name).suffix for name in file_tree(directories["TMPDIR"])] == [".py"] * 2
+    assert file_tree(directories["PWD"]) == {}
     assert template == file_tree(TEMPLATE / "hooks") | file_tree(
         TEMPLATE / "templates"
     ) | file_tree(PROJECT)
 
 
-def test_the_template_is_what_git_has() -> None:
-    """Cookiecutter copies whatever lies in the tree, and turns links into copies or nothing."""
+def test_template_directory_has_only_files_of_git() -> None:
+    """Cookiecutter copies every file of the tree, and replaces links by copies or drops them."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", PROJECT.name]
     done = subprocess.run(listed, cwd=TEMPLATE, check=True, capture_output=True, text=True)
     known = {TEMPLATE / name for name in done.stdout.split("\0") if name}
@@ -106,15 +101,15 @@ def test_the_template_is_what_git_has() -> None:
     assert not [path for path in there if path.is_symlink()]
 
 
-def test_the_package_is_python_as_it_lies() -> None:
+def test_unrendered_package_is_valid_python() -> None:
     """Editors and linters read the sources unrendered."""
     package = PROJECT / "src" / "{{cookiecutter.package_name}}"
     for path in package.rglob("*.py"):
         compile(path.read_text(), path, "exec")
 
 
-def test_git_takes_the_project_as_it_is(tmp_path: Path) -> None:
-    """All of it, with LF on every system, and scripts that can be executed."""
+def test_git_commits_the_project_unchanged(tmp_path: Path) -> None:
+    """Git commits every file, with LF on every system and executable scripts."""
     project = generate(tmp_path, {})
     run("git", "init", "--quiet", "-b", "main", cwd=project)
     run("git", "add", ".", cwd=project)
@@ -131,14 +126,14 @@ def test_git_takes_the_project_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stands", "shown"), [("", "here/my-service"), ("/proc", None), (None, None)]
+    ("working_directory", "shown"), [("", "here/my-service"), ("/proc", None), (None, None)]
 )
-def test_what_is_next_is_said_for_where_the_user_stands(
-    tmp_path: Path, stands: str | None, shown: str | None
+def test_next_steps_name_a_path_from_the_users_directory(
+    tmp_path: Path, working_directory: str | None, shown: str | None
 ) -> None:
-    """PWD is the shell's; from far away, and without it, the whole path is shorter or right."""
+    """PWD is the shell's. Without it, or from far away, the message has the absolute path."""
     environ = {name: value for name, value in os.environ.items() if name != "PWD"}
-    environ |= {} if stands is None else {"PWD": str(tmp_path / stands)}
+    environ |= {} if working_directory is None else {"PWD": str(tmp_path / working_directory)}
     command = ["-m", "cookiecutter", "--no-input", "-o", "here", str(TEMPLATE)]
     done = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, env=environ, check=True, stdout=subprocess.PIPE, text=True
@@ -146,6 +141,6 @@ def test_what_is_next_is_said_for_where_the_user_stands(
     assert re.findall("cd (.*)", done.stdout) == [shown or str(tmp_path / "here/my-service")]
 
 
-def test_nobody_listens_to_what_is_next(tmp_path: Path) -> None:
+def test_closed_stdout_does_not_stop_generation(tmp_path: Path) -> None:
     run("sh", "-c", f"{sys.executable} -m cookiecutter --no-input {TEMPLATE} >&-", cwd=tmp_path)
     assert (tmp_path / "my-service").is_dir()

@@ -1,4 +1,4 @@
-"""No dead branch: every condition of the template is true for some answers and false for others."""
+"""Jinja conditions: no dead branch; each is true for some answers and false for others."""
 
 import itertools
 import re
@@ -16,10 +16,10 @@ from jinja2.visitor import NodeTransformer
 from ..support.generate import CHOICES, CONTEXT, PROJECT, TEMPLATE, Answers, generate
 from ..support.matrix import GROUPS, INERT, LONGEST
 
-# The text that a condition stands in, its number and its line there, and what it was.
+# Source text, number and line of a condition, and its value.
 Outcome = tuple[str, int, int, bool]
 
-# Each combination that differs in what runs, the other answers once, and what asks for the names.
+# Each combination that differs in code, each other answer once, and unusual names.
 ANSWERS: list[Answers] = [
     *GROUPS,
     *({name: value} for name in INERT for value in CHOICES[name]),
@@ -29,14 +29,14 @@ ANSWERS: list[Answers] = [
 
 
 class Probes(NodeTransformer):
-    """Puts a filter round what decides: the tests of blocks and expressions, comparisons, loops."""
+    """Adds a recording filter to each decision: tests of blocks and expressions, comparisons, loops."""
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._count = itertools.count()
 
     def _probe(self, node: Any, *, both: bool = True) -> nodes.Expr:
-        """Return a filter of the node that is told where it is, and whether false is wanted, too."""
+        """Wrap the node in a filter with its location, and whether both values are required."""
         if isinstance(node, nodes.Filter) and node.name == "probe":
             return node
         place = (self._source, next(self._count), node.lineno, both)
@@ -65,14 +65,14 @@ class Probes(NodeTransformer):
 def parse(
     environment: Environment, source: str, name: str | None, filename: str | None
 ) -> nodes.Template:
-    """Parse as Environment._parse does, and put the probes in."""
+    """Parse as Environment._parse does, and add the probes."""
     parsed = Parser(environment, source, name, filename).parse()
     template: nodes.Template = Probes(source).visit(parsed)
     return template
 
 
 def outcomes(template: nodes.Template) -> Iterator[Outcome]:
-    """Yield what the conditions of a template have to be, for some answers each."""
+    """Yield the outcomes that some answers must produce."""
     for probe in template.find_all(nodes.Filter):
         if probe.name == "probe":
             source, number, line, both = (argument.as_const() for argument in probe.args)
@@ -82,7 +82,7 @@ def outcomes(template: nodes.Template) -> Iterator[Outcome]:
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    """Yield a name and the text of all that Cookiecutter renders."""
+    """Yield the name and text of everything that Cookiecutter renders."""
     plain = CONTEXT["_copy_without_render"]
     paths = (PROJECT.rglob("*"), TEMPLATE.glob("hooks/*.py"), TEMPLATE.glob("templates/**/*"))
     for path in itertools.chain(*paths):
@@ -102,7 +102,7 @@ def sources() -> Iterator[tuple[str, str]]:
                 values += items
 
 
-def test_every_condition_is_true_and_false(
+def test_each_condition_is_true_for_some_answers_and_false_for_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     taken: set[Outcome] = set()

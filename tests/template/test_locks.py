@@ -1,4 +1,4 @@
-"""The locks: of one source, and what the generated project itself would make of them."""
+"""Locks: the template's, the generated project's, and those of `make lock` in a project."""
 
 import itertools
 from pathlib import Path
@@ -18,11 +18,12 @@ COMBINATIONS = list(itertools.product(*(CHOICES[axis] for axis in AXES)))
 
 
 def locks(project: Path) -> list[str]:
+    """Return the texts of a project's locks."""
     return [(project / name).read_text() for name in NAMES]
 
 
-def test_the_template_has_what_make_lock_writes(generated: Generate) -> None:
-    """The locks differ by the answers it knows, and put together are the template's files again."""
+def test_template_locks_are_the_merged_locks(generated: Generate) -> None:
+    """The rendered locks differ by AXES only, and merged they are the template's files."""
     for number, name in enumerate(NAMES):
         rendered: dict[tuple[str, ...], str] = {}
         for answers in GROUPS:
@@ -35,9 +36,9 @@ def test_the_template_has_what_make_lock_writes(generated: Generate) -> None:
     "answers", [dict(zip(AXES, values, strict=True)) for values in COMBINATIONS], ids=name_of
 )
 def test_make_lock_changes_nothing(copied: Generate, answers: Answers) -> None:
-    """The rendered locks are what the project itself would make, but for newer releases.
+    """A project's own `make lock` writes the rendered locks again, at the same versions.
 
-    The hashes are asked for anew: uv would believe those that are there. An index may have more.
+    The test removes the hashes, because uv would keep them. The index may have added hashes.
     """
     project = copied(**answers)
     before = locks(project)
@@ -49,8 +50,8 @@ def test_make_lock_changes_nothing(copied: Generate, answers: Answers) -> None:
         assert set(new.split()) >= set(old.split())
 
 
-def test_the_tests_own_lock_is_of_everything(generated: Generate, tmp_path: Path) -> None:
-    """It resolves what the template and all of its projects depend on, but for newer releases."""
+def test_own_lock_includes_all_projects(generated: Generate, tmp_path: Path) -> None:
+    """The template's own lock is the resolution of its dependencies and those of all projects."""
     projects = [generated(**dict(zip(AXES, values, strict=True))) for values in COMBINATIONS]
     source, lock = tmp_path / "all.in", tmp_path / "requirements.txt"
     source.write_text(everything(projects))

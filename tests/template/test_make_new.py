@@ -1,4 +1,4 @@
-"""`make new` on a terminal: right, wrong, given up, in the way, and without a package index."""
+"""`make new` on a terminal: valid and invalid answers, interrupts, existing files, no index."""
 
 import shutil
 import sys
@@ -22,13 +22,13 @@ AUTHOR = {
     "GIT_CONFIG_KEY_1": "user.email",
     "GIT_CONFIG_VALUE_1": "grace@example.org",
 }
-# An index that refuses, for whoever sets up an environment.
+# A package index that rejects connections, for pip and uv.
 NO_INDEX = {
     "PIP_CONFIG_FILE": "/dev/null", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9",
     "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "0", "UV_DEFAULT_INDEX": "http://127.0.0.1:9",
     "UV_NO_CACHE": "1", "UV_NO_CONFIG": "1", "UV_HTTP_RETRIES": "0",
 }  # fmt: skip
-WRONG = {
+INVALID = {
     "project_name": ('It"s', "It's {{ 6*7 }} # <% if"),
     "project_slug": ("../evil", "right"),
     "package_name": ("class", "right_one"),
@@ -44,7 +44,7 @@ New = Callable[..., Terminal]
 
 @pytest.fixture
 def new() -> Iterator[New]:
-    """Return how `make new` is started, with the environment that the tests run in."""
+    """Return a function that starts `make new` with the tests' environment."""
     started: list[Terminal] = []
 
     def start(to: Path, *before: str) -> Terminal:
@@ -59,8 +59,8 @@ def new() -> Iterator[New]:
             terminal.interrupt()
 
 
-def asked(terminal: Terminal, name: str) -> None:
-    """Wait for the question."""
+def wait_for_prompt(terminal: Terminal, name: str) -> None:
+    """Wait for the prompt of an answer."""
     prompt = CONTEXT["__prompts__"][name]
     words = prompt if isinstance(prompt, str) else prompt["__prompt__"]
     terminal.read_until(words[:40], 20)
@@ -68,13 +68,14 @@ def asked(terminal: Terminal, name: str) -> None:
 
 
 def answer_all(terminal: Terminal) -> None:
+    """Accept the default of each answer."""
     for name in PUBLIC:
-        asked(terminal, name)
+        wait_for_prompt(terminal, name)
         terminal.type("\n")
     terminal.read_until("Generate it?", 20)
 
 
-def test_what_it_says_is_next_works(new: New, tmp_path: Path) -> None:
+def test_printed_next_steps_start_the_service(new: New, tmp_path: Path) -> None:
     terminal = new(tmp_path)
     answer_all(terminal)
     assert list(tmp_path.iterdir()) == []
@@ -99,22 +100,22 @@ def test_what_it_says_is_next_works(new: New, tmp_path: Path) -> None:
     assert run("git", "log", "--format=%s", cwd=project) == "Generate the service\n"
 
 
-def test_wrong_answers_are_asked_again_and_right_ones_kept(new: New, tmp_path: Path) -> None:
+def test_invalid_answers_are_asked_again(new: New, tmp_path: Path) -> None:
     terminal = new(tmp_path)
     with nothing_written(tmp_path):
         for name in PUBLIC:
-            wrong, right = WRONG.get(name, ("nothing", "1"))
-            asked(terminal, name)
-            terminal.type(f"{wrong}\n")
-            told = f"        {name} must" if name in WRONG else "select one of the available"
-            terminal.read_until(told, 20)
-            asked(terminal, name)
-            terminal.type(f"{right}\n")
+            invalid, valid = INVALID.get(name, ("nothing", "1"))
+            wait_for_prompt(terminal, name)
+            terminal.type(f"{invalid}\n")
+            message = f"        {name} must" if name in INVALID else "select one of the available"
+            terminal.read_until(message, 20)
+            wait_for_prompt(terminal, name)
+            terminal.type(f"{valid}\n")
         terminal.read_until("Generate it?", 20)
         terminal.type("no\n")
         terminal.read_until("y generates, a number asks again, Ctrl-C leaves", 20)
         terminal.type("2\n")
-        asked(terminal, "project_slug")
+        wait_for_prompt(terminal, "project_slug")
         terminal.type("righter\n")
         terminal.read_until("Generate it?", 20)
     terminal.type("\n")
@@ -128,35 +129,35 @@ def test_wrong_answers_are_asked_again_and_right_ones_kept(new: New, tmp_path: P
     assert (tmp_path / "righter" / "src" / "right_one").is_dir()
 
 
-def test_what_follows_from_a_changed_answer_changes(new: New, tmp_path: Path) -> None:
-    """And is asked for where it became wrong."""
+def test_changed_answer_updates_dependent_answers(new: New, tmp_path: Path) -> None:
+    """A dependent answer that became invalid is asked again."""
     terminal = new(tmp_path)
     answer_all(terminal)
     terminal.type("1\n")
-    asked(terminal, "project_name")
+    wait_for_prompt(terminal, "project_name")
     terminal.type("Json\n")
-    asked(terminal, "package_name")
+    wait_for_prompt(terminal, "package_name")
     terminal.type("reader\n")
     terminal.read_until("domain_name   json.example.com", 20)
     terminal.interrupt()
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
-def test_given_up(new: New, tmp_path: Path, key: str) -> None:
+def test_interrupt_writes_nothing(new: New, tmp_path: Path, key: str) -> None:
     with nothing_written(tmp_path):
         terminal = new(tmp_path / "new")
         for name in PUBLIC[:6]:
-            asked(terminal, name)
+            wait_for_prompt(terminal, name)
             terminal.type("\n")
-        asked(terminal, PUBLIC[6])
+        wait_for_prompt(terminal, PUBLIC[6])
         terminal.type(key)
         terminal.end()
     assert "\nNothing was written.\n" in terminal.text
     assert "Traceback" not in terminal.text
 
 
-def test_a_full_disk(new: New, tmp_path: Path) -> None:
-    """A limit on the size of files does as well: what was written before is gone, too."""
+def test_full_disk_leaves_nothing(new: New, tmp_path: Path) -> None:
+    """A limit on the size of files has the same effect. Files written before are removed."""
     with nothing_written(tmp_path):
         terminal = new(tmp_path, "sh", "-c", 'ulimit -f 40; exec "$@"', "sh")
         answer_all(terminal)
@@ -166,17 +167,17 @@ def test_a_full_disk(new: New, tmp_path: Path) -> None:
     assert "Traceback" not in terminal.text
 
 
-def test_a_name_that_is_taken(new: New, tmp_path: Path) -> None:
+def test_existing_name_is_asked_again(new: New, tmp_path: Path) -> None:
     (tmp_path / "my-service").mkdir()
     (tmp_path / "my-service" / "mine").write_text("mine")
     terminal = new(tmp_path)
     with nothing_written(tmp_path):
-        asked(terminal, "project_name")
+        wait_for_prompt(terminal, "project_name")
         terminal.type("\n")
-        asked(terminal, "project_slug")
+        wait_for_prompt(terminal, "project_slug")
         terminal.type("\n")
         terminal.read_until("exists and is left alone; give another name, or another place", 20)
-        asked(terminal, "project_slug")
+        wait_for_prompt(terminal, "project_slug")
         terminal.type("other\n" + "\n" * 10)
         terminal.read_until("Generate it?", 20)
     terminal.type("y\n")
@@ -184,7 +185,7 @@ def test_a_name_that_is_taken(new: New, tmp_path: Path) -> None:
     assert (tmp_path / "other" / "src" / "other").is_dir()
 
 
-def test_a_place_that_is_none(new: New, tmp_path: Path) -> None:
+def test_invalid_target_directory_is_rejected(new: New, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     terminal = new(tmp_path / "file" / "below")
     terminal.end()
@@ -193,8 +194,8 @@ def test_a_place_that_is_none(new: New, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", ["uv", "pip"])
-def test_without_a_package_index(generated: Generate, tmp_path: Path, tool: str) -> None:
-    """For the template's own environment and the project's: what to do is said last."""
+def test_missing_package_index_is_reported(generated: Generate, tmp_path: Path, tool: str) -> None:
+    """The template's and the project's make print the remedy last."""
     uv = tmp_path / "bin" / tool
     uv.parent.mkdir()
     uv.symlink_to(shutil.which(tool) or "")
@@ -208,9 +209,9 @@ def test_without_a_package_index(generated: Generate, tmp_path: Path, tool: str)
     for directory, goal in tried:
         terminal = Terminal("make", goal, cwd=directory, PATH=path, **NO_INDEX)
         terminal.end()
-        said = terminal.text.splitlines()
-        assert said[0].startswith("setting up "), terminal.text
-        assert [line.split()[0] for line in said[-4:]] == [
+        lines = terminal.text.splitlines()
+        assert lines[0].startswith("setting up "), terminal.text
+        assert [line.split()[0] for line in lines[-4:]] == [
             "ERROR:",
             "Where",
             "PIP_INDEX_URL",
@@ -220,12 +221,12 @@ def test_without_a_package_index(generated: Generate, tmp_path: Path, tool: str)
         assert not (directory / ".venv" / "ready").exists()
 
 
-def test_cookiecutter_itself_tells_all_at_once(tmp_path: Path) -> None:
+def test_cookiecutter_command_reports_all_invalid_answers(tmp_path: Path) -> None:
     terminal = Terminal(sys.executable, "-m", "cookiecutter", str(TEMPLATE), cwd=tmp_path)
     with nothing_written(tmp_path):
         for name in PUBLIC:
-            asked(terminal, name)
-            terminal.type(f"{WRONG[name][0] if name in WRONG else ''}\n")
+            wait_for_prompt(terminal, name)
+            terminal.type(f"{INVALID[name][0] if name in INVALID else ''}\n")
         terminal.end()
-    told = terminal.text.partition("ERROR: nothing was generated.\n")[2].splitlines()
-    assert sorted(line.split()[0] for line in told[: len(WRONG)]) == sorted(WRONG)
+    messages = terminal.text.partition("ERROR: nothing was generated.\n")[2].splitlines()
+    assert sorted(line.split()[0] for line in messages[: len(INVALID)]) == sorted(INVALID)

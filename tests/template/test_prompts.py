@@ -1,17 +1,17 @@
-"""The answers: every wrong one is named at once, and a right one may be any name there is."""
+"""Answers: all invalid ones are reported at once, and valid ones may be unusual names."""
 
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ..support.files import nothing_written
+from ..support.fixtures import Needs
 from ..support.generate import CHOICES, CONTEXT, PUBLIC, TEMPLATE, run_cookiecutter
 
-WRONG = {
+INVALID = {
     "project_name": ["", " ", 'a"b', "back\\slash", "bell\a", "two\nlines"],
     "project_slug": ["../evil", "/evil", "a", "A-b", "1a", "-a", "a-", "a_b", "a" * 40, "con", "lpt1", "a/b", "a/../b"],
     "package_name": ["class", "json", "bottle", "tests", "a-b", "A", "1a", "é", "a.b"],
@@ -22,8 +22,12 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in WRONG.items() for v in values])
-def test_a_wrong_answer(tmp_path: Path, name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [(n, v) for n, values in INVALID.items() for v in values]
+)
+def test_invalid_answer_is_reported_and_nothing_written(
+    tmp_path: Path, name: str, value: str
+) -> None:
     work = tmp_path / "above" / "work"
     work.mkdir(parents=True)
     with nothing_written(tmp_path):
@@ -34,11 +38,11 @@ def test_a_wrong_answer(tmp_path: Path, name: str, value: str) -> None:
     assert any(problem.startswith(f"  {name} ") for problem in problems)
 
 
-def test_all_problems_come_in_one_block(tmp_path: Path) -> None:
-    answers = {name: values[-1] for name, values in WRONG.items()}
+def test_all_invalid_answers_are_reported_in_one_block(tmp_path: Path) -> None:
+    answers = {name: values[-1] for name, values in INVALID.items()}
     with nothing_written(tmp_path):
         done = run_cookiecutter(tmp_path, answers=answers)
-    lines = done.stderr.splitlines()[: len(WRONG) + 1]
+    lines = done.stderr.splitlines()[: len(INVALID) + 1]
     assert [line.split()[0] for line in lines] == [
         "ERROR:", "project_name", "description", "author_name", "project_slug", "package_name",
         "domain_name", "author_email",
@@ -46,7 +50,7 @@ def test_all_problems_come_in_one_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_a_wrong_choice(tmp_path: Path, name: str) -> None:
+def test_invalid_choice_is_rejected(tmp_path: Path, name: str) -> None:
     with nothing_written(tmp_path):
         done = run_cookiecutter(tmp_path, answers={name: "none of these"})
     assert done.returncode != 0
@@ -64,7 +68,7 @@ def test_a_wrong_choice(tmp_path: Path, name: str) -> None:
         ("x" * 60, "x" * 38),
     ],
 )
-def test_a_right_name(tmp_path: Path, name: str, slug: str) -> None:
+def test_unusual_name_generates_a_valid_project(tmp_path: Path, name: str, slug: str) -> None:
     texts = {"project_name": name, "description": name, "author_name": name}
     done = run_cookiecutter(tmp_path, answers=texts)
     assert done.returncode == 0, done.stderr
@@ -83,24 +87,24 @@ def test_a_right_name(tmp_path: Path, name: str, slug: str) -> None:
     assert done.stderr.count("\n") == 2
 
 
-def test_interactive(tmp_path: Path) -> None:
+def test_prompts_ask_for_each_answer(tmp_path: Path) -> None:
     done = run_cookiecutter(tmp_path, typed="Typed Name\n" + "\n" * (len(PUBLIC) - 1))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "typed-name" / "src" / "typed_name").is_dir()
     for name in PUBLIC:
         prompt = CONTEXT["__prompts__"][name]
-        asked = prompt if isinstance(prompt, str) else prompt["__prompt__"]
-        assert asked.split(" (")[0] in " ".join(done.stdout.split())
+        question = prompt if isinstance(prompt, str) else prompt["__prompt__"]
+        assert question.split(" (")[0] in " ".join(done.stdout.split())
 
 
-def test_every_question_is_in_words() -> None:
+def test_each_answer_has_a_prompt() -> None:
     prompts = CONTEXT["__prompts__"]
     assert list(prompts) == PUBLIC
     for name, choices in CHOICES.items():
         assert list(prompts[name]) == ["__prompt__", *choices]
 
 
-def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
+def test_existing_directory_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "my-service").mkdir()
     (tmp_path / "my-service" / "mine").write_text("mine")
     with nothing_written(tmp_path):
@@ -110,8 +114,8 @@ def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("release", ["1.7.3", "2.6.0"])
-def test_an_old_cookiecutter(tmp_path: Path, release: str, needs: Callable[..., None]) -> None:
-    """Debian 12 has 1.7.3; 2.6.0 takes the word "no" for true."""
+def test_old_cookiecutter_is_rejected(tmp_path: Path, release: str, needs: Needs) -> None:
+    """Debian 12 has 1.7.3; 2.6.0 treats the word "no" as true."""
     old = tmp_path / "old"
     subprocess.run(["uv", "venv", "--quiet", old], check=True)
     install = [

@@ -1,4 +1,4 @@
-"""A project of every release, with its owner's changes, is brought to what the template is now."""
+"""Update of a project of each release, with its owner's changes, to the present template."""
 
 import json
 import re
@@ -21,7 +21,7 @@ CREATE, LINK = blocks(TEMPLATE, "docs/upgrading.md", "Link")
 UPDATE, FIRST_UPDATE = blocks(TEMPLATE, "docs/upgrading.md", "Update")
 (CHANGE,) = blocks(TEMPLATE, "docs/upgrading.md", "Change an answer")
 
-# What an owner does: a route, a setting, a limit.
+# The owner's changes: a route, a setting, a limit.
 ROUTE = """\
 from msgspec import Struct
 
@@ -61,8 +61,8 @@ EDITS = [
 ]
 
 
-def test_every_release_is_in_the_history() -> None:
-    """And the changelog tells of the same ones."""
+def test_each_release_is_in_history_and_changelog() -> None:
+    """The releases are ancestors of HEAD, and CHANGELOG.md lists the same versions."""
     shallow = git("rev-parse", "--is-shallow-repository", cwd=TEMPLATE).strip()
     assert shallow == "false", "this clone lacks the releases: git fetch --unshallow"
     for version, release in RELEASES.items():
@@ -73,17 +73,17 @@ def test_every_release_is_in_the_history() -> None:
     assert re.findall(r"^## (\d\S*) - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE) == list(RELEASES)
 
 
-def typed(commands: str, cwd: Path) -> str:
-    """Run what the guide says, with Enter for an answer to each question."""
+def run_guide(commands: str, cwd: Path) -> str:
+    """Run commands of the guide, with Enter as the answer to each prompt."""
     return run("bash", "-ec", f"exec < <(yes '')\n{commands}", cwd=cwd, **IDENTITY)
 
 
 def edited(project: Path) -> dict[str, bytes]:
-    """Return what the files are that the owner changes, after that."""
+    """Return the content of the files that the owner changes."""
     texts: dict[str, str] = {}
-    for name, place, text in EDITS:
+    for name, pattern, text in EDITS:
         before = texts.get(name) or (project / name).read_text()
-        texts[name] = re.sub(place, text, before, count=1)
+        texts[name] = re.sub(pattern, text, before, count=1)
     files = {name: text.encode() for name, text in texts.items()}
     return files | {
         "src/my_service/routes/colour.py": ROUTE.encode(),
@@ -92,62 +92,67 @@ def edited(project: Path) -> dict[str, bytes]:
 
 
 def edit(project: Path) -> None:
+    """Make the owner's changes."""
     for name, content in edited(project).items():
         (project / name).write_bytes(content)
 
 
 def packages(lock: bytes) -> bytes:
+    """Return the names of a lock's packages."""
     return b" ".join(re.findall(rb"^(\S+)==", lock, re.MULTILINE))
 
 
 def check(project: Path, fresh: Path) -> None:
-    """See that the project is what is generated now, with the owner's changes, and works."""
-    there = {name: content for name, (_, content) in file_tree(project).items()}
+    """Check that the project is the present one with the owner's changes, and passes its suite."""
+    present = {name: content for name, (_, content) in file_tree(project).items()}
     wanted = {name: content for name, (_, content) in file_tree(fresh).items()} | edited(fresh)
-    found = {name for name in there if not name.startswith(".git/")} - {".cruft.json"}
+    found = {name for name in present if not name.startswith(".git/")} - {".cruft.json"}
     assert found == set(wanted)
-    for lock in ("requirements.txt", "requirements-dev.txt"):  # there may be newer releases
-        there[lock], wanted[lock] = map(packages, (there[lock], wanted[lock]))
-    assert [name for name in wanted if there[name] != wanted[name]] == []
-    # The suite asks for the changed limit to be told, too.
+    for lock in ("requirements.txt", "requirements-dev.txt"):  # the index may have newer releases
+        present[lock], wanted[lock] = map(packages, (present[lock], wanted[lock]))
+    assert [name for name in wanted if present[name] != wanted[name]] == []
+    # The suite requires deploy/README.md to document the changed limit.
     readme = project / "deploy/README.md"
     readme.write_text(readme.read_text().replace("`512M`", "`768M`"))
     run("pytest", cwd=project)
 
 
 @pytest.mark.parametrize("version", RELEASES)
-def test_update_from(template: Path, generated: Generate, tmp_path: Path, version: str) -> None:
+def test_update_from_release_keeps_the_owners_changes(
+    template: Path, generated: Generate, tmp_path: Path, version: str
+) -> None:
     address = f"{template} --checkout {RELEASES[version]}"
-    typed(CREATE.replace("ADDRESS", address), tmp_path)
+    run_guide(CREATE.replace("ADDRESS", address), tmp_path)
     project = tmp_path / "my-service"
     commit(project, "Generated")
     edit(project)
     commit(project, "Colour")
-    of_its_own = "\nupdate:" in (project / "Makefile").read_text()
-    typed("make update" if of_its_own else FIRST_UPDATE, project)
+    has_update = "\nupdate:" in (project / "Makefile").read_text()
+    run_guide("make update" if has_update else FIRST_UPDATE, project)
     check(project, generated())
 
 
 @pytest.fixture(scope="module")
 def first(template: Path, generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project that Cookiecutter made, edited, and linked to its template afterwards."""
+    """Return a project that was generated, edited, and then linked to its template."""
     project = tmp_path_factory.mktemp("linked") / "my-service"
     shutil.copytree(generated(), project)
     commit(project, "Generated")
     edit(project)
     commit(project, "Colour")
-    diff = typed(LINK.replace("ADDRESS", str(template)).replace("COMMIT", "HEAD"), project)
+    diff = run_guide(LINK.replace("ADDRESS", str(template)).replace("COMMIT", "HEAD"), project)
     assert set(re.findall(r"^--- \S+?/(\S+)", diff, re.MULTILINE)) == {name for name, _, _ in EDITS}
     return project
 
 
 @pytest.fixture
 def linked(first: Path, tmp_path: Path) -> Path:
-    """Return a copy of it, to be worked in."""
+    """Return a copy of the linked project, which the test may change."""
     return Path(shutil.copytree(first, tmp_path / first.name))
 
 
 def update(project: Path, **answers: str) -> subprocess.CompletedProcess[str]:
+    """Run `make update` with changed answers."""
     return subprocess.run(
         ["make", "update", f"ANSWERS={json.dumps(answers)}"],
         cwd=project,
@@ -157,9 +162,9 @@ def update(project: Path, **answers: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_answers_are_changed_later(linked: Path, generated: Generate) -> None:
-    typed(CHANGE, linked)
-    typed(UPDATE.replace("make update\nmake ci\n", ""), linked)
+def test_update_changes_answers(linked: Path, generated: Generate) -> None:
+    run_guide(CHANGE, linked)
+    run_guide(UPDATE.replace("make update\nmake ci\n", ""), linked)
     done = update(linked, description="O'Brien's")
     assert done.returncode == 0, done.stderr
     answers = {"wsgi_server": "waitress", "ci": "gitlab", "description": "O'Brien's"}
@@ -167,8 +172,8 @@ def test_answers_are_changed_later(linked: Path, generated: Generate) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".rej"])
-def test_a_conflict_is_told(linked: Path, suffix: str) -> None:
-    """As one to be merged, or as a rejected piece where Git does not know what was generated."""
+def test_update_conflict_is_reported(linked: Path, suffix: str) -> None:
+    """Git reports a merge conflict; without the generated commit in its history, a .rej file."""
     example = linked / ".env.example"
     example.write_text(example.read_text().replace("/var/lib/my-service/db", "/srv/db"))
     commit(linked, "Another place for the database")
@@ -180,8 +185,8 @@ def test_a_conflict_is_told(linked: Path, suffix: str) -> None:
     done = update(linked, database="none")
     assert done.returncode != 0
     names = (".env.example", "src/my_service/routes/__init__.py")
-    told = " ".join(f"{name}{suffix}" for name in names)
-    assert f"merge these by hand, then make lock ci: {told}\n" in done.stderr
+    paths = " ".join(f"{name}{suffix}" for name in names)
+    assert f"merge these by hand, then make lock ci: {paths}\n" in done.stderr
     assert ("<<<<<<<" in table.read_text()) == (not suffix)
     assert '"/api/v1/colour"' in table.read_text()
     assert (linked / "requirements.txt").read_bytes() == locks
@@ -191,7 +196,7 @@ def test_a_conflict_is_told(linked: Path, suffix: str) -> None:
     assert not git("status", "--porcelain", cwd=linked)
 
 
-def test_what_cannot_be_updated_is_left_alone(linked: Path) -> None:
+def test_project_that_cannot_be_updated_is_not_changed(linked: Path) -> None:
     (linked / "README.md").write_text("Being rewritten")
     assert "unclean git project" in update(linked).stdout
     (linked / ".cruft.json").unlink()
