@@ -30,7 +30,7 @@ from pythonjsonlogger.json import JsonFormatter  # noqa: E402
 TEMPLATE = Path(__file__).parents[1]
 sys.path.insert(0, str(TEMPLATE))
 
-from tests.template import generate  # noqa: E402
+from tests.support.generate import generate  # noqa: E402
 
 ROUNDS, CALLS = 150, 200
 BODY = b'{"name": "Ada", "count": 3, "tags": ["a", "b"]}'
@@ -241,9 +241,9 @@ def main() -> None:
     print("| a request inside the process | figure |\n|---|---|")
     print(f"| GET of a small JSON, against plain Bottle | {get:.2f} x |")
     print(
-        f"| what that adds, against the same with hooks and the usual libraries | {added:.2f} x |"
+        f"| added time of this GET, against Bottle with hooks and the usual libraries | {added:.2f} x |"
     )
-    print(f"| POST of a typed JSON, against plain Bottle checking by hand | {post:.2f} x |")
+    print(f"| POST of a typed JSON, against plain Bottle with manual checks | {post:.2f} x |")
     print("\n| part of the GET | µs | share of plain Bottle |\n|---|---|---|")
     before = 0.0
     for name, _ in layers:

@@ -1,6 +1,6 @@
-"""What the endurance tests ask and whom: a WSGI client, and an application that can do worse.
+"""WSGI client of the endurance tests, and an application with difficult handlers.
 
-Imported where a generated project is importable too.
+Import this only with a generated project on the path.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ database.migrate()
 database.close()
 
 ORIGIN = "https://app.example.com"
-# Callers by name, and the token of each.
-CALLERS = dict(pair.split(":") for pair in os.environ["API_TOKENS"].split(","))
+# Clients by name, and the token of each.
+CLIENTS = dict(pair.split(":") for pair in os.environ["API_TOKENS"].split(","))
 ADMIN = {"HTTP_AUTHORIZATION": f"Bearer {os.environ['ADMIN_TOKEN']}"}
 
 
 @contextlib.contextmanager
 def standard_error(file: IO[bytes]) -> Iterator[None]:
-    """Send to the file what the service logs."""
+    """Redirect standard error, the service's log, to the file."""
     kept = os.dup(2)
     os.dup2(file.fileno(), 2)
     try:
@@ -45,23 +45,25 @@ def standard_error(file: IO[bytes]) -> Iterator[None]:
         os.close(kept)
 
 
-class Answer(NamedTuple):
-    """What came back; `cut` is what ended a stream before its time."""
+class Response(NamedTuple):
+    """Response; `error` is the exception that ended its stream."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
-    cut: Exception | None
+    error: Exception | None
 
     def text(self) -> str:
-        return f"{self.status} {self.headers} {self.body.decode()} {self.cut}"
+        """Return everything in one text."""
+        return f"{self.status} {self.headers} {self.body.decode()} {self.error}"
 
     def header(self, name: str) -> str:
+        """Return the value of a header."""
         return dict(self.headers)[name]
 
 
-class Ask(NamedTuple):
-    """One request; `headers` has the names of the environ, `chunks` is how many are read."""
+class Request(NamedTuple):
+    """Request; `headers` has the environ's names, `chunks` is the number of chunks to read."""
 
     method: str
     path: str
@@ -70,8 +72,8 @@ class Ask(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 - never changed
     chunks: int | None = None
 
-    def of(self, app: Any) -> Answer:
-        """Call the application as a server does: the body is read and closed."""
+    def send(self, app: Any) -> Response:
+        """Call the application as a server does: read and close the body."""
         begun: list[tuple[str, list[tuple[str, str]]]] = []
         environ = {
             "REQUEST_METHOD": self.method,
@@ -92,7 +94,7 @@ class Ask(NamedTuple):
             "wsgi.run_once": False,
             **self.headers,
         }
-        read, cut = [], None
+        read, failure = [], None
         body = app(environ, lambda status, headers, _=None: begun.append((status, headers)))
         try:
             for number, chunk in enumerate(body):
@@ -100,16 +102,16 @@ class Ask(NamedTuple):
                     break
                 read.append(chunk)
         except ArithmeticError as error:
-            cut = error
+            failure = error
         finally:
             if hasattr(body, "close"):
                 body.close()
         status, headers = begun[-1]
-        return Answer(int(status[:3]), headers, b"".join(read), cut)
+        return Response(int(status[:3]), headers, b"".join(read), failure)
 
 
 class Word(Struct):
-    """The body and the query that `echo` takes."""
+    """Body and query of `echo`."""
 
     word: str
 
@@ -118,8 +120,8 @@ KEPT = HTTPResponse("one for all", headers={"Content-Type": "text/plain"})
 BUSY = Problem(503, "Busy.", headers={"Retry-After": "1"})
 
 
-def told() -> Iterator[str]:
-    """Tell what Bottle says of the request, and let other threads run in between."""
+def request_values() -> Iterator[str]:
+    """Yield Bottle's values of the request, and let other threads run in between."""
     for name in ("bottle.raw_path", "QUERY_STRING", "HTTP_USER_AGENT", "service.caller"):
         time.sleep(0)
         yield str(request.environ[name])
@@ -129,13 +131,13 @@ def told() -> Iterator[str]:
 
 def echo(mark: str, query: Word, body: Word) -> list[str]:
     response.set_header("X-Mark", mark)
-    return [mark, query.word, body.word, *told()]
+    return [mark, query.word, body.word, *request_values()]
 
 
 def stream(mark: str) -> Iterator[str]:
     response.set_header("X-Mark", mark)
     yield mark
-    yield from told()
+    yield from request_values()
 
 
 def cut(mark: str) -> Iterator[str]:
@@ -164,7 +166,7 @@ def busy(mark: str) -> None:
 
 
 def own_application(caller_name: Callable[[str], str | None]) -> Bottle:
-    """Return the layers of the service round the handlers above, with metrics at /metrics."""
+    """Return the service's middleware around the handlers above, with metrics at /metrics."""
     metrics = Metrics()
 
     def add_routes(app: Bottle) -> None:

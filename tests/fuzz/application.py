@@ -1,8 +1,8 @@
-"""Hostile requests to applications in this process, each checked with the log that it left.
+"""Hostile requests to applications in this process; each response is checked with its log line.
 
     PYTHONPATH=PROJECT/src python -m tests.fuzz.application APPLICATION COUNT SEED
 
-prints how often each status was answered; it stops with 1 at the first request that went wrong.
+prints the number of responses with each status. It exits with 1 at the first wrong response.
 """
 
 import json
@@ -32,7 +32,7 @@ from my_service.web.observe import request_id
 from my_service.web.problems import ProblemPages
 from my_service.web.views import Views
 
-from .requests import Hostile, Request, check_answer, check_log, too_large, unclean
+from .requests import Hostile, Request, check_log, check_response, too_large, unclean
 from .words import LIMIT, TOKEN
 
 settings = load_settings(
@@ -64,7 +64,7 @@ class Inner(Struct):
 
 
 class Thing(Struct):
-    """A field of each kind that text is converted to."""
+    """Struct with a field of each type that text is converted to."""
 
     name: str
     count: int = 1
@@ -99,7 +99,7 @@ def read_any(body: Any) -> list[Any]:
 
 
 def echo() -> dict[str, Any]:
-    """Read what Bottle reads: as a raw handler does."""
+    """Return the values that Bottle parses, as a raw handler does."""
     request = bottle.request
     cookies = {name: request.cookies[name] for name in request.cookies}
     return {"cookies": cookies, "headers": dict(request.headers), "length": request.content_length}
@@ -117,7 +117,7 @@ def service() -> Any:
 
 
 def own() -> Any:
-    """Return an application that uses every reader."""
+    """Return an application that uses each parser."""
     assets = Assets(STATIC_DIRECTORY, fingerprints=True)
 
     def static(path: str) -> Any:
@@ -147,7 +147,7 @@ def own() -> Any:
 
 
 def plain() -> Any:
-    """Return what Bottle makes of the same routes, by handlers that trust no value."""
+    """Return plain Bottle with the same routes and careful handlers."""
     request, app = bottle.request, bottle.Bottle()
 
     def page(**_: Any) -> str:
@@ -173,29 +173,29 @@ def plain() -> Any:
     return app
 
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
+Response = tuple[int, list[tuple[str, str]], bytes]
 
 
-def call(app: Any, request: Request) -> Answer:
-    """Call the application, within the rules of WSGI where the request is within them too."""
+def call(app: Any, request: Request) -> Response:
+    """Call the application, with wsgiref's validator if the request follows the rules of WSGI."""
     path, length = request.environ["PATH_INFO"], request.environ.get("CONTENT_LENGTH", "")
     if path.startswith("/") and re.fullmatch("[0-9]{0,16}", length, re.ASCII):
         app = validator(app)
-    answered: list[Any] = []
-    chunks = app(request.wsgi(), lambda status, headers, _=None: answered.extend([status, headers]))
+    started: list[Any] = []
+    chunks = app(request.wsgi(), lambda status, headers, _=None: started.extend([status, headers]))
     try:
         body = b"".join(chunks)
     finally:
         if hasattr(chunks, "close"):
             chunks.close()
-    status, headers = answered[-2:]
+    status, headers = started[-2:]
     return int(status[:3]), headers, body
 
 
-def check(request: Request, answer: Answer, log: bytes) -> None:
-    status, headers, body = answer
+def check(request: Request, response: Response, log: bytes) -> None:
+    status, headers, body = response
     path, accept = request.environ["PATH_INFO"], request.environ.get("HTTP_ACCEPT", "")
-    check_answer(status, headers, body, head=request.environ["REQUEST_METHOD"] == "HEAD")
+    check_response(status, headers, body, head=request.environ["REQUEST_METHOD"] == "HEAD")
     if unclean(path):
         assert status == 400
     elif too_large(request):
@@ -212,7 +212,7 @@ def check(request: Request, answer: Answer, log: bytes) -> None:
 def main(name: str, count: int, seed: str) -> None:
     warnings.simplefilter("ignore", WSGIWarning)
     log, end = tempfile.TemporaryFile(), 0  # noqa: SIM115
-    told = os.dup(2)
+    stderr = os.dup(2)
     os.dup2(log.fileno(), 2)
     logs.configure(settings, SERVICE, request_id.get)
     makers: dict[str, Callable[[], Any]] = {"service": service, "own": own, "plain": plain}
@@ -220,21 +220,21 @@ def main(name: str, count: int, seed: str) -> None:
     end = os.fstat(2).st_size
     hostile, statuses = Hostile(f"{seed} {name}", TARGETS[name]), Counter[int]()
     for number in range(count):
-        request, answer, lines = hostile.request(), None, b""
+        request, response, lines = hostile.request(), None, b""
         try:
-            answer = call(app, request)
-            statuses[answer[0]] += 1
+            response = call(app, request)
+            statuses[response[0]] += 1
             if name != "plain":
                 lines = os.pread(log.fileno(), 2**20, end)
                 end += len(lines)
-                check(request, answer, lines)
+                check(request, response, lines)
         except Exception:
             if name == "plain":
                 statuses[0] += 1
                 continue
             lines = lines or os.pread(log.fileno(), 2**20, end)
-            os.dup2(told, 2)
-            print(f"FUZZ_SEED={seed}: request {number} to {name}: {request}\nanswer: {answer}")
+            os.dup2(stderr, 2)
+            print(f"FUZZ_SEED={seed}: request {number} to {name}: {request}\nresponse: {response}")
             print(f"log: {lines!r}\n{traceback.format_exc()}")
             sys.exit(1)
     print(json.dumps(statuses))

@@ -1,0 +1,1 @@
+"""Unit tests of the package that every generated project contains."""
