@@ -9,6 +9,7 @@ import msgspec
 from bottle import HTTPResponse, JSONPlugin, Route, request, response
 
 from . import parsers
+from .routing import JSONBody
 
 __all__ = ["HandlerPlugin", "RequestScoped"]
 
@@ -142,9 +143,8 @@ def _response_writer(route: Route) -> Callable[[Any], Any]:
         body = encode(result)
         if status != 200:
             response.status = status
-        response.set_header("Content-Type", "application/json")
         if location:
             response.set_header("Location", location.format(result))
-        return body
+        return JSONBody(body)
 
     return respond
