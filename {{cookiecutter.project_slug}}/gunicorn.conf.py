@@ -22,6 +22,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from gunicorn import util
+from gunicorn.glogging import Logger
 
 bind = os.environ["SERVE_BIND"]  # a socket inherited from systemd wins
 umask = 0o007  # a unix socket is for the service's own group
@@ -83,6 +84,20 @@ logconfig_dict = {
         }
     },
 }
+
+
+class ErrorLogger(Logger):
+    """Gunicorn's logger without access lines, because the service writes its own.
+
+    With `logconfig_dict` Gunicorn (27.0.1) formats an access line for every request, even where no
+    handler writes it: a fifth of the processor time of a small request.
+    """
+
+    def access(self, *_arguments: object) -> None:
+        pass
+
+
+logger_class = ErrorLogger
 
 
 def write_error(client: socket.socket, status: int, reason: str, _message: str) -> None:
