@@ -1,8 +1,8 @@
 """Gunicorn's settings (https://gunicorn.org/reference/settings/).
 
-Gunicorn's master reads this file. It imports nothing of the service, so that a reload finds
-the workers' code fresh. `serve` puts the settings used here into the environment, under names of
-their own: after a reload the workers read theirs anew.
+Gunicorn's master reads this file at its start, at a reload and after an upgrade. `serve` puts the
+settings used here into the environment, under names of their own. After a reload the workers read
+their own settings again; a new release of the code needs a restart.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""How the server is started: Gunicorn, in place of this process."""
+"""Gunicorn as the server: its master runs in this process."""
 
 import os
 import sys
@@ -28,7 +28,12 @@ def problems(settings: Settings) -> list[Problem]:
 
 
 def serve(settings: Settings, app: Bottle) -> NoReturn:
-    """Become Gunicorn. Its workers make the application anew, so `app` was only a check."""
+    """Run Gunicorn's master until it stops. Raises SystemExit.
+
+    Workers are forked with every module imported, so a start imports them once. Each worker builds
+    its own application: `app` was only a check, and no connection of it may be in two processes.
+    """
+    app.close()
     os.environ |= {
         # Where the workers count together; its end is in gunicorn.conf.py.
         "PROMETHEUS_MULTIPROC_DIR": new_directory(),
@@ -41,8 +46,17 @@ def serve(settings: Settings, app: Bottle) -> NoReturn:
     }
     # It would win over everything else, unseen.
     os.environ.pop("GUNICORN_CMD_ARGS", None)
-    command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), f"{__package__}.wsgi:app"]
-    os.execv(sys.executable, command)
+    arguments = ["--config", str(CONFIG), f"{__package__}.wsgi:app"]
+    if settings.worker_class == "gevent":
+        # Gunicorn imports gevent before the application, so that it can patch Bottle's threads.
+        os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])
+    import gunicorn.__main__  # not where `problems` reports that it needs POSIX
+    from gunicorn.app.wsgiapp import WSGIApplication
+
+    # As `python -m gunicorn` would have it: a reload (HUP) and an upgrade (USR2) read these again.
+    sys.argv = [gunicorn.__main__.__file__, *arguments]
+    WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn").run()
+    raise SystemExit
 
 
 # <% include "server/counts.py" %>
