@@ -1,9 +1,9 @@
-"""What a request costs inside the process, as a Markdown table: `make bench`.
+"""Measure the cost of a request inside the process, as a Markdown table: `make bench`.
 
 All cases run in turn in each round, and the figures are the medians of the rounds' ratios: a
-machine that is shared slows all of them down alike. Nothing is sent: the time is what the call of
-the WSGI application takes of the processor, with the environ that Gunicorn makes of a request which
-Nginx passes on, with the access line written to /dev/null and the metrics of several workers.
+machine that is shared slows all of them down alike. Nothing is sent: the figure is the processor
+time of a call of the WSGI application. The environ is Gunicorn's for a request through Nginx, the
+access log goes to /dev/null, and metrics are those of several workers.
 """
 
 import io
@@ -86,7 +86,7 @@ def create(body: Thing) -> Thing:
 
 
 def create_by_hand() -> Any:
-    """Do what `create` does, as one writes it with nothing but Bottle."""
+    """Do the same as `create`, with Bottle alone."""
     body = bottle.request.json
     if (
         not isinstance(body, dict)
@@ -107,7 +107,7 @@ def plain() -> bottle.Bottle:
 
 
 def tutorial() -> bottle.Bottle:
-    """Do what the service does with hooks and the libraries that tutorials name."""
+    """Return the service's features, made of hooks and the libraries that tutorials name."""
     from bottle_service.http.security_headers import DEFAULT_HEADERS
 
     app = plain()

@@ -189,7 +189,7 @@ def test_invalid_target_directory_is_rejected(new: New, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     terminal = new(tmp_path / "file" / "below")
     terminal.end()
-    assert f"ERROR: {tmp_path}/file is no directory to write to" in terminal.text
+    assert f"ERROR: {tmp_path}/file is not a directory that you can write to" in terminal.text
     assert "What is" not in terminal.text
 
 

@@ -141,7 +141,7 @@ def _problem(reason: str) -> StartupProblem:
 
 
 def _check_foreign_keys(connection: Connection) -> None:
-    """Check once, after all migrations, what foreign keys would check at each statement."""
+    """Check all foreign keys once, after the migrations."""
     query = 'SELECT DISTINCT "table", parent FROM pragma_foreign_key_check'
     orphans = connection.exec_driver_sql(query).all()
     if orphans:

@@ -66,7 +66,7 @@ class PreallocatedMmapDict(MmapedDict):
 def _value_class(directory: str, slot: int) -> type:
     """Return a class of values in the files of this slot, for prometheus_client.
 
-    prometheus_client's own class looks for a fork at each change and packs the value anew, which
+    prometheus_client's own class looks for a fork at each change and packs the value again, which
     takes four times as long. A worker has its slot after the fork.
     """
     files: dict[str, PreallocatedMmapDict] = {}
