@@ -91,7 +91,9 @@ def server_url(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> I
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--server", metavar="tcp|unix|URL", help="run the tests that use `client` there")
+    parser.addoption(
+        "--server", metavar="tcp|unix|URL", help="run the tests that use `client` there"
+    )
     parser.addoption("--connect", default="", metavar="HOST:PORT", help="address of the URL's host")
     parser.addoption("--token", help="a token of API_TOKENS, if --server is a URL")
 

@@ -37,7 +37,9 @@ def test_deleted_note_is_404(authenticated_client: TestApp) -> None:
 
 
 def test_pages_contain_every_note_once(authenticated_client: TestApp) -> None:
-    created = [authenticated_client.post_json(NOTES, {"title": f"{i}"}).json["id"] for i in range(5)]
+    created = [
+        authenticated_client.post_json(NOTES, {"title": f"{i}"}).json["id"] for i in range(5)
+    ]
     listed: list[int] = []
     after: int | None = created[0] - 1
     while after is not None:
@@ -76,7 +78,16 @@ def test_invalid_note_is_422_and_names_every_field(
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=101", "limit=x", "limit=", "after=-1", f"after={2**63}", "page=2", "limit=1&limit=2"],
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "limit=",
+        "after=-1",
+        f"after={2**63}",
+        "page=2",
+        "limit=1&limit=2",
+    ],
 )
 def test_invalid_query_is_422(authenticated_client: TestApp, query: str) -> None:
     authenticated_client.get(f"{NOTES}?{query}", status=422)

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import asdict
 
 from bottle_service.config import AppEnv
+
 from {{ cookiecutter.package_name }}.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
@@ -52,13 +53,17 @@ def test_invalid_setting_is_reported_with_its_source() -> None:
 
 def test_env_example_contains_every_setting() -> None:
     missing = sorted(NAMES - example().keys())
-    assert not missing, f"{EXAMPLE}: add a line `#{missing[0]}=DEFAULT`, with the default in production"
+    assert not missing, (
+        f"{EXAMPLE}: add a line `#{missing[0]}=DEFAULT`, with the default in production"
+    )
 
 
 def test_env_example_contains_only_settings() -> None:
     names = {name.removesuffix("_FILE") if name not in NAMES else name for name in example()}
     unknown = sorted(names - NAMES - {"PORT"})
-    assert not unknown, f"{EXAMPLE}: remove the line of {unknown[0]}, or add the field to settings.py"
+    assert not unknown, (
+        f"{EXAMPLE}: remove the line of {unknown[0]}, or add the field to settings.py"
+    )
 
 
 def test_env_example_marks_every_secret() -> None:

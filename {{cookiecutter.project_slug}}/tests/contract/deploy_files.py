@@ -12,7 +12,9 @@ SLUG = SERVICE.name
 
 def read(*patterns: str) -> str:
     """Return the text of the project's files that match; `SLUG` in a pattern is the service's name."""
-    paths = [path for pattern in patterns for path in sorted(ROOT.glob(pattern.replace("SLUG", SLUG)))]
+    paths = [
+        path for pattern in patterns for path in sorted(ROOT.glob(pattern.replace("SLUG", SLUG)))
+    ]
     assert paths, f"there is no {' or '.join(patterns)}"
     return "\n".join(path.read_text() for path in paths)
 

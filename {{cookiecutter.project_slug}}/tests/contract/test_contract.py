@@ -9,6 +9,7 @@ import pytest
 from webtest import TestApp, TestResponse
 
 from bottle_service.http.security_headers import DEFAULT_HEADERS
+
 from {{ cookiecutter.package_name }}.settings import Settings
 
 from .service import FAILURE
@@ -95,7 +96,9 @@ def test_valid_request_id_is_kept(client: TestApp) -> None:
     assert response.headers["X-Request-ID"] == "build-2026.11_22"
 
 
-@pytest.mark.parametrize("invalid", ["short", "x" * 65, "has space", 'quo"te-quote', "caf\xe9-caf\xe9"])
+@pytest.mark.parametrize(
+    "invalid", ["short", "x" * 65, "has space", 'quo"te-quote', "caf\xe9-caf\xe9"]
+)
 def test_invalid_request_id_is_replaced(client: TestApp, invalid: str) -> None:
     response = client.get("/livez", headers={"X-Request-ID": invalid})
     assert re.fullmatch(r"[0-9a-f]{32}", response.headers["X-Request-ID"])
@@ -161,9 +164,7 @@ def test_json_body_reaches_handler(authenticated_client: TestApp, echo_path: str
 
 
 def test_body_of_another_type_is_415(authenticated_client: TestApp, echo_path: str) -> None:
-    response = authenticated_client.post(
-        echo_path, "text=x", content_type="text/plain", status=415
-    )
+    response = authenticated_client.post(echo_path, "text=x", content_type="text/plain", status=415)
     assert_problem(response, 415)
 
 

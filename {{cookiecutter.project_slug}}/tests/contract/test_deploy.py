@@ -35,7 +35,9 @@ def test_timeout_is_the_documented_one(name: str, expected: float) -> None:
     if name == "REQUEST_DEADLINE":
         found = [Settings().request_deadline]
     else:
-        deploy = read("deploy/*/SLUG*", "gunicorn.conf.py", "uwsgi.ini", "src/bottle_service/servers/*.py")
+        deploy = read(
+            "deploy/*/SLUG*", "gunicorn.conf.py", "uwsgi.ini", "src/bottle_service/servers/*.py"
+        )
         found = seconds(name, deploy)
     assert set(found) == {expected}, f"{name}: change it in deploy/README.md, too"
 
@@ -57,7 +59,9 @@ def test_requests_outlast_a_release_and_its_rollback() -> None:
 
 
 def test_nginx_accepts_bodies_of_the_same_size_as_the_service() -> None:
-    (megabytes,) = re.findall(r"^client_max_body_size (\d+)m;", read("deploy/nginx/*.conf"), re.MULTILINE)
+    (megabytes,) = re.findall(
+        r"^client_max_body_size (\d+)m;", read("deploy/nginx/*.conf"), re.MULTILINE
+    )
     assert int(megabytes) * 2**20 == Settings().max_body_bytes
 
 

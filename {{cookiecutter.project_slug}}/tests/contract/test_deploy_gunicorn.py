@@ -10,10 +10,16 @@ from .deploy_files import read, seconds
 def test_gunicorn_knows_every_setting() -> None:
     """Gunicorn ignores an unknown name without a warning."""
     tree = ast.parse(read("gunicorn.conf.py"))
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    names = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
     names |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     unknown = sorted(name for name in names - set(Config().settings) if not name.startswith("_"))
-    assert not unknown, f"gunicorn.conf.py: Gunicorn has no setting {unknown[0]}; start own names with _"
+    assert not unknown, (
+        f"gunicorn.conf.py: Gunicorn has no setting {unknown[0]}; start own names with _"
+    )
 
 
 def test_gunicorn_keeps_idle_connections_longer_than_nginx() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from bottle_service.http import Problem
+
 from {{ cookiecutter.package_name }}.routes import health
 
 

@@ -14,7 +14,9 @@ FILES = read("deploy/nginx/*.conf")
 
 def test_response_never_contains_the_host_that_the_client_names() -> None:
     """Otherwise a client could put its own host into a redirect, or into a cache."""
-    lines = re.findall(r"^ *(?:return|rewrite|add_header)\b.*\$(?:http_)?host\b.*$", FILES, re.MULTILINE)
+    lines = re.findall(
+        r"^ *(?:return|rewrite|add_header)\b.*\$(?:http_)?host\b.*$", FILES, re.MULTILINE
+    )
     assert not lines, f"deploy/nginx: write the domain in place of $host in {lines[0].strip()!r}"
 
 
