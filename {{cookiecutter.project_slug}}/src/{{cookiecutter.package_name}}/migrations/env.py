@@ -3,6 +3,7 @@
 import os
 
 from bottle_service.database.migrations import run_alembic
+
 from {{ cookiecutter.package_name }}.app import open_database
 from {{ cookiecutter.package_name }}.models import Base
 from {{ cookiecutter.package_name }}.settings import Settings
