@@ -52,6 +52,9 @@ class HandlerPlugin:
         self._dependencies = dependencies
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
+        # A functools.partial or another object has neither type hints nor a name.
+        if not inspect.isroutine(callback):
+            raise TypeError("is not a function or method; use `def`")
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
             return _json_if_dict(callback, route)
         parse, scoped, singletons = self._resolve_parameters(callback, route)
@@ -94,8 +97,6 @@ class HandlerPlugin:
         self, callback: Callable[..., Any], route: Route
     ) -> tuple[list[tuple[str, parsers.Parser]], list[tuple[str, RequestScoped]], dict[str, Any]]:
         """Decide where each argument comes from. Raises TypeError that says what to change."""
-        if not inspect.isroutine(callback):  # a functools.partial, say, has no type hints
-            raise TypeError("is not a function or method; use `def`")
         if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
             raise TypeError("is async, which WSGI cannot run; use `def`")
         if inspect.isgeneratorfunction(callback):
