@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
@@ -52,8 +53,9 @@ class HandlerPlugin:
         self._dependencies = dependencies
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
-        # A functools.partial or another object has neither type hints nor a name.
-        if not inspect.isroutine(callback):
+        # Other objects have neither type hints nor a name. `isroutine` is true for a partial from
+        # Python 3.14 on.
+        if not inspect.isroutine(callback) or isinstance(callback, partial):
             raise TypeError("is not a function or method; use `def`")
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
             return _json_if_dict(callback, route)
