@@ -1,16 +1,15 @@
-"""What Bottle offers and production regrets is refused by the linter, each with its reason."""
+"""Banned APIs: the linter of a generated project rejects hazardous parts of Bottle."""
 
 import json
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from .service import COMMAND, ROOT
+from ..support.fixtures import Generate
 
-LINT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
-BANS = LINT["flake8-tidy-imports"]["banned-api"]
 HAZARDOUS = {
     *("default_app", "route", "get", "post", "put", "delete", "patch", "error", "hook"),
     *("run", "debug", "template", "view", "redirect", "response.set_cookie"),
@@ -20,24 +19,41 @@ HAZARDOUS = {
 }
 
 
-def test_what_is_hazardous_is_banned() -> None:
-    assert {f"bottle.{name}" for name in HAZARDOUS} <= set(BANS)
+@pytest.fixture(scope="module")
+def project(generated: Generate) -> Path:
+    return generated()
 
 
-@pytest.mark.parametrize("form", ["import bottle", "from bottle import request, response"])
-def test_every_ban_bites(form: str) -> None:
-    of_requests = [name for name in BANS if name.count(".") > 1]
-    if form == "import bottle":
-        uses = list(BANS)
-    else:
-        uses = [name.removeprefix("bottle.") for name in of_requests]
-    file = ROOT / "src" / COMMAND[-1] / "banned.py"
+@pytest.fixture(scope="module")
+def bans(project: Path) -> dict[str, str]:
+    """The message of each banned name."""
+    lint = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    banned = lint["flake8-tidy-imports"]["banned-api"]
+    return {name: ban["msg"] for name, ban in banned.items()}
+
+
+def test_hazardous_names_are_banned(bans: dict[str, str]) -> None:
+    assert {f"bottle.{name}" for name in HAZARDOUS} <= set(bans)
+
+
+@pytest.mark.parametrize("statement", ["import bottle", "from bottle import request, response"])
+def test_each_ban_is_reported_with_its_message(
+    project: Path, bans: dict[str, str], statement: str
+) -> None:
+    names = list(bans) if statement == "import bottle" else [n for n in bans if n.count(".") > 1]
+    uses = [name if statement == "import bottle" else name.partition(".")[2] for name in names]
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID251", "--output-format", "json", f"--stdin-filename={file}", "-"],
-        cwd=ROOT, input="\n".join([form, *uses]), check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            *(sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID251"),
+            *("--output-format", "json", "--stdin-filename", "src/my_service/banned.py", "-"),
+        ],
+        cwd=project,
+        input="\n".join([statement, *uses]),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     found = {finding["location"]["row"]: finding["message"] for finding in json.loads(done.stdout)}
-    wanted = BANS if form == "import bottle" else of_requests
     assert list(found) == list(range(2, len(uses) + 2))
-    for name, message in zip(wanted, found.values(), strict=True):
-        assert message == f"`{name}` is banned: {BANS[name]['msg']}"
+    for name, message in zip(names, found.values(), strict=True):
+        assert message == f"`{name}` is banned: {bans[name]}"
