@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
@@ -53,6 +54,10 @@ class HandlerPlugin:
         self._dependencies = dependencies
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
+        # Other objects have neither type hints nor a name. `isroutine` is true for a partial from
+        # Python 3.14 on.
+        if not inspect.isroutine(callback) or isinstance(callback, partial):
+            raise TypeError("is not a function or method; use `def`")
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
             return _json_if_dict(callback, route)
         parse, scoped, singletons = self._resolve_parameters(callback, route)
@@ -97,8 +102,6 @@ class HandlerPlugin:
         self, callback: Callable[..., Any], route: Route
     ) -> tuple[list[tuple[str, parsers.Parser]], list[tuple[str, RequestScoped]], dict[str, Any]]:
         """Decide where each argument comes from. Raises TypeError that says what to change."""
-        if not inspect.isroutine(callback):  # a functools.partial, say, has no type hints
-            raise TypeError("is not a function or method; use `def`")
         if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
             raise TypeError("is async, which WSGI cannot run; use `def`")
         if inspect.isgeneratorfunction(callback):

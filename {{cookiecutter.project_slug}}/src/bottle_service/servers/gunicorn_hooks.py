@@ -42,6 +42,7 @@ class ServiceLogger(Logger):  # type: ignore[misc]
 
 
 def on_starting(_server: Any) -> None:
+    """Prepare the master: its responses to malformed requests, and the end of the metrics."""
     # Gunicorn's own responses to malformed requests are HTML, which no setting changes.
     util.write_error = write_error
     # The hook on_exit does not run if Gunicorn cannot listen.
@@ -49,6 +50,7 @@ def on_starting(_server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
+    """Notify systemd from a thread of the master, once a worker responds."""
     if _notify_socket:
         listener = server.LISTENERS[0].sock
         where = (_notify_socket, listener.family, listener.getsockname(), lambda: server.LISTENERS)
@@ -70,6 +72,7 @@ def post_fork(server: Any, _worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
+    """Make the worker stop gracefully at SIGQUIT, and when its master is killed."""
     # Make Ctrl-C a graceful stop too. Gunicorn's fast stop (27.0.1) deadlocks if it comes while
     # the thread pool starts a thread.
     signal.signal(signal.SIGQUIT, worker.handle_exit)
