@@ -57,6 +57,7 @@ class HandlerPlugin:
             return _json_if_dict(callback, route)
         parse, scoped, singletons = self._resolve_parameters(callback, route)
         respond = _response_writer(route)
+        has_form = "form" in dict(parse)
 
         def call(**arguments: Any) -> Any:
             for name, parser in parse:
@@ -66,7 +67,8 @@ class HandlerPlugin:
         def call_in_scope(**arguments: Any) -> Any:
             environ = request.environ
             with ExitStack() as stack:
-                stack.callback(parsers.close_form, environ)
+                if has_form:
+                    stack.callback(parsers.close_form, environ)
                 for name, parser in parse:
                     arguments[name] = parser(environ)
                 for name, dependency in scoped:
@@ -83,7 +85,7 @@ class HandlerPlugin:
                         raise result
                 return respond(result)
 
-        handler = call_in_scope if scoped or "form" in dict(parse) else call
+        handler = call_in_scope if scoped or has_form else call
         return _json_if_dict(handler, route)
 
     def close(self) -> None:

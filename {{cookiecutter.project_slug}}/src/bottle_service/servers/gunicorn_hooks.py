@@ -5,7 +5,6 @@ has patched the standard library, so it imports neither Bottle nor the service.
 """
 
 import atexit
-import json
 import os
 import select
 import shutil
@@ -20,6 +19,7 @@ from gunicorn import util
 from gunicorn.glogging import Logger
 
 from ..telemetry.logging import configure_logging
+from . import malformed_request_problem
 from .sd_notify import notify_when_ready
 
 __all__ = ["ServiceLogger", "on_starting", "post_fork", "post_worker_init", "when_ready"]
@@ -95,12 +95,11 @@ def remove_metrics_directory(master: int) -> None:
 
 def write_error(client: socket.socket, status: int, reason: str, _message: str) -> None:
     """Respond with problem details (RFC 9457) to a request that Gunicorn cannot parse."""
-    problem = {"type": "about:blank", "title": reason, "status": status}
-    body = json.dumps(problem | {"detail": "The server cannot take this request."})
+    body = malformed_request_problem(status, reason)
     head = (
         f"HTTP/1.1 {status} {reason}",
         "Connection: close",
         "Content-Type: application/problem+json",
         f"Content-Length: {len(body)}",
     )
-    util.write_nonblock(client, "\r\n".join([*head, "", body]).encode())
+    util.write_nonblock(client, "\r\n".join([*head, "", ""]).encode() + body)
