@@ -1,18 +1,22 @@
-# `make demo` serves a generated service, `make test` proves the template. Both set up what they
-# need; PYTHON names another interpreter than python3 (3.11 or later).
+# `make demo` serves a generated service, `make test` tests the template. Both set up .venv first;
+# PYTHON selects another interpreter than python3 (3.11 or later).
 
 PYTHON ?= python3
 BIN := .venv/bin
 BUILD := build
-# What the tests start beside Python: on Debian and Ubuntu `make test` installs it, as root.
+# The folders of `make test` need Python, git and make, and no root. The other folders need root and these
+# Debian packages, which `make test-all` installs on Debian and Ubuntu.
+QUICK := tests/template tests/package tests/project
+OTHERS := tests/debian tests/endurance tests/fuzz tests/mutation tests/nginx
+PYTEST := pytest -n auto --maxprocesses 4 --no-loadscope-reorder
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
-.PHONY: demo new test fuzz soak events faults lint format lock audit bench picture packages clean help
+.PHONY: demo new test test-all fuzz soak availability mutants lint format lock audit bench screenshot packages clean help
 
-# What somebody has tried out there is kept: the directory is made once. uv comes with .venv.
+# An existing project is kept, with the changes that somebody tried out there. .venv contains uv.
 demo: .venv/ready ## generate the default service under build/ and serve it
 	@if [ -e $(BUILD)/my-service ]; then \
-		echo "serving $(BUILD)/my-service as it is; \"rm -r $(BUILD)/my-service\" before makes it anew"; \
+		echo "serving $(BUILD)/my-service as it is; \"rm -r $(BUILD)/my-service\" generates it again"; \
 	else \
 		$(BIN)/cookiecutter --no-input --default-config --output-dir $(BUILD) . >/dev/null; \
 	fi
@@ -21,48 +25,52 @@ demo: .venv/ready ## generate the default service under build/ and serve it
 new: .venv/ready ## answer questions and generate a service beside this directory, or in TO=directory
 	@$(BIN)/python -m tools.new "$(or $(TO),..)"
 
-test: .venv/ready packages ## all tests; with REQUIRE_ALL=1 none may be left out
-	@$(BIN)/pytest -n auto --maxprocesses 4 --no-loadscope-reorder
+test: .venv/ready ## test generation, projects and their package: any user, minutes; REQUIRE_ALL=1 fails skipped tests
+	@$(BIN)/$(PYTEST) $(QUICK)
+	@$(if $(filter test-all,$(MAKECMDGOALS)),:,echo "not run: $(OTHERS); make test-all runs them, too")
 
-fuzz: .venv/ready ## 100 000 hostile requests of a new seed
-	@FUZZ=$${FUZZ:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/pytest -s tests/test_fuzz.py
+test-all: test packages ## all tests: `make test`, then Nginx, booted Debian machines and the rest; root, half an hour
+	@$(BIN)/$(PYTEST) $(OTHERS)
 
-soak: .venv/ready ## 200 000 requests in one process, 32 threads, 1 000 workers
-	@SOAK=$${SOAK:-200000} $(BIN)/pytest -s tests/test_endurance.py
+fuzz: .venv/ready ## send 100 000 hostile requests from a new seed
+	@FUZZ=$${FUZZ:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/pytest -s tests/fuzz
 
-events: .venv/ready packages ## what events do to requests: each three times, 5 000 requests each
-	@EVENTS=$${EVENTS:-5000} $(BIN)/pytest -s -m event
+soak: .venv/ready ## send 200 000 requests to one process, and from 32 threads; replace 1 000 workers
+	@SOAK=$${SOAK:-200000} $(BIN)/pytest -s tests/endurance
 
-faults: .venv/ready packages ## break each line of the deploy files in turn, or of FAULTS='*/deploy/nginx/*': hours
-	@FAULTS="$${FAULTS:-*}" $(BIN)/pytest -s tests/test_faults.py
+availability: .venv/ready packages ## measure failed requests during events: each three times, 5 000 requests each
+	@AVAILABILITY=$${AVAILABILITY:-5000} $(BIN)/pytest -s -m availability tests/debian
+
+mutants: .venv/ready packages ## try each mutant of the deploy files, or of MUTANTS='*/deploy/nginx/*': hours
+	@MUTANTS="$${MUTANTS:-*}" $(BIN)/pytest -s tests/mutation/test_mutants.py
 
 lint: .venv/ready ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-format: .venv/ready ## mend what of them can be mended
+format: .venv/ready ## fix style problems automatically
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-lock: .venv/ready ## resolve the dependencies anew, for every combination of answers
+lock: .venv/ready ## resolve the dependencies again, for every combination of answers
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/lock.py
 
-audit: .venv/ready ## look for known vulnerabilities of what is locked
+audit: .venv/ready ## look for known vulnerabilities of the locked packages
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/audit.py
 
-bench: .venv/ready ## the figures of the README
+bench: .venv/ready ## measure the figures of the README
 	@$(BIN)/python bench/figures.py
 	@$(BIN)/python bench/cost.py
 
-picture: .venv/ready ## draw the first run for the README
-	@$(BIN)/python -m tools.picture
+screenshot: .venv/ready ## draw the first run for the README
+	@$(BIN)/python -m tools.screenshot
 
 packages:
 	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(PACKAGES) 2>&1 \
 		| sed -n 's/^dpkg-query: no packages found matching //p; s/^not-installed //p; s/^config-files //p'); \
 	if command -v apt-get >/dev/null && [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
-		echo "make test: installing the Debian packages" $$missing; \
+		echo "make test-all: installing the Debian packages" $$missing; \
 		apt-get update -qq && \
 		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
@@ -87,8 +95,8 @@ export NOT_SET_UP
 	fi || { echo "$$NOT_SET_UP" >&2; exit 1; }
 	@touch $@
 
-clean: ## remove what these have made
+clean: ## remove .venv, build and caches
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache
 
-help: ## list these
-	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile

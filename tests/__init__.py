@@ -1,1 +1,1 @@
-"""The tests of the template. Those of the generated service are in its own tree."""
+"""Tests of the template, in folders by what they need. A generated service has its own tests."""

@@ -1,7 +1,7 @@
-"""Ask the OSV database for known vulnerabilities of what the locks pin: `make audit`.
+"""Look up the locked packages in the OSV database of vulnerabilities: `make audit`.
 
-Ends with 1 if there are any. Where the database cannot be asked, that is said and is no failure.
-Arguments go to `uv audit`, such as `--service-url` for another database.
+Exit with 1 if there are any. If the database is unreachable, print a message and exit with 0.
+Arguments are passed to `uv audit`, such as `--service-url` for another database.
 """
 
 import json
@@ -26,7 +26,7 @@ def main() -> None:
         pins = re.findall(r"^(\S+==.*?) \\$", (TEMPLATE / name).read_text(), re.MULTILINE)
         code = audit(pins, sys.argv[1:])
         if code > 1:
-            print("not audited: the database cannot be asked", file=sys.stderr)
+            print("not audited: the database is unreachable", file=sys.stderr)
             break
         failed |= code == 1
         print(
@@ -36,9 +36,9 @@ def main() -> None:
 
 
 def audit(pins: list[str], arguments: list[str]) -> int:
-    """Return 0 or, for vulnerabilities, which it prints, 1; more where that is not known."""
+    """Print the vulnerabilities. Return 0 for none, 1 for some, and more if the lookup fails."""
     with tempfile.TemporaryDirectory() as directory:
-        # uv audits projects, so there is one that depends on just these.
+        # uv audits projects, so make one that depends on these packages only.
         Path(directory, "pyproject.toml").write_text(
             '[project]\nname = "locked"\nversion = "0"\nrequires-python = ">=3.11"\n'
             f"dependencies = {json.dumps(pins)}\n"

@@ -1,9 +1,9 @@
 """Pin the requirements with hashes: the generated project's for every combination of answers.
 
 The source is the generated pyproject.toml. All of its dependencies are resolved together first,
-so that the combinations agree on versions; then each combination's own lock is compiled, and
-what only some of them have is put between conditions. The template's own tests get one lock
-for everything, so that they can run any of the generated projects. Needs a package index.
+so that the combinations agree on versions. Then each combination's lock is compiled, and entries
+of some combinations are put between conditions. The template's own tests get one lock for
+everything, so that they can run each generated project. This needs a package index.
 """
 
 import itertools
@@ -58,7 +58,7 @@ def run(command: list[str], directory: Path) -> str:
 
 
 def resolve_all(projects: list[Path], directory: Path) -> str:
-    """Return one resolution of everything that any of the projects depends on."""
+    """Resolve the dependencies of all projects together."""
     source = directory / "all.in"
     source.write_text(everything(projects))
     plain = [word for word in COMPILE if word != "--generate-hashes"]
@@ -66,7 +66,7 @@ def resolve_all(projects: list[Path], directory: Path) -> str:
 
 
 def everything(projects: list[Path]) -> str:
-    """Return the requirements of all of these projects, one a line."""
+    """Return the requirements of all of these projects, one per line."""
     wanted: set[str] = set()
     for project in projects:
         metadata = tomllib.loads((project / "pyproject.toml").read_text())
@@ -75,7 +75,7 @@ def everything(projects: list[Path]) -> str:
 
 
 def merge(locks: dict[Combination, str], choices: dict[str, list[str]]) -> str:
-    """Return one template of all the locks: each entry where its combinations ask for it."""
+    """Merge the locks into one template: each entry is under the condition of its combinations."""
     wanted_by: dict[str, set[Combination]] = {}
     for combination, lock in locks.items():
         for entry in entries(lock):
@@ -103,7 +103,7 @@ def entries(lock: str) -> list[str]:
 
 
 def condition(combinations: set[Combination], choices: dict[str, list[str]]) -> str:
-    """Return the Jinja test that is true for these combinations, empty if it is always."""
+    """Return the Jinja test that is true for these combinations; empty for all of them."""
     values = [sorted({c[i] for c in combinations}) for i in range(len(AXES))]
     if set(itertools.product(*values)) != combinations:
         raise SystemExit(f"ERROR: no simple condition means {sorted(combinations)}")

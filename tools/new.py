@@ -26,7 +26,7 @@ TEMPLATE = Path(__file__).parents[1]
 
 
 class Form:
-    """The questions, and what was answered so far; what was not follows from what was."""
+    """The questions and the answers so far; the other answers have defaults that depend on them."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -90,7 +90,7 @@ class Form:
             print("        y generates, a number asks again, Ctrl-C leaves; nothing is written yet")
 
     def generate(self) -> None:
-        """Write the project, or leave nothing of it. Raises what Cookiecutter does."""
+        """Write the project, or leave nothing of it. Raises the exceptions of Cookiecutter."""
         answers = {name: literal(answer) for name, answer in self.answers().items()} | self._given
         try:
             cookiecutter(
@@ -102,12 +102,12 @@ class Form:
 
 
 def literal(text: str) -> str:
-    """Return what Cookiecutter, which takes its input for Jinja, renders to this text."""
+    """Return Jinja that renders to this text, because Cookiecutter renders its input."""
     return f"{{{{ {text!r} }}}}"
 
 
 def of_git() -> Iterator[tuple[str, str]]:
-    """Yield who the author is, as far as Git knows."""
+    """Yield the author's name and address of Git's configuration."""
     for answer, name in (("author_name", "user.name"), ("author_email", "user.email")):
         done = subprocess.run(["git", "config", name], check=False, capture_output=True, text=True)
         if done.stdout.strip():
@@ -117,7 +117,7 @@ def of_git() -> Iterator[tuple[str, str]]:
 def main(directory: Path) -> None:
     there = next(path for path in (directory, *directory.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        sys.exit(f"ERROR: {there} is no directory to write to; another is named by: make new TO=")
+        sys.exit(f"ERROR: {there} is not a directory that you can write to; name another: make new TO=")
     form = Form(directory)
     wanted = form.names
     while wanted:

@@ -1,15 +1,15 @@
-# Where the emperor's directory has the service, this differs. The emperor's child is the vassal,
-# whose child is the server; a request starts them.
+# Functions that replace those for systemd if the emperor's directory has a link to the service. The
+# emperor's child is the vassal, and the vassal's child is the server; a request starts both.
 emperor=emperor.uwsgi.service
 link=/etc/uwsgi/vassals/$slug.ini
 if [[ -L $link ]]; then
     service="the vassal $slug"
     log="journalctl -u $emperor"
 
-    verify() {  # the vassal's file, as the emperor reads it, up to where it starts the release
-        local told patch=--unprivileged-binary-patch-arg
-        told=$(uwsgi-core --ini "$release/deploy/uwsgi/$slug.ini" "$patch" true 2>&1) ||
-            fail "the release is not installed: its vassal's file is wrong: ${told##*$'\n'}"
+    verify() {  # read the vassal's file as the emperor does, but do not start the release
+        local output patch=--unprivileged-binary-patch-arg
+        output=$(uwsgi-core --ini "$release/deploy/uwsgi/$slug.ini" "$patch" true 2>&1) ||
+            fail "the release is rejected because its vassal file is invalid: ${output##*$'\n'}"
     }
 
     children() { cat "/proc/$1/task/$1/children"; }
@@ -23,14 +23,14 @@ if [[ -L $link ]]; then
 
     process() { children "$(vassal)" | cut -d ' ' -f 1; }
 
-    running() { ready "$socket" "${1:-$READY}" && readlink "/proc/$(vassal)/cwd"; }
+    running() { is_ready "$socket" "${1:-$READY}" && readlink "/proc/$(vassal)/cwd"; }
 
     register() { $dry_run || systemd-tmpfiles --create "/etc/tmpfiles.d/$slug.conf"; }
 
-    restart() {  # what the old process still answers does not count for the time of the new one
+    restart() {  # READY counts from the end of the old process, which first completes its requests
         local old ends=$((SECONDS + 60))
         old=$(vassal)
-        # One that does not become ready hears nothing; what waits for it is lost.
+        # A vassal that does not become ready ignores a touch: kill it. Requests that wait for it fail.
         if $switching || [[ -z $old ]]; then touch -h "$link"; else kill -KILL "$old"; fi
         while [[ -n $old && -d /proc/$old ]] && ((SECONDS < ends)); do sleep 0.1; done
         ends=$((SECONDS + READY))

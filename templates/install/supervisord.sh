@@ -1,4 +1,4 @@
-# What supervisord does here: $slug:1 is the service, and $slug:0 keeps its socket open meanwhile.
+# Functions for supervisord: $slug:1 is the service, and $slug:0 keeps its socket open.
 service=$slug:1
 socket=/run/$slug/$slug.sock
 log=/var/log/$slug/$slug.log
@@ -8,7 +8,7 @@ identity=(--reuid "$slug" --regid "$slug" --init-groups)
 programs=(supervisorctl systemd-tmpfiles) packages=' supervisor'
 trial_id=''
 
-service_files() {  # which file of deploy/ belongs where
+service_files() {  # print the files of deploy/ and their target paths
     echo "supervisor/$slug.tmpfiles /etc/tmpfiles.d/$slug.conf"
     echo "supervisor/$slug.conf /etc/supervisor/conf.d/$slug.conf"
 }
@@ -21,7 +21,7 @@ prepare_service() {
 
 as_service() { setpriv "${identity[@]}" "$release/deploy/supervisor/run.sh" "$1" </dev/null; }
 
-verify() { :; }  # supervisord cannot check a file that it does not run
+verify() { :; }  # supervisord can check only its installed files
 
 begin_trial() {
     local ends=$((SECONDS + READY))
@@ -31,7 +31,7 @@ begin_trial() {
         </dev/null >"$trial_log" 2>&1 9>&- &
     trial_id=$!
     disown
-    until ready "$trial" $((ends - SECONDS)); do
+    until is_ready "$trial" $((ends - SECONDS)); do
         [[ -d /proc/$trial_id ]] && ((SECONDS < ends)) || return
         sleep 0.1
     done
@@ -46,35 +46,35 @@ trial_process() { echo "$trial_id"; }
 
 process() { supervisorctl pid "$service"; }
 
-running() { readlink "/proc/$(process)/cwd"; }  # the release that serves
+running() { readlink "/proc/$(process)/cwd"; }  # print the release that serves
 
-register() {  # let supervisord read its files, which it does not act on yet
-    local told
-    $dry_run || told=$(supervisorctl reread 2>&1) || fail "supervisord refuses its files: $told"
+register() {  # have supervisord read the files; restart() applies them
+    local output
+    $dry_run || output=$(supervisorctl reread 2>&1) || fail "supervisord rejects its files: $output"
 }
 
-restart() {  # what the old process still answers does not count for the time of the new one
+restart() {  # READY counts from the end of the old process, which first completes its requests
     local ends
     {
         supervisorctl stop "$service"
         supervisorctl update "$slug"
-        # It would wait for the ten seconds after which supervisord believes in it.
+        # In the background, because this command waits until `startsecs` (10 s) are over.
         supervisorctl start "$slug:*" 9>&- &
     } &>/dev/null
     ends=$((SECONDS + READY))
     while ((SECONDS < ends)); do
-        ready "$socket" $((ends - SECONDS)) && return
+        is_ready "$socket" $((ends - SECONDS)) && return
         sleep 0.1
     done
-    ! $switching || give_up  # on the way back there is nothing better than to go on trying
+    ! $switching || give_up  # in a rollback supervisord keeps trying
     return 1
 }
 
-give_up() {  # what is killed before supervisord hears of the stop is started, and killed, once more
+give_up() {  # a loop, because supervisord restarts a process that is killed before it reads `stop`
     local process
     supervisorctl stop "$service" >/dev/null 9>&- &
     while [[ -d /proc/$! ]]; do
-        process=$(process)  # 0 if it has ended
+        process=$(process)  # 0 after its end
         [[ $process == 0 ]] || kill -KILL -- "-$process"
         sleep 0.1
     done

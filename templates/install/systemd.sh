@@ -1,4 +1,4 @@
-# What systemd does here: the service is $slug.service, and $slug.socket holds its socket.
+# Functions for systemd: $slug.service is the service, $slug.socket holds its socket.
 service=$slug.service
 socket=/run/$slug.sock
 log="journalctl -u $slug"
@@ -6,9 +6,9 @@ trial=/run/$slug-trial.sock
 trial_log="journalctl -u $slug-trial"
 dropin=/etc/systemd/system/$slug.service.d/outbound.conf
 programs=(systemctl) packages=''
-outbound=''  # unless it is told: as it was
+outbound=''  # without an option, keep the current state
 
-service_files() {  # which file of deploy/ belongs where
+service_files() {  # print the files of deploy/ and their target paths
     echo "systemd/$slug.sysusers /etc/sysusers.d/$slug.conf"
     echo "systemd/$slug.service /etc/systemd/system/$slug.service"
     echo "systemd/$slug.socket /etc/systemd/system/$slug.socket"
@@ -23,7 +23,7 @@ prepare_service() {
         step "create the user $slug" systemd-sysusers "$tree/deploy/systemd/$slug.sysusers"
 }
 
-in_sandbox() {  # run something of the release as its unit would
+in_sandbox() {  # run a command of the release with the properties of its unit
     local properties units=("$release/deploy/systemd/$slug.service")
     if $outbound; then units+=("$release/deploy/systemd/outbound.conf"); fi
     mapfile -t properties < <(sed -nEs \
@@ -34,21 +34,21 @@ in_sandbox() {  # run something of the release as its unit would
 
 as_service() { in_sandbox --wait --pipe "$python" -m "$package" "$1"; }
 
-verify() {  # the units, as they will lie there and with the release where they name the link to it
-    local file place status=0
-    place=$(mktemp -d)
+verify() {  # check the units, with the path of the release instead of the link `current`
+    local file directory status=0
+    directory=$(mktemp -d)
     for file in "$slug.service" "$slug.socket"; do
-        sed "s|$current/|$release/|g" "$release/deploy/systemd/$file" >"$place/$file"
+        sed "s|$current/|$release/|g" "$release/deploy/systemd/$file" >"$directory/$file"
     done
-    systemd-analyze verify --recursive-errors=one "$place"/* || status=$?
-    rm -r "$place"
+    systemd-analyze verify --recursive-errors=one "$directory"/* || status=$?
+    rm -r "$directory"
     return "$status"
 }
 
-begin_trial() {  # nobody waits for its answers: at its end it is killed
+begin_trial() {  # no client waits for its responses, so systemd ends it with SIGKILL
     local command
     command=$(sed -n "s|$current/|$release/|g; s/^ExecStart=//p" "$release/deploy/systemd/$slug.service")
-    # shellcheck disable=SC2086  # words without quotes
+    # shellcheck disable=SC2086  # the command has no quoted words
     in_sandbox --unit="$slug-trial" --service-type=notify --property=TimeoutStartSec="$READY" \
         --property=KillSignal=SIGKILL --setenv=WEB_CONCURRENCY=1 \
         --socket-property=ListenStream="$trial" --socket-property=SocketUser="$slug" \
@@ -64,12 +64,12 @@ trial_process() { main_process "$slug-trial.service"; }
 
 process() { main_process "$service"; }
 
-running() {  # the release that serves
+running() {  # print the release that serves
     if systemctl --quiet is-active "$service"; then readlink "/proc/$(process)/cwd"; fi
 }
 
-register() {  # tell the supervisor of its files
-    if ! $outbound && [[ -e $dropin ]] && ours systemd/outbound.conf "$dropin"; then
+register() {  # have systemd read the files
+    if ! $outbound && [[ -e $dropin ]] && is_managed systemd/outbound.conf "$dropin"; then
         step "remove $dropin" rm "$dropin"
         service_changed=true
     fi
@@ -78,7 +78,7 @@ register() {  # tell the supervisor of its files
         step "enable $slug.socket and $service" systemctl --quiet enable "$slug.socket" "$service"
 }
 
-restart() {  # what the old process still answers does not count for the time of the new one
+restart() {  # READY counts from the end of the old process, which first completes its requests
     systemctl --quiet stop "$service"
     systemctl reset-failed "$service" "$slug.socket" &>/dev/null
     timeout "$READY" systemctl start "$service" && return

@@ -1,1 +1,1 @@
-"""Scripts that run for long inside a generated service, each printing its figures as JSON."""
+"""Long-running scripts inside a generated service; each prints its figures as JSON."""

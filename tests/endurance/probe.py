@@ -1,6 +1,6 @@
-"""What the endurance tests ask and whom: a WSGI client, and an application that can do worse.
+"""WSGI client of the endurance tests, and an application with difficult handlers.
 
-Imported where a generated project is importable too.
+Import this only with a generated project on the path.
 """
 
 import contextlib
@@ -8,34 +8,34 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from bottle import Bottle, HTTPResponse, request, response
+from bottle_service.http import FieldError, Problem, build_http_application
+from bottle_service.http.auth import Authenticator
+from bottle_service.http.problems import ProblemRenderer
+from bottle_service.telemetry.access_log import AccessLog
+from bottle_service.telemetry.metrics import Metrics
+from bottle_service.views import Views
 from msgspec import Struct
-from my_service.database import Database
-from my_service.settings import VIEWS_DIRECTORY
-from my_service.telemetry.access import AccessLog
-from my_service.telemetry.metrics import Metrics
-from my_service.web.application import new_application
-from my_service.web.problems import FieldError, Problem, ProblemPages
-from my_service.web.views import Views
-from my_service.wsgi import app, settings
+from my_service.app import SERVICE
+from my_service.wsgi import app
 
 service = app
-database = Database(settings)
-database.migrate()
-database.close()
+settings = SERVICE.settings.load(os.environ)
+with contextlib.closing(SERVICE.open_database(settings)) as database:
+    database.migrate()
 
 ORIGIN = "https://app.example.com"
-# Callers by name, and the token of each.
-CALLERS = dict(pair.split(":") for pair in os.environ["API_TOKENS"].split(","))
+# Clients by name, and the token of each.
+CLIENTS = dict(pair.split(":") for pair in os.environ["API_TOKENS"].split(","))
 ADMIN = {"HTTP_AUTHORIZATION": f"Bearer {os.environ['ADMIN_TOKEN']}"}
 
 
 @contextlib.contextmanager
 def standard_error(file: IO[bytes]) -> Iterator[None]:
-    """Send to the file what the service logs."""
+    """Redirect standard error, the service's log, to the file."""
     kept = os.dup(2)
     os.dup2(file.fileno(), 2)
     try:
@@ -45,23 +45,25 @@ def standard_error(file: IO[bytes]) -> Iterator[None]:
         os.close(kept)
 
 
-class Answer(NamedTuple):
-    """What came back; `cut` is what ended a stream before its time."""
+class Response(NamedTuple):
+    """Response; `error` is the exception that ended its stream."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
-    cut: Exception | None
+    error: Exception | None
 
     def text(self) -> str:
-        return f"{self.status} {self.headers} {self.body.decode()} {self.cut}"
+        """Return everything in one text."""
+        return f"{self.status} {self.headers} {self.body.decode()} {self.error}"
 
     def header(self, name: str) -> str:
+        """Return the value of a header."""
         return dict(self.headers)[name]
 
 
-class Ask(NamedTuple):
-    """One request; `headers` has the names of the environ, `chunks` is how many are read."""
+class Request(NamedTuple):
+    """Request; `headers` has the environ's names, `chunks` is the number of chunks to read."""
 
     method: str
     path: str
@@ -70,8 +72,8 @@ class Ask(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 - never changed
     chunks: int | None = None
 
-    def of(self, app: Any) -> Answer:
-        """Call the application as a server does: the body is read and closed."""
+    def send(self, app: Any) -> Response:
+        """Call the application as a server does: read and close the body."""
         begun: list[tuple[str, list[tuple[str, str]]]] = []
         environ = {
             "REQUEST_METHOD": self.method,
@@ -92,7 +94,7 @@ class Ask(NamedTuple):
             "wsgi.run_once": False,
             **self.headers,
         }
-        read, cut = [], None
+        read, failure = [], None
         body = app(environ, lambda status, headers, _=None: begun.append((status, headers)))
         try:
             for number, chunk in enumerate(body):
@@ -100,16 +102,16 @@ class Ask(NamedTuple):
                     break
                 read.append(chunk)
         except ArithmeticError as error:
-            cut = error
+            failure = error
         finally:
             if hasattr(body, "close"):
                 body.close()
         status, headers = begun[-1]
-        return Answer(int(status[:3]), headers, b"".join(read), cut)
+        return Response(int(status[:3]), headers, b"".join(read), failure)
 
 
 class Word(Struct):
-    """The body and the query that `echo` takes."""
+    """Body and query of `echo`."""
 
     word: str
 
@@ -118,9 +120,9 @@ KEPT = HTTPResponse("one for all", headers={"Content-Type": "text/plain"})
 BUSY = Problem(503, "Busy.", headers={"Retry-After": "1"})
 
 
-def told() -> Iterator[str]:
-    """Tell what Bottle says of the request, and let other threads run in between."""
-    for name in ("bottle.raw_path", "QUERY_STRING", "HTTP_USER_AGENT", "service.caller"):
+def request_values() -> Iterator[str]:
+    """Yield Bottle's values of the request, and let other threads run in between."""
+    for name in ("bottle.raw_path", "QUERY_STRING", "HTTP_USER_AGENT", "service.client_name"):
         time.sleep(0)
         yield str(request.environ[name])
     time.sleep(0)
@@ -129,13 +131,13 @@ def told() -> Iterator[str]:
 
 def echo(mark: str, query: Word, body: Word) -> list[str]:
     response.set_header("X-Mark", mark)
-    return [mark, query.word, body.word, *told()]
+    return [mark, query.word, body.word, *request_values()]
 
 
 def stream(mark: str) -> Iterator[str]:
     response.set_header("X-Mark", mark)
     yield mark
-    yield from told()
+    yield from request_values()
 
 
 def cut(mark: str) -> Iterator[str]:
@@ -163,8 +165,8 @@ def busy(mark: str) -> None:
     raise BUSY
 
 
-def own_application(caller_name: Callable[[str], str | None]) -> Bottle:
-    """Return the layers of the service round the handlers above, with metrics at /metrics."""
+def own_application(authenticate: Authenticator) -> Bottle:
+    """Return the service's middleware around the handlers above, with metrics at /metrics."""
     metrics = Metrics()
 
     def add_routes(app: Bottle) -> None:
@@ -175,14 +177,14 @@ def own_application(caller_name: Callable[[str], str | None]) -> Bottle:
             app.route(f"/{handler.__name__}/<mark>", "GET", handler)
         app.route("/metrics", "GET", lambda: HTTPResponse(metrics.exposition()), admin=True)
 
-    return new_application(
+    return build_http_application(
         add_routes,
-        resources={},
-        caller_name=caller_name,
-        admin_name=settings.admin_token.name_of,
-        pages=ProblemPages(Views(VIEWS_DIRECTORY, asset=str, service="own", description="")),
-        recorders=[AccessLog(settings, "own"), metrics],
+        dependencies={},
+        authenticate_client=authenticate,
+        authenticate_admin=settings.admin_token.authenticate,
+        problem_renderer=ProblemRenderer(Views(SERVICE.directory / "views", asset=str)),
+        recorders=[AccessLog("own", "", "json", "INFO"), metrics],
         cors_origins=[ORIGIN],
-        trusted_proxies=1,
+        trusted_proxy_count=1,
         max_body_bytes=2**20,
     )

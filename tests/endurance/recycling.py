@@ -1,9 +1,9 @@
-"""Workers that come and go, all counting in one directory: prints a line of JSON.
+"""Replaced workers that count in one metrics directory: print mistakes as a line of JSON.
 
 python -m tests.endurance.recycling WORKERS [files|gauges]
 
-A worker counts, is left with one request open, and exits or is killed. With `files` or `gauges`
-a mistake of that kind is planted, to show that it would be found.
+A worker counts, keeps one request open, and exits or is killed. `files` and `gauges` plant a mistake
+of that kind, which the test has to find.
 """
 
 import itertools
@@ -24,7 +24,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from my_service.telemetry import metrics, workers
+from bottle_service.telemetry import worker_slots
+from bottle_service.telemetry.exchange import Exchange
+from bottle_service.telemetry.metrics import Metrics
+from bottle_service.telemetry.worker_slots import WorkerSlot
 
 TOGETHER = 4
 COUNT = (
@@ -34,17 +37,18 @@ COUNT = (
 
 
 class Worker(NamedTuple):
-    """A forked process, and our end of the pipe to it."""
+    """Forked process, and the parent's end of the pipe to it."""
 
     pid: int
     ours: Connection
 
-    def ask(self, what: str) -> str:
-        """Return what it answers once it has counted."""
-        self.ours.send(what)
+    def request(self, command: str) -> str:
+        """Send a command and return the reply, which the worker sends after it has counted."""
+        self.ours.send(command)
         return str(self.ours.recv())
 
     def end(self, kill: bool) -> None:
+        """Stop or kill the process."""
         if kill:
             os.kill(self.pid, signal.SIGKILL)
         else:
@@ -54,25 +58,27 @@ class Worker(NamedTuple):
 
 
 def exchanges(number: int) -> list[tuple[str, int]]:
-    """Return route and status of each exchange that this worker counts."""
+    """Return the route and status of each request that this worker counts."""
     return [(f"/{i % 3}", 200 + number % 2) for i in range(number % 7 + 1)]
 
 
 def work(number: int, parent: Connection) -> None:
-    own = metrics.Metrics()
+    """Count requests, then reply to commands."""
+    own = Metrics()
     for rule, status in exchanges(number):
         environ = {"REQUEST_METHOD": "GET", "bottle.route": SimpleNamespace(rule=rule)}
-        own.begin()
-        own.end(SimpleNamespace(environ=environ, status=status, seconds=0.02))
-    own.begin()
-    while what := parent.recv():
+        own.request_started()
+        own.request_finished(Exchange(environ, "", 0.0, seconds=0.02, status=status))
+    own.request_started()
+    while command := parent.recv():
         try:
-            parent.send(own.exposition().decode() if what == "metrics" else what)
+            parent.send(own.exposition().decode() if command == "metrics" else command)
         except Exception:
             parent.send(traceback.format_exc())
 
 
 def start(number: int) -> Worker:
+    """Fork a worker."""
     ours, its = Pipe()
     if pid := os.fork():
         its.close()
@@ -84,10 +90,10 @@ def start(number: int) -> Worker:
 
 
 def start_and_kill(seconds: float) -> None:
-    """Start a worker and kill it wherever it is by then."""
+    """Start a worker and kill it after the time, wherever it is."""
     pid = os.fork()
     if not pid:
-        metrics.Metrics()
+        Metrics()
         time.sleep(60)
         os._exit(0)
     time.sleep(seconds)
@@ -96,20 +102,20 @@ def start_and_kill(seconds: float) -> None:
 
 
 def files(directory: str) -> dict[str, int]:
-    """Return the sizes of the files; that of a worker's own has as many digits as its pid."""
+    """Return the sizes of the .db files, and 0 for the others, whose size depends on the PID."""
     sizes = {path.name: path.stat().st_size for path in Path(directory).iterdir()}
     return {name: size if name.endswith(".db") else 0 for name, size in sizes.items()}
 
 
 def wrong_metrics(alive: list[Worker], started: int) -> Iterator[str]:
-    """Yield what one of the workers tells wrongly of so many."""
+    """Yield wrong metrics of one of the workers."""
     for worker in alive:
-        worker.ask("counted?")
-    text = alive[started % len(alive)].ask("metrics")
+        worker.request("counted?")
+    text = alive[started % len(alive)].request("metrics")
     expected = Counter(itertools.chain.from_iterable(map(exchanges, range(started))))
     found = re.findall(COUNT, text, re.MULTILINE)
     counted = {(rule, int(status)): float(count) for status, rule, count in found}
-    # Each worker leaves one open request behind, which ends with it.
+    # Each worker keeps one request open until it exits.
     active = re.findall(r"^http_server_active_requests (\S+)$", text, re.MULTILINE)
     live = re.findall("^process_threads{", text, re.MULTILINE)
     if counted != expected or active != [f"{len(alive)}.0"] or len(live) != len(alive):
@@ -117,7 +123,7 @@ def wrong_metrics(alive: list[Worker], started: int) -> Iterator[str]:
 
 
 def recycle(total: int, directory: str) -> Iterator[str]:
-    """Yield what is wrong while so many workers come and go, four at a time."""
+    """Replace workers, four at a time, and yield wrong metrics and files."""
     chance = random.Random(1)  # noqa: S311
     alive: list[Worker] = []
     first: dict[str, int] = {}
@@ -125,7 +131,7 @@ def recycle(total: int, directory: str) -> Iterator[str]:
         for number in range(total):
             if len(alive) == TOGETHER:
                 worker = alive.pop(chance.randrange(TOGETHER))
-                worker.ask("counted?")
+                worker.request("counted?")
                 worker.end(kill=number % 2 == 0)
                 if number % 5 == 0:
                     start_and_kill(chance.random() / 200)
@@ -141,15 +147,19 @@ def recycle(total: int, directory: str) -> Iterator[str]:
             worker.end(kill=True)
 
 
+def all_slots(slot: WorkerSlot) -> list[tuple[int, bytes]]:
+    """Return each slot as if its worker were alive."""
+    paths = Path(slot.directory).glob("worker-*")
+    return [(int(path.name.removeprefix("worker-")), path.read_bytes()) for path in paths]
+
+
 def main() -> None:
     match sys.argv[2:]:
-        case ["files"]:  # as prometheus_client has it: by process id
-            workers.itertools = SimpleNamespace(count=lambda: itertools.count(os.getpid()))
-        case ["gauges"]:  # as if the dead still worked
-            workers.Worker._workers = lambda own: [
-                (int(path.name[7:]), path.read_bytes())
-                for path in Path(own.directory).glob("worker-*")
-            ]
+        case ["files"]:  # one file for each process ID, as prometheus_client does
+            counter = SimpleNamespace(count=lambda: itertools.count(os.getpid()))
+            setattr(worker_slots, "itertools", counter)  # noqa: B010 - mypy rejects an assignment
+        case ["gauges"]:  # count dead workers, too
+            setattr(WorkerSlot, "_slots", all_slots)  # noqa: B010 - mypy rejects an assignment
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory

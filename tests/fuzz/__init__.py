@@ -1,1 +1,1 @@
-"""Hostile requests from a seed, and what must be true of every answer."""
+"""Hostile requests from a seed, and the checks of every response."""

@@ -1,8 +1,8 @@
-"""Hostile requests to applications in this process, each checked with the log that it left.
+"""Hostile requests to applications in this process; each response is checked with its log line.
 
     PYTHONPATH=PROJECT/src python -m tests.fuzz.application APPLICATION COUNT SEED
 
-prints how often each status was answered; it stops with 1 at the first request that went wrong.
+prints the number of responses with each status. It exits with 1 at the first wrong response.
 """
 
 import json
@@ -14,46 +14,52 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from wsgiref.validate import WSGIWarning, validator
 
 import bottle
+from bottle_service.assets import Assets
+from bottle_service.http import Upload, build_http_application
+from bottle_service.http.problems import ProblemRenderer
+from bottle_service.telemetry.access_log import AccessLog
+from bottle_service.views import Views
 from msgspec import Struct
-from my_service.app import SERVICE, create_app
-from my_service.assets import Assets
-from my_service.settings import STATIC_DIRECTORY, VIEWS_DIRECTORY, load_settings
-from my_service.telemetry import logs
-from my_service.telemetry.access import AccessLog
-from my_service.web.application import new_application
-from my_service.web.inputs import Upload
-from my_service.web.observe import request_id
-from my_service.web.problems import ProblemPages
-from my_service.web.views import Views
+from my_service.app import SERVICE
+from my_service.settings import Settings
 
-from .requests import Hostile, Request, check_answer, check_log, too_large, unclean
+from .requests import Hostile, Request, check_log, check_response, too_large, unclean
 from .words import LIMIT, TOKEN
 
-settings = load_settings(
+settings = Settings.load(
     {
         "APP_ENV": "test",
         "API_TOKENS": f"tester:{TOKEN}",
         "ADMIN_TOKEN": TOKEN,
         "MAX_BODY_BYTES": str(LIMIT),
-        "TRUSTED_PROXIES": "1",
+        "TRUSTED_PROXY_COUNT": "1",
     }
 )
 
-has_database = hasattr(settings, "database_url")
+STATIC_DIRECTORY, VIEWS_DIRECTORY = SERVICE.directory / "static", SERVICE.directory / "views"
 PUBLIC = ["GET /", "GET /livez", "GET /readyz", "GET /static/<path>", "GET /static/app.css"]
 GREETINGS = ["GET /<>", *["POST /api/v1/greetings"] * 5]
 NOTES = ["GET /<>", "GET /api/v1/notes", *["POST /api/v1/notes"] * 3, "GET /api/v1/notes/<id>"]
 NOTES += ["PUT /api/v1/notes/<id>", "PUT /api/v1/notes/1", "DELETE /api/v1/notes/<id>"]
-OWN = ["POST /form", "POST /form", "GET /query", "POST /body", "POST /body", "POST /any"]
+OWN = [
+    "POST /form",
+    "POST /form",
+    "GET /query",
+    "HEAD /query",
+    "POST /body",
+    "POST /body",
+    "POST /any",
+]
 OWN += ["GET /echo", "POST /echo", "GET /moved/<>/", "GET /app.css", "GET /<path>"]
 TARGETS = {
-    "service": PUBLIC + (NOTES if has_database else GREETINGS),
+    "service": PUBLIC + (NOTES if SERVICE.has_database else GREETINGS),
     "own": OWN,
     "plain": PUBLIC + NOTES + OWN,
 }
@@ -64,7 +70,7 @@ class Inner(Struct):
 
 
 class Thing(Struct):
-    """A field of each kind that text is converted to."""
+    """Struct with a field of each type that text is converted to."""
 
     name: str
     count: int = 1
@@ -99,7 +105,7 @@ def read_any(body: Any) -> list[Any]:
 
 
 def echo() -> dict[str, Any]:
-    """Read what Bottle reads: as a raw handler does."""
+    """Return the values that Bottle parses, as a raw handler does."""
     request = bottle.request
     cookies = {name: request.cookies[name] for name in request.cookies}
     return {"cookies": cookies, "headers": dict(request.headers), "length": request.content_length}
@@ -107,17 +113,14 @@ def echo() -> dict[str, Any]:
 
 def service() -> Any:
     """Return the generated service."""
-    if has_database:
-        from my_service.database import Database
-
-        database = Database(settings)
-        database.migrate()
-        database.close()
-    return create_app(settings)
+    if SERVICE.has_database:
+        with closing(SERVICE.open_database(settings)) as database:
+            database.migrate()
+    return SERVICE.create_app(settings)
 
 
 def own() -> Any:
-    """Return an application that uses every reader."""
+    """Return an application that uses each parser."""
     assets = Assets(STATIC_DIRECTORY, fingerprints=True)
 
     def static(path: str) -> Any:
@@ -129,25 +132,24 @@ def own() -> Any:
         app.route("/body", ["POST", "PUT"], read_body, public=True)
         app.route("/any", "POST", read_any, public=True)
         app.route("/echo", ["GET", "POST"], echo, raw=True, public=True)
-        app.route("/moved/<name>", "GET", lambda name: [name], public=True, redirect_slash=True)
+        app.route("/moved/<name>", "GET", lambda name: [name], public=True, redirect_slashes=True)
         app.route("/<path:path>", "GET", static, public=True)
 
-    views = Views(VIEWS_DIRECTORY, asset=assets.url, service=SERVICE, description="")
-    return new_application(
+    return build_http_application(
         add_routes,
-        resources={},
-        caller_name=settings.api_tokens.name_of,
-        admin_name=None,
-        pages=ProblemPages(views),
-        recorders=[AccessLog(settings, SERVICE)],
+        dependencies={},
+        authenticate_client=settings.api_tokens.authenticate,
+        authenticate_admin=None,
+        problem_renderer=ProblemRenderer(Views(VIEWS_DIRECTORY, asset=assets.url)),
+        recorders=[AccessLog("own", "", "json", "INFO")],
         cors_origins=["https://app.example.com"],
-        trusted_proxies=1,
+        trusted_proxy_count=1,
         max_body_bytes=LIMIT,
     )
 
 
 def plain() -> Any:
-    """Return what Bottle makes of the same routes, by handlers that trust no value."""
+    """Return plain Bottle with the same routes and careful handlers."""
     request, app = bottle.request, bottle.Bottle()
 
     def page(**_: Any) -> str:
@@ -173,29 +175,29 @@ def plain() -> Any:
     return app
 
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
+Response = tuple[int, list[tuple[str, str]], bytes]
 
 
-def call(app: Any, request: Request) -> Answer:
-    """Call the application, within the rules of WSGI where the request is within them too."""
+def call(app: Any, request: Request) -> Response:
+    """Call the application, with wsgiref's validator if the request follows the rules of WSGI."""
     path, length = request.environ["PATH_INFO"], request.environ.get("CONTENT_LENGTH", "")
     if path.startswith("/") and re.fullmatch("[0-9]{0,16}", length, re.ASCII):
         app = validator(app)
-    answered: list[Any] = []
-    chunks = app(request.wsgi(), lambda status, headers, _=None: answered.extend([status, headers]))
+    started: list[Any] = []
+    chunks = app(request.wsgi(), lambda status, headers, _=None: started.extend([status, headers]))
     try:
         body = b"".join(chunks)
     finally:
         if hasattr(chunks, "close"):
             chunks.close()
-    status, headers = answered[-2:]
+    status, headers = started[-2:]
     return int(status[:3]), headers, body
 
 
-def check(request: Request, answer: Answer, log: bytes) -> None:
-    status, headers, body = answer
+def check(request: Request, response: Response, log: bytes) -> None:
+    status, headers, body = response
     path, accept = request.environ["PATH_INFO"], request.environ.get("HTTP_ACCEPT", "")
-    check_answer(status, headers, body, head=request.environ["REQUEST_METHOD"] == "HEAD")
+    check_response(status, headers, body, head=request.environ["REQUEST_METHOD"] == "HEAD")
     if unclean(path):
         assert status == 400
     elif too_large(request):
@@ -212,29 +214,29 @@ def check(request: Request, answer: Answer, log: bytes) -> None:
 def main(name: str, count: int, seed: str) -> None:
     warnings.simplefilter("ignore", WSGIWarning)
     log, end = tempfile.TemporaryFile(), 0  # noqa: SIM115
-    told = os.dup(2)
+    stderr = os.dup(2)
     os.dup2(log.fileno(), 2)
-    logs.configure(settings, SERVICE, request_id.get)
+    SERVICE.configure_logging(settings)
     makers: dict[str, Callable[[], Any]] = {"service": service, "own": own, "plain": plain}
     app = makers[name]()
     end = os.fstat(2).st_size
     hostile, statuses = Hostile(f"{seed} {name}", TARGETS[name]), Counter[int]()
     for number in range(count):
-        request, answer, lines = hostile.request(), None, b""
+        request, response, lines = hostile.request(), None, b""
         try:
-            answer = call(app, request)
-            statuses[answer[0]] += 1
+            response = call(app, request)
+            statuses[response[0]] += 1
             if name != "plain":
                 lines = os.pread(log.fileno(), 2**20, end)
                 end += len(lines)
-                check(request, answer, lines)
+                check(request, response, lines)
         except Exception:
             if name == "plain":
                 statuses[0] += 1
                 continue
             lines = lines or os.pread(log.fileno(), 2**20, end)
-            os.dup2(told, 2)
-            print(f"FUZZ_SEED={seed}: request {number} to {name}: {request}\nanswer: {answer}")
+            os.dup2(stderr, 2)
+            print(f"FUZZ_SEED={seed}: request {number} to {name}: {request}\nresponse: {response}")
             print(f"log: {lines!r}\n{traceback.format_exc()}")
             sys.exit(1)
     print(json.dumps(statuses))

@@ -1,4 +1,4 @@
-"""Hostile bytes for a server's socket, from a seed: whole conversations, each of one kind."""
+"""Hostile bytes for a server's socket, from a seed; each conversation is of one kind."""
 
 import random
 from dataclasses import dataclass
@@ -180,7 +180,7 @@ WHOLE = [
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a client sends, in pieces; `how` it ends: "read" to the end, "cut" short or "reset"."""
+    """Bytes of a client, in pieces; `how` is its end: "read" to the end, "cut" short or "reset"."""
 
     kind: str
     pieces: tuple[bytes, ...]
@@ -207,9 +207,9 @@ def _pieces(data: bytes, chance: random.Random) -> tuple[bytes, ...]:
 
 
 def conversations(seed: str, count: int) -> list[Conversation]:
-    """Return one conversation of each sort, and so many by chance.
+    """Return one conversation of each sort, and a number of random ones.
 
-    Each that is read to the end asks for the close of its connection.
+    Each conversation that is read to the end requests the close of its connection.
     """
     chance = random.Random(seed)  # noqa: S311
     every = [(kind, data) for kind, sorts in KINDS.items() for data in sorts]

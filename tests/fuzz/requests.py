@@ -1,4 +1,4 @@
-"""Hostile requests as servers hand them over (PEP 3333), and what is true of every answer."""
+"""Hostile requests as WSGI environs (PEP 3333), and the checks of every response."""
 
 import io
 import json
@@ -39,7 +39,7 @@ PROBLEM = {"type", "title", "status", "detail", "request_id"}
 
 @dataclass(frozen=True)
 class Request:
-    """What a server would hand over; `input` says how its body stream behaves."""
+    """WSGI request; `input` is the behaviour of its body stream."""
 
     environ: dict[str, Any]
     body: bytes
@@ -60,7 +60,7 @@ class Request:
 
 
 class Failing(io.BytesIO):
-    """A body whose client has gone, or whose chunks the server cannot decode."""
+    """Body stream of a disconnected client, or with chunks that the server cannot decode."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Failing(io.BytesIO):
 
 
 class Hostile:
-    """Makes requests that aim at these targets: "METHOD /path", in which `<…>` is anything."""
+    """Generator of requests to targets such as "METHOD /path", in which `<…>` is any value."""
 
     def __init__(self, seed: str, targets: Sequence[str]) -> None:
         self._random = random.Random(seed)  # noqa: S311
@@ -83,7 +83,7 @@ class Hostile:
         return self._random.random() < chance
 
     def mutated(self, text: str, chance: float) -> str:
-        """Return the text, or one that something was put into, cut out of or doubled in."""
+        """Return the text with random insertions, deletions and repetitions."""
         while self._some(chance):
             start, end = sorted(self._random.choices(range(len(text) + 1), k=2))
             atom = self._random.choice(ATOMS)
@@ -127,7 +127,7 @@ class Hostile:
         return body + choose([b"--b--\r\n", b"--b--\r\n", b"--b--", b"", b"--b", b"--b--\r\njunk"])
 
     def typed_body(self) -> tuple[str, bytes]:
-        """Return a body with its content type."""
+        """Return a content type and a body."""
         choose = self._random.choice
         match choose(["good", "good", "json", "json", "urlencoded", "multipart", "junk"]):
             case "good":
@@ -192,13 +192,13 @@ class Hostile:
 
 
 def too_large(request: Request) -> bool:
-    """Whether the whole body is there, and more than is allowed."""
+    """Whether the body is complete and larger than the limit."""
     whole = request.environ.get("CONTENT_LENGTH", str(len(request.body))) == str(len(request.body))
     return whole and request.input == "whole" and len(request.body) > LIMIT
 
 
 def unclean(path: str) -> bool:
-    """Whether no proxy and no route would agree on what this path is."""
+    """Whether proxies and routes could read this path differently."""
     try:
         text = path.encode("latin-1").decode()
     except UnicodeError:
@@ -206,10 +206,10 @@ def unclean(path: str) -> bool:
     return not text.startswith("/") or any(unicodedata.category(c) == "Cc" for c in text)
 
 
-def check_answer(
+def check_response(
     status: int, headers: Sequence[tuple[str, str]], body: bytes, head: bool = False
 ) -> None:
-    """Check what is true of every answer of the service, whoever asked for what."""
+    """Check a response of the service: status, headers and problem document."""
     names = [name.lower() for name, _ in headers]
     values = dict(zip(names, (value for _, value in headers), strict=True))
     assert 200 <= status < 500, status
@@ -233,7 +233,7 @@ def check_answer(
 
 
 def check_log(log: bytes) -> list[dict[str, Any]]:
-    """Return the lines of a log as objects: none tells of a failure, none holds a secret."""
+    """Parse the lines of a log; check that none has an error or a secret."""
     lines = []
     for text in log.decode().removesuffix("\n").split("\n") if log else []:
         assert MARKER not in text, text

@@ -1,4 +1,4 @@
-"""A started server, and clients that mean it no good."""
+"""Started server, and hostile clients of its socket."""
 
 import contextlib
 import os
@@ -14,24 +14,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..chain import end, free_port
+from ..support.process import free_port, terminate
 from .conversations import LAST, Conversation
-from .requests import check_answer, check_log
+from .requests import check_log, check_response
 from .words import LIMIT, TOKEN
 
 CLIENTS = 6  # fewer than the server has threads: Gunicorn keeps one for each unfinished request
-QUIET = 1.0  # seconds: nothing more is to be expected
-# What a server may answer itself: no form of ours, because the request never reaches us.
-REFUSED = {400, 413, 414, 417, 431}
+QUIET = 1.0  # seconds without data, after which the client sends no more
+# Statuses that a server may send itself, because the request does not reach the application.
+SERVER_STATUSES = {400, 413, 414, 417, 431}
 
-# The ids of requests whose client may not have stayed for the answer.
+# IDs of requests whose client may disconnect before the response.
 UNREAD = re.compile("reset-0000|probe-0000")
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
+Response = tuple[int, list[tuple[str, str]], bytes]
 
 
 class Server:
-    """The service of a project, started; what it logged is checked when it has ended."""
+    """Started service of a project, and its log."""
 
     def __init__(self, project: Path, directory: Path) -> None:
         self.port = free_port()
@@ -58,7 +58,7 @@ class Server:
             assert self.lives()
             assert process.poll() is None
         finally:
-            end(process)
+            terminate(process)
         assert process.returncode == 0
 
     def _wait(self) -> None:
@@ -69,15 +69,19 @@ class Server:
 
     def lives(self) -> bool:
         probe = LAST.replace(b"\r\n", b"\r\nX-Request-ID: probe-0000\r\n", 1)
-        return [answer[0] for answer in answers(self.talk(Conversation("", (probe,))))] == [200]
+        return [response[0] for response in responses(self.talk(Conversation("", (probe,))))] == [
+            200
+        ]
 
     def talk(self, conversation: Conversation) -> bytes:
-        """Send the pieces and return all that comes back before a close or a silence."""
+        """Send the pieces; return all bytes until the server closes or is quiet."""
         received = b""
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)) as it:
             it.settimeout(5)
             it.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with contextlib.suppress(OSError):  # it may answer and close before it has read all
+            with contextlib.suppress(
+                OSError
+            ):  # the server may respond and close before it has read everything
                 for number, piece in enumerate(conversation.pieces):
                     time.sleep(0.002 * number)
                     it.sendall(piece)
@@ -91,7 +95,7 @@ class Server:
             while True:
                 try:
                     chunk = it.recv(65536)
-                except TimeoutError:  # it waits for more, as it may: say that there is none
+                except TimeoutError:  # the server waits for more data: signal the end
                     it.shutdown(socket.SHUT_WR)
                     it.settimeout(10)
                     continue
@@ -104,8 +108,8 @@ class Server:
         return check_log(self._log.read_bytes())
 
 
-def answers(data: bytes) -> Iterator[Answer]:
-    """Split what a server sent into its answers."""
+def responses(data: bytes) -> Iterator[Response]:
+    """Split the received bytes into responses."""
     while data:
         head, end, rest = data.partition(b"\r\n\r\n")
         assert end, data
@@ -121,7 +125,7 @@ def answers(data: bytes) -> Iterator[Answer]:
 
 
 class Tally:
-    """Checks what came back for each conversation, and counts what the server answered itself."""
+    """Checks of the responses, and counts of the responses that the server sent itself."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -131,15 +135,15 @@ class Tally:
 
     def add(self, conversation: Conversation, received: bytes) -> None:
         sent = conversation.sent
-        for status, headers, body in answers(received):
+        for status, headers, body in responses(received):
             ids = [value for name, value in headers if name.lower() == "x-request-id"]
             if ids:
                 self.ids += ids
                 self.statuses[status] += 1
-                check_answer(status, headers, body, head=not body and b"HEAD" in sent)
+                check_response(status, headers, body, head=not body and b"HEAD" in sent)
                 continue
             unknown_coding = status == 501 and b"transfer-encoding" in sent.lower()
-            assert status in REFUSED or unknown_coding, status
+            assert status in SERVER_STATUSES or unknown_coding, status
             self.own[conversation.kind, status] += 1
             self.examples.setdefault((conversation.kind, status), (sent, received))
         if not received and conversation.how == "read":
@@ -147,16 +151,16 @@ class Tally:
             self.examples.setdefault((conversation.kind, 0), (sent, b""))
 
     def check_log(self, lines: list[dict[str, Any]]) -> None:
-        """Each answer of ours has its access line; so have those to clients that did not stay."""
+        """Check that each response of the application has an access line, and no worker was replaced."""
         lines = [line for line in lines if not UNREAD.match(line.get("http.request.id", ""))]
         logged = Counter(
             line["http.request.id"] for line in lines if line["log.logger"] == "access"
         )
-        answered = Counter(name for name in self.ids if not UNREAD.match(name))
-        unanswered = [line for line in lines if line.get("http.request.id") in logged - answered]
-        assert logged == answered, (unanswered, answered - logged)
+        received = Counter(name for name in self.ids if not UNREAD.match(name))
+        lost = [line for line in lines if line.get("http.request.id") in logged - received]
+        assert logged == received, (lost, received - logged)
         booted = [line for line in lines if line["message"].startswith("Booting worker")]
-        assert len(booted) in (0, 2)  # no worker of Gunicorn's was replaced
+        assert len(booted) in (0, 2)  # Gunicorn replaced no worker
 
 
 def attack(server: Server, conversations: list[Conversation], seed: str) -> Tally:
@@ -168,6 +172,6 @@ def attack(server: Server, conversations: list[Conversation], seed: str) -> Tall
             try:
                 tally.add(conversation, received)
             except (AssertionError, ValueError) as error:
-                message = f"FUZZ_SEED={seed}: {conversation}\nanswered: {received!r}\n{error}"
+                message = f"FUZZ_SEED={seed}: {conversation}\nreceived: {received!r}\n{error}"
                 raise AssertionError(message) from None
     return tally

@@ -1,11 +1,11 @@
-"""The words that hostile requests are made of: what parsers trip over."""
+"""Words of hostile requests: values that parsers often handle wrongly."""
 
-MARKER = "s3cr3tmarker"  # stands where secrets stand, so it may never be logged
+MARKER = "s3cr3tmarker"  # in the place of secrets, so it must never be logged
 TOKEN = "t" * 32
 LIMIT = 20_000  # MAX_BODY_BYTES
 
 # fmt: off
-# What parsers trip over. Bytes are characters here: environ strings are Latin-1 (PEP 3333).
+# Values that parsers often handle wrongly. Bytes are characters here: environ strings are Latin-1 (PEP 3333).
 ATOMS = [
     "", " ", "\t", "\0", "\r", "\n", "\r\n", "\x0b", "\x7f", "\xc2\x85", "\xff", "\xc3\xa9",
     "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xd9\xa3", "\xf0\x9f\x99\x82", "%", "%00", "%0a", "%ff",

@@ -4,16 +4,17 @@
 #
 #   deploy/install.sh [--release ID] [--dry-run] [--self-signed]{{ ' [--outbound | --no-outbound]' if cookiecutter.supervisor == 'systemd' }}
 #
-#   --release ID    take the release that is in /opt/{{ slug }}/releases/ID: the way back
-#   --dry-run       change nothing, print what would be done
-#   --self-signed   make a certificate for {{ cookiecutter.domain_name }} if there is none
+#   --release ID    install the existing release /opt/{{ slug }}/releases/ID; use this to roll back
+#   --dry-run       print the steps and change nothing
+#   --self-signed   create a certificate for {{ cookiecutter.domain_name }} if none exists
 # <% if cookiecutter.supervisor == "systemd" %>
-#   --outbound      let the service connect to the network (systemd/outbound.conf), from now on
+#   --outbound      from now on, allow the service to connect to the network (systemd/outbound.conf)
+#   --no-outbound   from now on, deny it again (the default)
 # <% endif %>
 #
-# Run again it does what is left to do. If anything fails, the release that ran before runs again
-# and the exit status is not 0. A database's tables are never taken back.
-# shellcheck disable=SC2329  # step calls its functions by name
+# A second run performs only the steps that are missing. If a step fails, this script rolls back to
+# the previous release and exits with a status other than 0. It never reverts a database migration.
+# shellcheck disable=SC2329  # functions are called by name, by step()
 set -euo pipefail
 umask 022
 export PATH="$PATH:/usr/sbin"
@@ -28,11 +29,11 @@ certificate=$etc/tls/fullchain.pem
 site=/etc/nginx/sites-available/$slug.conf
 enabled=/etc/nginx/sites-enabled/$slug.conf
 static=/var/lib/$slug-static
-# Seconds until a release must be ready. Requests wait for it and for the way back, so it is at
-# most half of Nginx's proxy_read_timeout.
+# Seconds that a release has to become ready. Requests wait for the release and then for the
+# rollback, so READY is at most half of Nginx's proxy_read_timeout.
 READY=15
 
-id='' newer=() taken='' dry_run=false self_signed=false
+id='' version_directories=() ports_with_default_server='' dry_run=false self_signed=false
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 doing='' service_changed=false nginx_changed=false switching=false
 
@@ -44,12 +45,12 @@ fail() {
     exit 1
 }
 
-step() {  # say what is done, and do it
+step() {  # DESCRIPTION COMMAND…: print the description and run the command
     if $dry_run; then say "would $1" && return; fi
     doing=$1
     say "$1"
     "${@:2}"
-    local status=$?  # not 0 only where the caller asks for it: otherwise this line is not reached
+    local status=$?  # not 0 only if the caller tests the status; otherwise `set -e` exits before
     doing=''
     return "$status"
 }
@@ -63,48 +64,48 @@ step() {  # say what is done, and do it
 read_arguments() {
     while (($#)); do
         case $1 in
-            --release) id=${2:?--release wants the ID of a release} && shift ;;
+            --release) id=${2:?--release requires the ID of a release} && shift ;;
             --dry-run) dry_run=true ;;
             --self-signed) self_signed=true ;;
 # <% if cookiecutter.supervisor == "systemd" %>
             --outbound) outbound=true ;;
             --no-outbound) outbound=false ;;
 # <% endif %>
-            *) fail "unknown argument '$1': the first lines of $tree/deploy/install.sh tell all" ;;
+            *) fail "unknown argument '$1'; the first lines of $tree/deploy/install.sh list all arguments" ;;
         esac
         shift
     done
 }
 
-look_at_the_host() {
-    ((EUID == 0)) || fail "only root can install: sudo deploy/install.sh"
+check_host() {
+    ((EUID == 0)) || fail "root privileges are required; run sudo deploy/install.sh"
     if ! type nginx openssl "${programs[@]}" >/dev/null ||
         ! python3 -B -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))'; then
-        fail "apt-get install nginx openssl python3-venv$packages (Python 3.11 or later) first"
+        fail "a program is missing or too old; run apt-get install nginx openssl python3-venv$packages (Python 3.11 or later)"
     fi
-    # Which directories of deploy/nginx/ have files in the place of others.
-    [[ $(nginx -tg 'http2 on;' 2>&1) == *'unknown directive'* ]] || newer+=(from-nginx-1.25.1)
-    [[ $(openssl list -kem-algorithms 2>&1) != *X25519MLKEM768* ]] || newer+=(from-openssl-3.5)
+    # The directories of deploy/nginx/ whose files replace the default ones on this host.
+    [[ $(nginx -tg 'http2 on;' 2>&1) == *'unknown directive'* ]] || version_directories+=(from-nginx-1.25.1)
+    [[ $(openssl list -kem-algorithms 2>&1) != *X25519MLKEM768* ]] || version_directories+=(from-openssl-3.5)
     for port in 80 443; do
-        if has_default_server "$port"; then taken+=" $port "; fi
+        if has_default_server "$port"; then ports_with_default_server+=" $port "; fi
     done
     if $dry_run; then return; fi
-    nginx -t -q || fail "Nginx's configuration was wrong before: mend it first"
+    nginx -t -q || fail "the current Nginx configuration is invalid; fix the errors above and run this again"
     exec 9>"/run/lock/$slug-install.lock"
     flock --nonblock 9 || step "wait for another install.sh" flock --wait 600 9
 }
 
-has_default_server() {  # PORT: whether another site is it
+has_default_server() {  # PORT: succeed if another site is the default server of this port
     nginx -T 2>/dev/null | awk -v own="/snippets/$slug-default-" \
         -v listen="^[^#]*listen[ \t]+([^;#]*:)?$1[ \t][^;#]*default_server" '
-        /^# configuration file / { ours = index($0, own) }
-        !ours && $0 ~ listen { found = 1 }
+        /^# configuration file / { managed = index($0, own) }
+        !managed && $0 ~ listen { found = 1 }
         END { exit !found }'
 }
 
 git() { command git --no-optional-locks -c safe.directory='*' -C "$tree" "$@"; }
 
-pack() {  # this tree as an archive: what is committed; without Git all but hidden files and data
+pack() {  # write an archive of this tree: the commit, or without Git all files but hidden ones and data
     if git rev-parse --git-dir &>/dev/null; then
         git archive HEAD
     else
@@ -117,9 +118,9 @@ find_release() {
     if [[ $tree == "$releases"/* ]]; then id=${id:-${tree##*/}}; fi
     if [[ -n $id ]]; then
         tree=$releases/$id
-        [[ $id != */* && -e $tree/.venv/ready ]] || fail "there is no release '$id' in $releases"
+        [[ $id != */* && -e $tree/.venv/ready ]] || fail "release '$id' does not exist; see ls $releases"
     elif git rev-parse --git-dir &>/dev/null; then
-        [[ -z $(git status --porcelain -- .) ]] || fail "commit the changes of this tree first (git status)"
+        [[ -z $(git status --porcelain -- .) ]] || fail "this tree has uncommitted changes; commit them first"
         id=$(git rev-parse --short HEAD)
     else
         id=$(pack | sha256sum | cut -c 1-12)
@@ -133,26 +134,26 @@ find_release() {
 # <% endif %>
 }
 
-files() {  # RELEASE: which file of its deploy/ belongs where
+files() {  # RELEASE: print the files of its deploy/ and their target paths
     local file from directory
     service_files
     echo "nginx/$slug.conf $site"
     for file in "$1/deploy/nginx/$slug"-*.conf; do
         file=${file##*/} from=nginx/$file
-        # Nginx refuses a site whose certificate is missing, and a second default server.
+        # Nginx rejects a site without its certificate, and a second default server of a port.
         case $file in
             *-tls.conf | *-default-443.conf) [[ -e $certificate ]] || continue ;;&
-            *-default-80.conf) [[ $taken != *' 80 '* ]] || continue ;;
-            *-default-443.conf) [[ $taken != *' 443 '* ]] || continue ;;
+            *-default-80.conf) [[ $ports_with_default_server != *' 80 '* ]] || continue ;;
+            *-default-443.conf) [[ $ports_with_default_server != *' 443 '* ]] || continue ;;
         esac
-        for directory in "${newer[@]}"; do
+        for directory in "${version_directories[@]}"; do
             [[ ! -e $1/deploy/nginx/$directory/$file ]] || from=nginx/$directory/$file
         done
         echo "$from /etc/nginx/snippets/$file"
     done
 }
 
-ours() {  # FILE PLACE: the place holds this file as some release has it, for this host or a newer one
+is_managed() {  # FILE TARGET: succeed if the target is a copy of the file from any release
     local known name=${1##*/}
     for known in {"$tree","$releases"/*}/deploy/{"$1","nginx/$name",nginx/*/"$name"}; do
         if cmp -s "$known" "$2"; then return; fi
@@ -160,22 +161,22 @@ ours() {  # FILE PLACE: the place holds this file as some release has it, for th
     return 1
 }
 
-refuse_what_is_not_ours() {
-    local file place home
-    while read -r file place; do
-        [[ ! -e $place && ! -L $place ]] || ours "$file" "$place" ||
-            fail "$place is not as a release has left it: save what you need of it and remove it"
+check_unmanaged_files() {
+    local file target home
+    while read -r file target; do
+        [[ ! -e $target && ! -L $target ]] || is_managed "$file" "$target" ||
+            fail "$target was not installed by this script, or was modified; back it up, remove it, and run this again"
     done < <(files "$tree")
     [[ ! -e $enabled && ! -L $enabled ]] || [[ $(readlink -f "$enabled") == "$site" ]] ||
-        fail "$enabled leads elsewhere: remove it"
+        fail "$enabled does not link to $site; remove it"
     [[ -e $static/.manifest.json || -z $(ls -A "$static" 2>/dev/null) ]] ||
-        fail "$static is not as \`assets\` has left it: move it away"
-    [[ ! -e $current || -L $current ]] || fail "$current is no link to a release: move it away"
+        fail "$static was not written by collect-static; move it away"
+    [[ ! -e $current || -L $current ]] || fail "$current is not a link to a release; move it away"
     [[ ! -e $certificate ]] || cmp -s <(openssl x509 -noout -pubkey -in "$certificate") \
         <(openssl pkey -pubout -in "$etc/tls/privkey.pem") ||
-        fail "$certificate and privkey.pem beside it do not belong together"
+        fail "$certificate does not match the key privkey.pem next to it; install a matching pair"
     home=$(getent passwd "$slug" | cut -d: -f6) || true
-    [[ ${home:-/var/lib/$slug} == "/var/lib/$slug" ]] || fail "the user $slug is somebody else's"
+    [[ ${home:-/var/lib/$slug} == "/var/lib/$slug" ]] || fail "the user $slug has the home $home; rename or remove that user"
 }
 
 new_secret() { (umask 077 && printf '%s%s\n' "$2" "$(openssl rand -hex 32)" >"$1"); }
@@ -185,13 +186,13 @@ new_certificate() {
         -addext "subjectAltName=DNS:$domain" -keyout "$etc/tls/privkey.pem" -out "$certificate" 2>/dev/null)
 }
 
-prepare_the_host() {  # what outlives a release; what is there is left as it is
-    local place secrets=$etc/credentials
-    for place in "$releases" "$etc" "/var/lib/$slug-acme"; do
-        [[ -d $place ]] || step "create $place" install -d "$place"
+prepare_host() {  # create everything that all releases share, unless it exists
+    local directory secrets=$etc/credentials
+    for directory in "$releases" "$etc" "/var/lib/$slug-acme"; do
+        [[ -d $directory ]] || step "create $directory" install -d "$directory"
     done
-    for place in "$secrets" "$etc/tls"; do
-        [[ -d $place ]] || step "create $place" install -d -m 0700 "$place"
+    for directory in "$secrets" "$etc/tls"; do
+        [[ -d $directory ]] || step "create $directory" install -d -m 0700 "$directory"
     done
     [[ -e $etc/$slug.env ]] ||
         step "create $etc/$slug.env" install -m 0644 "$tree/deploy/$slug.env" "$etc/$slug.env"
@@ -204,7 +205,7 @@ prepare_the_host() {  # what outlives a release; what is there is left as it is
     prepare_service
 }
 
-build() {  # wheels only, and src/ on the path: nothing is compiled on the host
+build() {  # install wheels and put src/ on the path, so that the host needs no compiler
     rm -rf "$release"
     mkdir "$release"
     pack | tar -C "$release" --no-same-owner --no-same-permissions -x
@@ -216,16 +217,16 @@ build() {  # wheels only, and src/ on the path: nothing is compiled on the host
     touch "$release/.venv/ready"
 }
 
-built() {  # and for the Python that the host has now
+is_built() {  # succeed if the release is built for the Python that the host has now
     [[ -e $release/.venv/ready ]] && "$python" -IB -c "import $package" 2>/dev/null
 }
 
-ready() {  # SOCKET [SECONDS]: whether the service there says so
+is_ready() {  # SOCKET [SECONDS]: succeed if the service there responds to /readyz with 200
     python3 -B -c 'if True:
         # <% if cookiecutter.wsgi_server == "uwsgi" %>
         import socket, struct, sys
-        asked = "REQUEST_METHOD GET PATH_INFO /readyz QUERY_STRING _ SERVER_PROTOCOL HTTP/1.0"
-        texts = f"{asked} SERVER_NAME localhost SERVER_PORT 80".split()
+        variables = "REQUEST_METHOD GET PATH_INFO /readyz QUERY_STRING _ SERVER_PROTOCOL HTTP/1.0"
+        texts = f"{variables} SERVER_NAME localhost SERVER_PORT 80".split()
         request = b"".join(struct.pack("<H", len(text)) + text.encode() for text in texts)
         request = struct.pack("<BHB", 0, len(request), 0) + request
         # <% else %>
@@ -239,47 +240,50 @@ ready() {  # SOCKET [SECONDS]: whether the service there says so
         sys.exit(not client.recv(12).endswith(b" 200"))' "$1" "${2:-5}" 2>/dev/null
 }
 
-stays() {  # PROCESS SOCKET: whether it is ready for some seconds, and it and its children live on
+stays_ready() {  # PROCESS SOCKET: succeed if it is ready for 3 s and it and its children still run
     local process processes
     processes="$1 $(cat "/proc/$1/task/$1/children")" || return
     for _ in 1 2 3; do
         sleep 1
-        ready "$2" || return
+        is_ready "$2" || return
     done
     for process in $processes; do
         [[ -d /proc/$process ]] || return
     done
 }
 
-judge() {  # ask the release while the other one serves
-    verify || fail "the release is not installed: its units are wrong: mend what is told above"
+try_release() {  # check the release and start it, while the previous one serves
+    verify || fail "the release is rejected because its units are invalid; fix the errors above"
     # <% if cookiecutter.database == "sqlite" %>
     [[ $tree == "$release" ]] || as_service migrate ||
-        fail "the release is not installed: its migration failed: the reason stands above"
+        fail "the release is rejected because its migration failed; fix the error above"
     # <% endif %>
-    as_service check || fail "the release is not installed: it could not start: put right what is told above"
-    # What fails only later does so here, on a socket of its own, where no client meets it.
-    if ! begin_trial || ! stays "$(trial_process)" "$trial"; then
-        fail "the release is not installed: it does not serve. See $trial_log"
+    as_service check || fail "the release is rejected because its check failed; fix the problems above"
+    # Some releases fail only after their start: start it on a private socket that no client uses.
+    if ! begin_trial || ! stays_ready "$(trial_process)" "$trial"; then
+        fail "the release is rejected because its trial start failed; see $trial_log"
     fi
     end_trial
 }
 
 put_files() {  # RELEASE
-    local file place from=$1
+    local file target from=$1
     [[ -d $from ]] || from=$tree  # --dry-run
-    while read -r file place; do
-        cmp -s "$from/deploy/$file" "$place" && continue
-        step "install $place" install -D -m 0644 "$from/deploy/$file" "$place"
-        if [[ $place == /etc/nginx/* ]]; then nginx_changed=true; else service_changed=true; fi
+    while read -r file target; do
+        cmp -s "$from/deploy/$file" "$target" && continue
+        step "install $target" install -D -m 0644 "$from/deploy/$file" "$target"
+        if [[ $target == /etc/nginx/* ]]; then nginx_changed=true; else service_changed=true; fi
     done < <(files "$from")
 }
 
 link() { ln -sfn "$1" "$current.new" && mv -T "$current.new" "$current"; }
 
-write_static() {  # RELEASE: as the service's user, beside what the release before has there
+write_static() {  # RELEASE: as the service's user; the files of the previous release stay
+    local collect=collect-static
+    # Releases of template version 0.2 and older know this command as `assets`.
+    [[ -d $1/src/bottle_service ]] || collect=assets
     install -d -o "$slug" -g "$slug" "$static"
-    runuser -u "$slug" -- env -C / "$1/.venv/bin/python" -m "$package" assets "$static"
+    runuser -u "$slug" -- env -C / "$1/.venv/bin/python" -m "$package" "$collect" "$static"
 }
 
 activate() {  # RELEASE
@@ -292,64 +296,64 @@ activate() {  # RELEASE
         step "link $enabled" ln -s "../sites-available/$slug.conf" "$enabled"
         nginx_changed=true
     fi
-    $dry_run || nginx -t -q || fail "Nginx refuses the release's files: mend what it tells above"
+    $dry_run || nginx -t -q || fail "Nginx rejects the files of the release; fix the errors above"
     if $service_changed || [[ $(running) != "$1" ]]; then
-        step "restart $service" restart || fail "${1##*/} does not become ready: see $log"
-        $dry_run || stays "$(process)" "$socket" || fail "${1##*/} does not stay ready: see $log"
+        step "restart $service" restart || fail "${1##*/} did not become ready; see $log"
+        $dry_run || stays_ready "$(process)" "$socket" || fail "${1##*/} did not stay ready; see $log"
     fi
     if $nginx_changed; then step "reload Nginx" reload_nginx; fi
 }
 
-finish() {  # whatever ends this script: say so, and take the way back
+on_exit() {  # report the step that failed, and roll back if the switch has begun
     local status=$?
     $dry_run || end_trial
-    ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing: the reason stands above" >&2
+    ((status == 0)) || [[ -z $doing ]] || say "install.sh: could not $doing; see the error above" >&2
     $switching || exit "$status"
     if [[ -n $previous ]]; then
-        say "go back to ${previous##*/}"
+        say "roll back to ${previous##*/}"
 # <% if cookiecutter.supervisor == "systemd" %>
         outbound=$outbound_before
 # <% endif %>
-        (switching=false && activate "$previous") || say "install.sh: that failed too: see $log" >&2
+        (switching=false && activate "$previous") || say "install.sh: the rollback failed, too; see $log" >&2
     else
-        say "stop $slug: there is no release to go back to"
+        say "stop $slug, because there is no previous release to roll back to"
         disable || true
         rm -f "$enabled" "$current"
         reload_nginx
     fi
 }
 
-prune() {  # keep five, the newest in use first
+prune() {  # keep the five most recently used releases
     find "$releases" -mindepth 1 -maxdepth 1 -printf '%T@ %f\n' | sort -rn | tail -n +6 |
         while read -r _ old; do step "remove the release $old" rm -rf "${releases:?}/$old"; done
 }
 
 main() {
     read_arguments "$@"
-    look_at_the_host
-    trap finish EXIT
+    check_host
+    trap on_exit EXIT
     trap 'exit 1' HUP INT TERM
     find_release
-    refuse_what_is_not_ours
-    prepare_the_host
-    if ! built; then
-        [[ $tree != "$release" ]] || fail "the release '$id' is for another Python: install it from its sources"
+    check_unmanaged_files
+    prepare_host
+    if ! is_built; then
+        [[ $tree != "$release" ]] || fail "release '$id' was built for another Python; install it from its sources"
         step "build the release $id" build
     fi
-    [[ $(running) == "$release" ]] || step "try the release $id" judge
+    [[ $(running) == "$release" ]] || step "try the release $id" try_release
     $dry_run || switching=true
     activate "$release"
     switching=false
     if [[ $previous != "$release" ]] && ! $dry_run; then
-        # The order of use is that of the times: the one before is among the five.
+        # prune() orders releases by these times, so the previous one is among the five it keeps.
         if [[ -n $previous ]]; then touch "$previous"; fi
         touch "$release"
         prune
     fi
     [[ ! -L /etc/nginx/sites-enabled/default ]] ||
-        say "Nginx's default site is left: it answers for other names on port 80, until it is taken away"
-    [[ -e $certificate ]] || say "no $certificate: only port 80 is served; put it there and run this again"
+        say "Nginx's default site serves all other host names on port 80; remove it to reject them"
+    [[ -e $certificate ]] || say "$certificate is missing, so only port 80 is served; add it and run this again"
     say "$slug: release $id"
 }
 
-main "$@"; exit  # on one line: nothing more is read of a file that changed meanwhile
+main "$@"; exit  # on the same line, so that Bash does not read on if this file has changed

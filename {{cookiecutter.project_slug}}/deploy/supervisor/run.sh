@@ -1,10 +1,10 @@
 #!/bin/sh
 # <% set slug = cookiecutter.project_slug %>
-# Run a command of this release, as the service's user, in the environment that it serves in:
+# Run a command of this release in the environment of the service. Call it as the service's user:
 #
 #   runuser -u {{ slug }} -- /opt/{{ slug }}/current/deploy/supervisor/run.sh check [NAME=VALUE…]
 #
-# supervisord says 1 for `serve` on the socket it listens on, and 0 for what keeps that open.
+# supervisord passes 1 to run `serve` on its socket, and 0 for the process that keeps the socket open.
 set -eu
 release=$(cd "$(dirname "$0")/../.." && pwd -P)
 cd "$release"
@@ -13,9 +13,9 @@ umask 027
 case $1 in
     0) exec sleep infinity ;;
     1)
-        # What a service that was killed has left.
+        # Files of a service that was killed.
         rm -rf /run/{{ slug }}/tmp/*
-        # Standard input is the socket, which is handed on as systemd does (sd_listen_fds(3)).
+        # supervisord passes the socket as standard input; pass it on as systemd does (sd_listen_fds(3)).
         exec 3<&0 </dev/null
         set -- serve LISTEN_FDS=1 LISTEN_PID=$$
         ;;
@@ -23,7 +23,7 @@ esac
 command=$1
 shift
 
-# Nothing of the caller's environment. A secret is a file of its name among the credentials.
+# Drop the caller's environment. Each secret is a file of that name in CREDENTIALS_DIRECTORY.
 exec prlimit --core=0 --nofile=8192 setpriv --no-new-privs env -i \
     PATH=/usr/bin LANG=C.UTF-8 TMPDIR=/run/{{ slug }}/tmp APP_ENV=production \
     ENV_FILE=/etc/{{ slug }}/{{ slug }}.env CREDENTIALS_DIRECTORY=/etc/{{ slug }}/credentials \

@@ -31,7 +31,7 @@ def build_application(
 ) -> ServiceBottle:
     """Return the WSGI application of the service whose package is in `directory`.
 
-    `variables` are what every view has; `dependencies` are injected into handlers by parameter
+    Every view has `variables`; `dependencies` are injected into handlers by parameter
     name, besides `views`, `assets` and `metrics`. Raises StartupError with every problem.
     """
     release = release_id(directory)

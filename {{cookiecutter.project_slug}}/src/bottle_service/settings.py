@@ -44,7 +44,7 @@ class Bind(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the address. Raises ValueError that says what is wrong."""
+        """Return the address. Raises ValueError with the reason."""
         if text.startswith("unix:"):
             if not text.startswith("unix:/"):
                 raise ValueError("must be an absolute path, such as unix:/run/service.sock")
@@ -54,7 +54,7 @@ class Bind(Struct, frozen=True):
             raise ValueError(f"{text!r} is neither host:port nor unix:/path")
         host, port = match[1].strip("[]"), int(match[2])
         if match[1] != host:
-            ipaddress.IPv6Address(host)  # raises a ValueError that says what is wrong
+            ipaddress.IPv6Address(host)  # raises a ValueError with the reason
         if not 0 < port < 65536:
             raise ValueError(f"port {port} is not between 1 and 65535")
         return cls(host=host, port=port)
@@ -175,7 +175,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
             elif "BIND" not in reader:
                 reader["BIND"] = RawValue(f"0.0.0.0:{port}", f"PORT, {source}")
         settings, problems = parse_settings(cls, reader, app_env=reader.app_env)
-        # An invalid APP_ENV has production as its default, which is not what was meant.
+        # An invalid APP_ENV is replaced by production, whose rules would only confuse the reader.
         if (environ.get("APP_ENV") or "production") == "production":
             tokens = {"ADMIN_TOKEN": settings.admin_token, "API_TOKENS": settings.api_tokens}
             problems += [

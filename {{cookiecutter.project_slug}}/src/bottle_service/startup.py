@@ -10,7 +10,7 @@ class StartupProblem(NamedTuple):
     """One reason why the service must not start.
 
     `setting` is the setting to change, or "" if none is to blame; `source` is where it was read,
-    or the file or route that has the problem. `reason` says what is wrong and what to do.
+    or the file or route that has the problem. `reason` states the problem and the remedy.
     """
 
     setting: str

@@ -55,6 +55,6 @@ class Views:
                 self._common["asset"](name)
 
     def page(self, name: str, **variables: Any) -> HTTPResponse:
-        """Return the view as a response. Raises OSError if there is no such view."""
+        """Return the view as a response. Raises OSError if the view does not exist."""
         text = self._template(name).render(**self._common, **variables)
         return HTTPResponse(text.encode(), headers=PAGE_HEADERS)

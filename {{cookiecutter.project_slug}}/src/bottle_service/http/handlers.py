@@ -3,12 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 from bottle import HTTPResponse, JSONPlugin, Route, request, response
 
 from . import parsers
+from .routing import JSONBody
 
 __all__ = ["HandlerPlugin", "RequestScoped"]
 
@@ -52,10 +54,15 @@ class HandlerPlugin:
         self._dependencies = dependencies
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
+        # Other objects have neither type hints nor a name. `isroutine` is true for a partial from
+        # Python 3.14 on.
+        if not inspect.isroutine(callback) or isinstance(callback, partial):
+            raise TypeError("is not a function or method; use `def`")
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
             return _json_if_dict(callback, route)
         parse, scoped, singletons = self._resolve_parameters(callback, route)
         respond = _response_writer(route)
+        has_form = "form" in dict(parse)
 
         def call(**arguments: Any) -> Any:
             for name, parser in parse:
@@ -65,7 +72,8 @@ class HandlerPlugin:
         def call_in_scope(**arguments: Any) -> Any:
             environ = request.environ
             with ExitStack() as stack:
-                stack.callback(parsers.close_form, environ)
+                if has_form:
+                    stack.callback(parsers.close_form, environ)
                 for name, parser in parse:
                     arguments[name] = parser(environ)
                 for name, dependency in scoped:
@@ -82,7 +90,7 @@ class HandlerPlugin:
                         raise result
                 return respond(result)
 
-        handler = call_in_scope if scoped or "form" in dict(parse) else call
+        handler = call_in_scope if scoped or has_form else call
         return _json_if_dict(handler, route)
 
     def close(self) -> None:
@@ -94,8 +102,6 @@ class HandlerPlugin:
         self, callback: Callable[..., Any], route: Route
     ) -> tuple[list[tuple[str, parsers.Parser]], list[tuple[str, RequestScoped]], dict[str, Any]]:
         """Decide where each argument comes from. Raises TypeError that says what to change."""
-        if not inspect.isroutine(callback):  # a functools.partial, say, has no type hints
-            raise TypeError("is not a function or method; use `def`")
         if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
             raise TypeError("is async, which WSGI cannot run; use `def`")
         if inspect.isgeneratorfunction(callback):
@@ -142,9 +148,8 @@ def _response_writer(route: Route) -> Callable[[Any], Any]:
         body = encode(result)
         if status != 200:
             response.status = status
-        response.set_header("Content-Type", "application/json")
         if location:
             response.set_header("Location", location.format(result))
-        return body
+        return JSONBody(body)
 
     return respond

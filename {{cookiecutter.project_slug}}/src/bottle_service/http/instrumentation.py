@@ -37,8 +37,8 @@ class InstrumentationMiddleware:
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             exchange.status = int(status[:3])
-            missing = missing_headers(tuple([name for name, _ in headers]))
-            return start_response(status, [*headers, ("X-Request-ID", own_id), *missing], exc_info)
+            added = [("X-Request-ID", own_id), *missing_headers(headers)]
+            return start_response(status, headers + added, exc_info)
 
         try:
             body = self._app(environ, start)
@@ -47,7 +47,7 @@ class InstrumentationMiddleware:
             self._finish(exchange)
             raise
         if isinstance(body, list):
-            exchange.bytes_sent = sum(map(len, body))
+            exchange.bytes_sent = len(body[0]) if len(body) == 1 else sum(map(len, body))
             self._finish(exchange)
             return body
         return InstrumentedBody(body, exchange, self._finish)

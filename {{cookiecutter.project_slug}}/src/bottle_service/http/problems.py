@@ -116,6 +116,7 @@ class ProblemRenderer:
 
 
 def title(status: int) -> str:
+    """Return the name of a status, such as "Not Found"."""
     return TITLES.get(status, "Error")
 
 

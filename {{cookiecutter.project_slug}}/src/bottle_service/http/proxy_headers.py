@@ -34,10 +34,12 @@ class ProxyHeadersMiddleware:
                 address := _parse_address(addresses[-self._trusted_count])
             ):
                 environ["REMOTE_ADDR"] = address
-            if environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip() == "https":
+            protocol = environ.get("HTTP_X_FORWARDED_PROTO", "")
+            if protocol == "https" or protocol.rpartition(",")[2].strip() == "https":
                 environ["wsgi.url_scheme"] = "https"
         for name in FORWARDED:
-            environ.pop(name, None)
+            if name in environ:
+                del environ[name]
         return self._app(environ, start_response)
 
 

@@ -2,25 +2,57 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from string import punctuation
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 import bottle
-from bottle import Bottle, HTTPResponse, Route, request
+from bottle import Bottle, HTTPResponse, Route, request, response
+from msgspec import Struct
 
 from ..startup import StartupError, StartupProblem
 from .request_context import patched_too_late
 
-__all__ = ["ServiceBottle", "freeze", "validate_routes"]
+__all__ = ["JSONBody", "ServiceBottle", "freeze", "validate_routes"]
 
 # The options of a route that plugins of this package read; a service's own plugins may have more.
 OPTIONS = ("admin", "location", "public", "raw", "redirect_slashes", "status")
 
 
+class JSONBody(Struct):
+    """The encoded result of a typed handler."""
+
+    content: bytes
+
+
 class ServiceBottle(Bottle):  # type: ignore[misc]
-    """A Bottle that redirects trailing slashes where a route asks for it, and can be frozen."""
+    """A Bottle that sends JSON directly, and redirects trailing slashes where a route asks for it."""
+
+    def wsgi(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Respond to a request: Bottle's own method without `catchall`, and direct for JSONBody.
+
+        Bottle's handling of headers takes half of the time of a small response.
+        """
+        out = self._handle(environ)
+        if type(out) is JSONBody:
+            headers = [
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(out.content))),
+            ]
+            if response._headers or response._cookies:  # set by the handler or its route
+                headers = _merge(headers, response.headerlist)
+            start_response(response._wsgi_status_line(), headers)
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [out.content]
+        out = self._cast(out)
+        # These statuses have no body, and HEAD has none (RFC 9110, sections 6.4.1 and 9.3.2).
+        if response.status_code in (100, 101, 204, 304) or environ["REQUEST_METHOD"] == "HEAD":
+            if hasattr(out, "close"):
+                out.close()
+            out = []
+        start_response(response._wsgi_status_line(), response.headerlist)
+        body: Iterable[bytes] = out
+        return body
 
     def add_route(self, route: Route) -> None:
         """Add the route; with `redirect_slashes=True` also a 308 redirect from its address + "/"."""
@@ -37,6 +69,13 @@ class ServiceBottle(Bottle):  # type: ignore[misc]
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+
+def _merge(headers: list[tuple[str, str]], more: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers and more; of Content-Type and Content-Length the former ones."""
+    return headers + [
+        header for header in more if header[0] not in ("Content-Type", "Content-Length")
+    ]
 
 
 def _redirect_to_path(**_wildcards: Any) -> HTTPResponse:

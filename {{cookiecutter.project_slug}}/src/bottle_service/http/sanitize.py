@@ -29,7 +29,10 @@ class SanitizeRequestMiddleware:
         self._max_body_bytes = max_body_bytes
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        _check_path(environ["PATH_INFO"])
+        path = environ["PATH_INFO"]
+        # Printable ASCII contains no control characters.
+        if not (path.isascii() and path.isprintable() and path.startswith("/")):
+            _check_path(path)
         for value in environ.values():
             if type(value) is str and not value.isascii():
                 _repair_headers(environ)

@@ -3,8 +3,6 @@
 https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers
 """
 
-from functools import lru_cache
-
 from .problems import Headers
 
 __all__ = ["DEFAULT_HEADERS", "missing_headers"]
@@ -22,8 +20,14 @@ DEFAULT_HEADERS = [
 ]
 
 
-@lru_cache(maxsize=256)  # responses have few distinct sets of header names
-def missing_headers(names: tuple[str, ...]) -> Headers:
-    """Return the default headers that are not among these names."""
-    present = {name.lower() for name in names}
-    return [header for header in DEFAULT_HEADERS if header[0].lower() not in present]
+# Usual headers that are not among the defaults.
+_OTHER_HEADERS = frozenset({"Content-Type", "Content-Length", "Location", "Allow", "X-Request-ID"})
+
+
+def missing_headers(headers: Headers) -> Headers:
+    """Return the default headers that are not among these."""
+    for name, _ in headers:
+        if name not in _OTHER_HEADERS:
+            present = {name.lower() for name, _ in headers}
+            return [header for header in DEFAULT_HEADERS if header[0].lower() not in present]
+    return DEFAULT_HEADERS

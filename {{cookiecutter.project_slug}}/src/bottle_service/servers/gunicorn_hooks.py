@@ -5,7 +5,6 @@ has patched the standard library, so it imports neither Bottle nor the service.
 """
 
 import atexit
-import json
 import os
 import select
 import shutil
@@ -20,6 +19,7 @@ from gunicorn import util
 from gunicorn.glogging import Logger
 
 from ..telemetry.logging import configure_logging
+from . import malformed_request_problem
 from .sd_notify import notify_when_ready
 
 __all__ = ["ServiceLogger", "on_starting", "post_fork", "post_worker_init", "when_ready"]
@@ -42,6 +42,7 @@ class ServiceLogger(Logger):  # type: ignore[misc]
 
 
 def on_starting(_server: Any) -> None:
+    """Prepare the master: its responses to malformed requests, and the end of the metrics."""
     # Gunicorn's own responses to malformed requests are HTML, which no setting changes.
     util.write_error = write_error
     # The hook on_exit does not run if Gunicorn cannot listen.
@@ -49,6 +50,7 @@ def on_starting(_server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
+    """Notify systemd from a thread of the master, once a worker responds."""
     if _notify_socket:
         listener = server.LISTENERS[0].sock
         where = (_notify_socket, listener.family, listener.getsockname(), lambda: server.LISTENERS)
@@ -70,6 +72,7 @@ def post_fork(server: Any, _worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
+    """Make the worker stop gracefully at SIGQUIT, and when its master is killed."""
     # Make Ctrl-C a graceful stop too. Gunicorn's fast stop (27.0.1) deadlocks if it comes while
     # the thread pool starts a thread.
     signal.signal(signal.SIGQUIT, worker.handle_exit)
@@ -95,12 +98,11 @@ def remove_metrics_directory(master: int) -> None:
 
 def write_error(client: socket.socket, status: int, reason: str, _message: str) -> None:
     """Respond with problem details (RFC 9457) to a request that Gunicorn cannot parse."""
-    problem = {"type": "about:blank", "title": reason, "status": status}
-    body = json.dumps(problem | {"detail": "The server cannot take this request."})
+    body = malformed_request_problem(status, reason)
     head = (
         f"HTTP/1.1 {status} {reason}",
         "Connection: close",
         "Content-Type: application/problem+json",
         f"Content-Length: {len(body)}",
     )
-    util.write_nonblock(client, "\r\n".join([*head, "", body]).encode())
+    util.write_nonblock(client, "\r\n".join([*head, "", ""]).encode() + body)

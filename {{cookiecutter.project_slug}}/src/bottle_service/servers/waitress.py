@@ -1,7 +1,6 @@
 """Run Waitress in the `serve` process."""
 
 import errno
-import json
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from waitress.task import ErrorTask
 
 from ..settings import Bind
 from ..startup import StartupError, StartupProblem
+from . import malformed_request_problem
 from .sd_notify import notify_when_ready
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class ProblemErrorTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         error = self.request.error
-        problem = {"type": "about:blank", "title": error.reason, "status": error.code}
-        detail = "The server cannot take this request."
-        body = json.dumps(problem | {"detail": detail}).encode()
+        body = malformed_request_problem(error.code, error.reason)
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/problem+json"))
         self.content_length = len(body)

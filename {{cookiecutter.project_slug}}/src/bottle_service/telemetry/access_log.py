@@ -94,7 +94,8 @@ class AccessLog:
             write_line(f"{time.strftime('%H:%M:%S')} ACCESS  {text}".encode())
             return
         route = environ.get("bottle.route")
-        traceparent = _match_traceparent(environ.get("HTTP_TRACEPARENT", ""))
+        traceparent = environ.get("HTTP_TRACEPARENT")
+        trace = _match_traceparent(traceparent) if traceparent else None
         # Positional, because keyword arguments would make this call five times as expensive.
         line = AccessLine(
             datetime.now(UTC),
@@ -113,7 +114,7 @@ class AccessLog:
             environ.get("service.client_name", ""),
             environ.get("HTTP_USER_AGENT", "")[:256],
             type(exchange.error).__name__ if exchange.error else "",
-            traceparent[1] if traceparent else "",
+            trace[1] if trace else "",
             self._release,
         )
         write_line(self._encode(line))

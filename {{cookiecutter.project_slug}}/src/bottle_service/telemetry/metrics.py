@@ -43,18 +43,21 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
-        # Not a Gauge: two changes of it for each request would cost as much as the histogram.
-        self._active = 0
+        # Process ID and requests in flight. Not a Gauge: its two changes for each request would
+        # cost as much as the histogram.
+        self._state = self._slot.state if self._slot else [os.getpid(), 0]
         self._lock = threading.Lock()
         # `labels()` dominates the cost, and there are few combinations of labels.
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def request_started(self) -> None:
-        self._add_active(1)
+        with self._lock:
+            self._state[1] += 1
 
     def request_finished(self, exchange: Exchange) -> None:
         """Count the exchange by its route's rule: every path would be a series of its own."""
-        self._add_active(-1)
+        with self._lock:
+            self._state[1] -= 1
         environ = exchange.environ
         method = environ["REQUEST_METHOD"]
         route = environ.get("bottle.route")
@@ -68,16 +71,10 @@ class Metrics:
             child = self._children[key] = self._duration.labels(*key)
         child.observe(exchange.seconds)
 
-    def _add_active(self, change: int) -> None:
-        with self._lock:
-            self._active += change
-            if self._slot:
-                self._slot.set_active_requests(self._active)
-
     def exposition(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         if self._slot is None:
-            workers = {0: (os.getpid(), self._active)}
+            workers = {0: (os.getpid(), self._state[1])}
             return generate_latest(self._registry) + self._of_workers(workers)
         registry = CollectorRegistry()
         MultiProcessCollector(registry, self._slot.directory)

@@ -8,15 +8,15 @@ import itertools
 import mmap
 import os
 import struct
-import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from prometheus_client import values
-from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import mark_process_dead
 
 __all__ = ["WorkerSlot", "make_metrics_directory"]
@@ -54,9 +54,71 @@ class PreallocatedMmapDict(MmapedDict):
             _fill(self._fname, 2 * self._capacity)
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
+    def locate(self, key: str) -> tuple["memoryview[float]", int]:
+        """Return the numbers of the file, and the index of this key's value among them.
+
+        They stay valid when the file grows: an older mapping shows the same pages.
+        """
+        self.read_value(key)  # type: ignore[no-untyped-call]  # creates the value
+        return memoryview(self._m).cast("d"), self._positions[key] // 8
+
+
+def _value_class(directory: str, slot: int) -> type:
+    """Return a class of values in the files of this slot, for prometheus_client.
+
+    prometheus_client's own class looks for a fork at each change and packs the value again, which
+    takes four times as long. A worker has its slot after the fork.
+    """
+    files: dict[str, PreallocatedMmapDict] = {}
+    lock = threading.Lock()
+
+    class SharedValue:
+        _multiprocess = True
+
+        def __init__(
+            self,
+            typ: str,
+            metric_name: str,
+            name: str,
+            labelnames: Sequence[str],
+            labelvalues: Sequence[str],
+            help_text: str,
+            multiprocess_mode: str = "",
+            **_options: Any,
+        ) -> None:
+            kind = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
+            key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)  # type: ignore[no-untyped-call]
+            with lock:
+                if kind not in files:
+                    files[kind] = PreallocatedMmapDict(f"{directory}/{kind}_{slot}.db")
+                self._numbers, self._index = files[kind].locate(key)
+
+        def inc(self, amount: float) -> None:
+            with lock:
+                self._numbers[self._index] += amount
+
+        def set(self, value: float, timestamp: float | None = None) -> None:
+            with lock:
+                self._numbers[self._index] = value
+                self._numbers[self._index + 1] = timestamp or 0.0
+
+        def get(self) -> float:
+            return self._numbers[self._index]
+
+        def set_exemplar(self, _exemplar: Any) -> None:
+            """Do nothing: the files of workers hold no exemplars."""
+
+        def get_exemplar(self) -> None:
+            """Return None: the files of workers hold no exemplars."""
+
+    return SharedValue
+
 
 class WorkerSlot:
-    """The slot of this process: the lowest number that no live worker has."""
+    """The slot of this process: the lowest number that no live worker has.
+
+    `state` is shared with the other workers: process ID, and requests in flight.
+    """
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -79,8 +141,8 @@ class WorkerSlot:
         self._file = file  # keeps the lock until this process exits
         self.number = number
         _fill(file.name, _STATE.size)
-        self._state = mmap.mmap(file.fileno(), _STATE.size)
-        _STATE.pack_into(self._state, 0, os.getpid(), 0)
+        self.state = memoryview(mmap.mmap(file.fileno(), _STATE.size)).cast("q")
+        self.state[0], self.state[1] = os.getpid(), 0
         mark_process_dead(number, self.directory)  # removes gauges of the previous worker
         # Rename complete files into place: a reader would fail on a file that is half made, also
         # if its worker was killed meanwhile.
@@ -89,12 +151,7 @@ class WorkerSlot:
             if not path.exists():
                 PreallocatedMmapDict(str(new)).close()  # type: ignore[no-untyped-call]
                 new.rename(path)
-        vars(values)["MmapedDict"] = PreallocatedMmapDict
-        values.ValueClass = values.MultiProcessValue(lambda: number)
-
-    def set_active_requests(self, count: int) -> None:
-        """Publish how many requests this worker has in flight."""
-        self._state[8:] = count.to_bytes(8, sys.byteorder)
+        values.ValueClass = _value_class(self.directory, number)
 
     def live_workers(self) -> dict[int, tuple[int, int]]:
         """Return process ID and requests in flight of each live worker, by its slot."""

@@ -1,0 +1,1 @@
+"""Installed services on booted Debian machines."""

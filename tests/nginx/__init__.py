@@ -1,0 +1,1 @@
+"""Generated Nginx sites in front of the started service."""

@@ -1,0 +1,1 @@
+"""Generated projects as their owners use them: suites, commands, CI and documents."""

@@ -1,0 +1,67 @@
+"""ASGI recipe of docs/asgi.md: the shared cases pass against the server that it starts."""
+
+import contextlib
+import http.client
+import os
+import re
+import secrets
+import subprocess
+import time
+import urllib.request
+
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from ..support.markdown import blocks
+from ..support.process import free_port, run
+
+(CODE,) = blocks(TEMPLATE, "docs/asgi.md", "", "python")
+(COMMAND,) = blocks(TEMPLATE, "docs/asgi.md")
+
+
+def wait_until_ready(port: int) -> None:
+    """Poll /livez until the server responds."""
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/livez"):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the server is not ready after 20 s")
+
+
+def test_asgi_recipe_works(copied: Generate) -> None:
+    project = copied()
+    (project / "src" / "my_service" / "asgi.py").write_text(CODE)
+    port, token = free_port(), secrets.token_urlsafe(32)
+    settings = {"API_TOKENS": f"tester:{token}", "TRUSTED_PROXIES": "1", "PYTHONPATH": "src"}
+    settings |= {"DATABASE_URL": f"sqlite:///{project}/asgi.sqlite3"}
+    run("python", "-m", "my_service", "migrate", cwd=project, **settings)
+    run("python", "-m", "my_service", "check", cwd=project, **settings)
+    command = COMMAND.replace("8000", str(port)).split()
+    with (project / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=project, env={**os.environ, **settings}, stdout=log, stderr=log
+        )
+    try:
+        wait_until_ready(port)
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        body = iter([b"{}"])  # without a length, http.client sends it chunked
+        connection.request("POST", "/api/v1/notes", body, headers, encode_chunked=True)
+        assert connection.getresponse().status == 411
+        connection.close()
+        other = "not (test_a_path_that_is_not_utf8)"
+        cases = run(
+            "pytest",
+            "--server",
+            f"http://127.0.0.1:{port}",
+            "--token",
+            token,
+            "-k",
+            other,
+            cwd=project,
+        )
+    finally:
+        server.terminate()
+        server.wait(20)
+    assert re.search(r"^[0-9]{2} shared cases passed", cases, re.MULTILINE)
+    assert "Traceback" not in (project / "log").read_text()

@@ -1,0 +1,144 @@
+"""Documents: a test runs each code block and each command that a text names."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from ..support.markdown import blocks, read_blocks
+from ..support.matrix import GROUPS
+from ..support.process import run
+
+# Whether the template's; document; section, None for all of them; language.
+Place = tuple[bool, str, str | None, str]
+
+# Commands in the lines of a text, and the tests that run them, or the reason why none does.
+NAMED = {
+    "make run": "template/test_first_run.py::test_make_run_reloads_after_a_change",
+    "make test": "project/test_readme.py::test_suite_on_each_installed_python_passes",
+    "make live": "project/test_readme.py::test_make_ci_with_uv_passes",
+    "make lint": "project/test_readme.py::test_make_ci_with_uv_passes",
+    "make format": "project/test_make_it_yours.py::test_examples_can_be_removed",
+    "make help": "project/test_readme.py::test_make_help_lists_all_targets",
+    "make ci": "project/test_readme.py::test_make_ci_with_uv_passes",
+    "make lock": "template/test_locks.py::test_make_lock_changes_nothing",
+    'make migration MESSAGE="…"': "project/test_readme.py::test_readme_migration_example_works",
+    "make lock ci": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
+    "make demo": "template/test_first_run.py::test_make_demo_serves_the_service",
+    "make new": "template/test_first_run.py::test_make_new_generates_the_project",
+    "make new TO=directory": "template/test_first_run.py::test_make_new_generates_the_project",
+    "make screenshot": "template/test_first_run.py::test_screenshot_is_current",
+    "make audit": "template/test_audit.py::test_audit_without_known_vulnerability_passes",
+    "make update": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
+    "make update-template": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
+    "make upgrade-deps": "project/test_ci.py::test_maintenance_job_proposes_updates",
+    "make upgrade": "project/test_ci.py::test_maintenance_job_proposes_updates",
+    "make availability": "tests/debian is its short form",
+    "make mutants": "tests/mutation is its short form",
+    "python -m my_service check": "project/test_asgi.py::test_asgi_recipe_works",
+    "cookiecutter PATH": "template/test_generation.py::test_generation_writes_only_the_project",
+    "make bench": "takes minutes",
+    "make fuzz": "tests/fuzz is its short form",
+    "make soak": "tests/endurance is its short form",
+    "make test-all": ".ci/run",
+    "REQUIRE_ALL=1 make test-all": ".ci/run",
+    "AVAILABILITY=20000 make availability": "tests/debian is its short form",
+    "MUTANTS='*/deploy/nginx/*' make mutants": "tests/mutation is its short form",
+    "pre-commit install": "project/test_ci.py::test_pre_commit_rejects_lint_errors",
+}
+# tests/debian runs an operator's commands on a machine: Host.runbook_commands.
+COMMANDS = r"(?:[A-Z_]+=\S+ )?(?:make|cookiecutter|python -m|pre-commit) [^`\n]+"
+
+
+def documents(root: Path) -> list[Path]:
+    """Return the documents of the template or of a project."""
+    return sorted({*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("deploy/*.md")})
+
+
+def code_blocks(root: Path) -> Iterator[Place]:
+    """Yield the place of each code block in the documents."""
+    for document in documents(root):
+        for block in read_blocks(document):
+            name = document.relative_to(root).as_posix()
+            yield root == TEMPLATE, name, block.title, block.language
+
+
+def run_by(file: Path) -> Iterator[Place]:
+    """Yield the places of the code blocks that the tests of a file run."""
+    for call in ast.walk(ast.parse(file.read_text())):
+        if isinstance(call, ast.Call):
+            root = ast.unparse(call.args[0]) if call.args else ""
+            given = [a.value for a in call.args if isinstance(a, ast.Constant)]
+            match ast.unparse(call.func).rpartition(".")[2], *given:
+                case "blocks", str(name), str(title), str(language):
+                    yield root == "TEMPLATE", name, title, language
+                case "blocks", str(name), str(title):
+                    yield root == "TEMPLATE", name, title, "sh"
+                case "blocks", str(name):
+                    yield root == "TEMPLATE", name, None, "sh"
+                case "section", *titles:
+                    yield False, "deploy/README.md", "".join(map(str, titles)), "sh"
+
+
+def test_each_code_block_is_run(generated: Generate) -> None:
+    there = {
+        place
+        for root in (TEMPLATE, *(generated(**group) for group in GROUPS))
+        for place in code_blocks(root)
+    }
+    claims = {place for file in TEMPLATE.glob("tests/**/*.py") for place in run_by(file)}
+    claims |= {place for place in there if (*place[:2], None, place[3]) in claims}
+    assert there <= claims, f"no test runs {sorted(there - claims)}"
+    print(f"{len(there)} kinds of blocks, by document, section and language, are run")
+
+
+def test_each_command_in_a_text_is_run(generated: Generate) -> None:
+    found = set[str]()
+    for root in (TEMPLATE, *(generated(**group) for group in GROUPS)):
+        for document in documents(root):
+            if document.name != "CHANGELOG.md":
+                found |= set(re.findall(rf"`({COMMANDS})`", document.read_text()))
+    assert found == set(NAMED)
+    for command, test in NAMED.items():
+        file, _, name = test.partition("::")
+        if name:
+            assert f"\ndef {name}(" in (TEMPLATE / "tests" / file).read_text(), command
+
+
+def test_ci_runs_the_documented_commands() -> None:
+    """`make test-all` includes `make test`."""
+    (proven,) = blocks(TEMPLATE, "README.md", "How it is proven")
+    (both,) = blocks(TEMPLATE, "CONTRIBUTING.md", "")
+    script = (TEMPLATE / ".ci" / "run").read_text()
+    commands = {*re.findall(r"^timed (.*)$", script, re.MULTILINE)}
+    assert commands == {"make lint", "make test-all"}
+    assert re.search("^test-all: test ", (TEMPLATE / "Makefile").read_text(), re.MULTILINE)
+    assert {*proven.splitlines(), *both.splitlines()} <= {*commands, "make test"}
+
+
+def test_documented_pytest_commands_collect() -> None:
+    """These commands run the template's tests, so the test only collects them."""
+    texts = "".join(document.read_text() for document in documents(TEMPLATE))
+    commands = re.findall(r"`\.venv/bin/(pytest [^`]+)`", texts)
+    assert commands
+    for command in commands:
+        run(*command.split(), "--collect-only", cwd=TEMPLATE)
+
+
+def test_listed_paths_exist(generated: Generate) -> None:
+    """Each path at the beginning of a line of a listing exists."""
+    project = generated()
+    listings = [
+        (TEMPLATE, text) for text in blocks(TEMPLATE, "CONTRIBUTING.md", "Where things are", "")
+    ]
+    listings += [(project, text) for text in blocks(project, "README.md", "Where things are", "")]
+    for root, listing in listings:
+        listed = re.findall(r"^( *)((?:[^\s:,]*[./][^\s:,]*(?: +|$))+)", listing, re.MULTILINE)
+        assert len(listed) > 5
+        place = root
+        for indent, names in listed:
+            for path in names.split():
+                assert ((place if indent else root) / path).exists(), path
+            place = place if indent else root / names.split()[0]

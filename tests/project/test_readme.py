@@ -1,0 +1,112 @@
+"""Commands and examples of the generated README, with uv and with pip."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..support.fixtures import Generate, Needs
+from ..support.generate import TEMPLATE
+from ..support.markdown import blocks
+from ..support.process import find_python, plain_path, run
+
+
+def test_make_ci_with_uv_passes(copied: Generate) -> None:
+    """test_ci.py runs `make ci` with pip."""
+    project = copied()
+    run("git", "init", "--quiet", "-b", "main", cwd=project)
+    run("git", "add", ".", cwd=project)
+    added = run("git", "status", "--porcelain", cwd=project)
+    summary = run("make", "ci", cwd=project)
+    assert run("git", "status", "--porcelain", cwd=project) == added, "make ci leaves something"
+    assert summary.count("shared cases passed") == 2
+
+
+PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if find_python(version)]
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_suite_on_each_installed_python_passes(copied: Generate, version: str) -> None:
+    python = find_python(version)
+    assert python
+    run("make", "test", cwd=copied(), PYTHON=python, PATH=plain_path())
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.13"])
+@pytest.mark.parametrize("server", ["gunicorn", "waitress"])
+def test_locks_have_wheels(generated: Generate, tmp_path: Path, server: str, version: str) -> None:
+    """pip finds a wheel for each locked package; it needs no interpreter of that version."""
+    run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+        "--require-hashes", "--only-binary", ":all:", "--python-version", version,
+        "--target", str(tmp_path), "-r", str(generated(wsgi_server=server) / "requirements.txt"),
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (tmp_path / "bottle.py").exists()
+
+
+def test_readme_route_example_works(copied: Generate) -> None:
+    project = copied()
+    routes = project / "src/my_service/routes"
+    handler, line, plain = blocks(project, "README.md", "Add a route", "python")
+    (routes / "clock.py").write_text(handler)
+    (routes / "plain.py").write_text(plain)
+    table = routes / "__init__.py"
+    table.write_text(
+        table.read_text().replace("from . import ", "from . import clock, plain, ")
+        + line
+        + '    app.route("/plain", ["GET", "PUT"], plain.echo, raw=True, public=True)\n'
+    )
+    test = project / "tests" / "test_clock.py"
+    test.write_text(
+        "from webtest import TestApp\n\n\n"
+        "def test_clock(client: TestApp) -> None:\n"
+        '    assert client.get("/api/v1/time").json["now"].endswith("Z")\n'
+        '    assert client.put("/plain").text == "PUT\\n"\n'
+    )
+    run("ruff", "format", cwd=project)
+    run("ruff", "check", "--fix", cwd=project)
+    run("mypy", cwd=project)
+    assert "1 passed" in run("pytest", "tests/test_clock.py", cwd=project)
+    run("pytest", cwd=project)
+
+
+def test_readme_migration_example_works(copied: Generate, needs: Needs) -> None:
+    project = copied()
+    run("make", ".venv/ready", cwd=project)
+    environ = {"APP_ENV": "development"}
+    migrate = [str(project / ".venv/bin/python"), "-m", "my_service", "migrate"]
+    run(*migrate, cwd=project, **environ)
+    models = project / "src/my_service/models.py"
+    models.write_text(models.read_text() + "    colour: Mapped[str | None]\n")
+    run("make", "migration", 'MESSAGE=A "colour" for `notes`', cwd=project)
+    (written,) = (project / "src/my_service/migrations/versions").glob("0002_a_colour_for_notes.py")
+    assert written.read_text().startswith("""'A "colour" for `notes`'\n""")
+    assert "'colour'" in written.read_text().replace('"', "'")
+    run(*migrate, cwd=project, **environ)
+    run("make", "lint", "test", cwd=project)
+
+
+def test_readme_commands_list_routes_and_check(copied: Generate) -> None:
+    project = copied()
+    (listing,) = blocks(project, "README.md", "Every day")
+    run("make", ".venv/ready", cwd=project)
+    (project / ".env").write_text(f"API_TOKENS=me:{'s' * 32}\n")
+    assert "/livez" in run("sh", "-c", listing, cwd=project)
+    run("sh", "-c", listing.replace(" routes", " migrate"), cwd=project)
+    assert "could start" in run("sh", "-c", listing.replace(" routes", " check"), cwd=project)
+
+
+def test_make_help_lists_all_targets(generated: Generate) -> None:
+    for directory in (TEMPLATE, generated()):
+        makefile = (directory / "Makefile").read_text()
+        (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+        listed = run("make", "help", cwd=directory).splitlines()
+        names = {name for line in listed for name in re.split(" {2,}", line)[0].split()}
+        assert names == {*targets.split()} - {"packages"}  # a part of other targets
+
+
+def test_make_ci_runs_all_checks(generated: Generate) -> None:
+    makefile = (generated() / "Makefile").read_text()
+    assert re.findall(r"^ci: ([a-z ]+) ##", makefile, re.MULTILINE) == ["lint test test-server"]

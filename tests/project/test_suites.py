@@ -1,0 +1,121 @@
+"""Checks of each combination that differs in code: style, types, suite, server, installation."""
+
+import itertools
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ..support.fixtures import Generate
+from ..support.generate import Answers, name_of
+from ..support.matrix import GROUPS, LARGEST, LONGEST, PACKAGES, SMALLEST
+from ..support.process import run
+
+# Long and short names, which sort before and after the libraries and `tests`.
+NAMES = {
+    "longest": LONGEST,
+    "shortest": {"project_name": "U", "project_slug": "ub"},
+    "first": {"project_slug": "a" * 39},
+    "shortest-first": {"project_slug": "ab"},
+}
+
+
+def check_style(project: Path) -> str:
+    """Check style and format."""
+    run("ruff", "check", "--no-cache", cwd=project)
+    return run("ruff", "format", "--no-cache", "--check", cwd=project)
+
+
+def run_suite(project: Path) -> str:
+    """Run the project's suite; no test may be skipped."""
+    summary = run("pytest", "--color=no", cwd=project)
+    assert re.search(r"^[0-9]+ passed, [0-9]+ deselected in", summary, re.MULTILINE), summary
+    return summary.splitlines()[-1]
+
+
+def check_project(project: Path) -> str:
+    """Check style, types and shell scripts, and run the suite."""
+    check_style(project)
+    run("mypy", cwd=project)
+    run("shellcheck", *project.glob("deploy/**/*.sh"), cwd=project)
+    return run_suite(project)
+
+
+def run_server(project: Path) -> str:
+    """Run the tests of the started server, and the shared cases over TCP and a unix socket."""
+    run("pytest", "-m", "live", cwd=project)
+    outputs = [run("pytest", "--server", kind, cwd=project) for kind in ("tcp", "unix")]
+    counts = re.findall(r"^(\d+) shared cases passed", "\n".join(outputs), re.MULTILINE)
+    collected = run("pytest", "--collect-only", cwd=project)
+    shared = re.findall(r"test_(?:http|pages|notes|greetings)\.py::", collected)
+    assert counts == [str(len(shared))] * 2
+    return f"{len(shared)} shared cases"
+
+
+def install_locks(project: Path) -> str:
+    """Install requirements.txt and run `check`; install the other lock and run the suite."""
+    python = project / ".venv" / "bin" / "python"
+    run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=project)
+    install = ["uv", "pip", "install", "--quiet", "--python", str(python)]
+    install += ["--require-hashes", "--only-binary", ":all:", "--requirements"]
+    run(*install, "requirements.txt", cwd=project)
+    settings = {"APP_ENV": "test", "API_TOKENS": f"tester:{'t' * 32}", "PYTHONPATH": "src"}
+    if (project / "src" / "my_service" / "database.py").exists():
+        run(python, "-m", "my_service", "migrate", cwd=project, **settings)
+    assert "could start" in run(python, "-m", "my_service", "check", cwd=project, **settings)
+    run(*install, "requirements-dev.txt", cwd=project)
+    summary = run(python, "-m", "pytest", "--color=no", cwd=project)
+    return summary.splitlines()[-1]
+
+
+Check = Callable[[Path], str]
+Job = tuple[Check, Answers]
+
+EXTREMES = [SMALLEST, LARGEST]
+# The longest checks come first.
+JOBS: list[Job] = [
+    *itertools.product([run_server], PACKAGES),
+    *itertools.product([check_project], GROUPS),
+    *itertools.product([install_locks], EXTREMES),
+    *((run_suite, {**answers, **names}) for answers in EXTREMES for names in NAMES.values()),
+    *((check_style, {**answers, **names}) for answers in GROUPS for names in NAMES.values()),
+]
+
+
+def title(job: Job) -> str:
+    """Return the test ID of a job."""
+    check, answers = job
+    own = [name for name, given in NAMES.items() if given.items() <= answers.items()]
+    choices = {name: value for name, value in answers.items() if name in GROUPS[0]}
+    return "-".join([check.__name__, name_of(choices), *own])
+
+
+@pytest.fixture(scope="module")
+def started(
+    request: pytest.FixtureRequest, generated: Generate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[str]]]:
+    """Start the jobs of all tests of this module together, so that no core is idle."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures: dict[str, Future[str]] = {}
+        for item in request.session.items:
+            if item.path == request.path and isinstance(item, pytest.Function):
+                check, answers = cast(Job, item.callspec.params["job"])
+                source = generated(**answers)
+                project = tmp_path_factory.mktemp(check.__name__) / source.name
+                shutil.copytree(source, project)
+                futures[item.nodeid] = pool.submit(check, project)
+        yield futures
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("job", JOBS, ids=title)
+def test_combination_passes_its_check(
+    started: dict[str, Future[str]], request: pytest.FixtureRequest, job: Job
+) -> None:
+    print(f"{title(job)}: {started[request.node.nodeid].result()}")

@@ -1,0 +1,1 @@
+"""Shared by the tests of all folders: projects, programs, servers and clients."""

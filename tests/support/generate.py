@@ -1,0 +1,50 @@
+"""The template under test: its prompts, its choices, and projects generated from it."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).parents[2]
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
+CONTEXT = json.loads((TEMPLATE / "cookiecutter.json").read_text())
+PUBLIC = [name for name in CONTEXT if not name.startswith("_")]
+CHOICES = {name: CONTEXT[name] for name in PUBLIC if isinstance(CONTEXT[name], list)}
+
+Answers = dict[str, str]
+
+COMBINATIONS = [
+    Answers(zip(CHOICES, values, strict=True)) for values in itertools.product(*CHOICES.values())
+]
+
+
+def name_of(answers: Answers) -> str:
+    """Return the test ID of a combination."""
+    return "-".join(answers.values())
+
+
+def generate(directory: Path, answers: Answers) -> Path:
+    """Generate a project in the directory, in this process."""
+    return Path(
+        cookiecutter(str(TEMPLATE), no_input=True, extra_context=answers, output_dir=str(directory))
+    )
+
+
+def run_cookiecutter(
+    directory: Path, *arguments: str, answers: Answers | None = None, typed: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the `cookiecutter` command: without prompts, or with these lines typed."""
+    given = [f"{name}={value}" for name, value in (answers or {}).items()]
+    quiet = [] if typed is not None else ["--no-input"]
+    return subprocess.run(
+        [sys.executable, "-m", "cookiecutter", *quiet, *arguments, str(TEMPLATE), *given],
+        cwd=directory,
+        input=typed,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )

@@ -1,0 +1,34 @@
+"""Git repositories of generated projects, and of the template with its working tree."""
+
+import os
+from pathlib import Path
+
+from .generate import TEMPLATE
+from .process import run
+
+IDENTITY = {
+    f"GIT_{role}_{name}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for name, value in (("NAME", "Owner"), ("EMAIL", "owner@example.com"))
+} | {"GIT_CONFIG_GLOBAL": os.devnull}
+
+
+def git(*arguments: str | Path, cwd: Path) -> str:
+    """Run git as the owner, without the user's own Git settings."""
+    return run("git", *arguments, cwd=cwd, **IDENTITY)
+
+
+def commit(project: Path, message: str) -> None:
+    """Commit the whole directory; initialize the repository if it is not one yet."""
+    git("init", "--quiet", "--initial-branch=main", cwd=project)
+    git("add", "--all", cwd=project)
+    git("commit", "--quiet", "--message", message, cwd=project)
+
+
+def clone_working_tree(target: Path) -> Path:
+    """Clone the template's history and commit its working tree on top."""
+    git("clone", "--quiet", "--no-checkout", TEMPLATE, target, cwd=TEMPLATE)
+    here = ("--git-dir", target / ".git", "--work-tree", TEMPLATE)
+    git(*here, "add", "--all", cwd=TEMPLATE)
+    git(*here, "commit", "--quiet", "--allow-empty", "--message", "Now", cwd=TEMPLATE)
+    return target

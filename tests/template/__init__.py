@@ -1,0 +1,1 @@
+"""Generation: prompts, combinations of answers, locks, updates and the template's commands."""

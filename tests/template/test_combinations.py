@@ -1,0 +1,181 @@
+"""Each combination of answers: its files, and the groups with the same code."""
+
+import configparser
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ..support.fixtures import Generate
+from ..support.generate import COMBINATIONS, CONTEXT, PROJECT, Answers, name_of
+from ..support.matrix import GROUPS, LARGEST, SMALLEST, group_of
+
+# Paths that depend on answers, and these answers. This repeats __keep, so that a mistake in one of
+# them is found. A project has every other path of the template.
+SQLITE, NO_DATABASE = {"database": "sqlite"}, {"database": "none"}
+GUNICORN, WAITRESS, UWSGI = ({"wsgi_server": name} for name in ("gunicorn", "waitress", "uwsgi"))
+SYSTEMD, SUPERVISORD = {"supervisor": "systemd"}, {"supervisor": "supervisord"}
+OPTIONAL: dict[str, Answers] = {
+    ".github": {"ci": "github"},
+    ".gitlab-ci.yml": {"ci": "gitlab"},
+    "deploy/supervisor": SUPERVISORD,
+    "deploy/systemd": SYSTEMD,
+    "deploy/uwsgi": UWSGI | SYSTEMD,
+    "gunicorn.conf.py": GUNICORN,
+    "src/bottle_service/database": SQLITE,
+    "src/bottle_service/servers/gunicorn.py": GUNICORN,
+    "src/bottle_service/servers/gunicorn_hooks.py": GUNICORN,
+    "src/bottle_service/servers/uwsgi.py": UWSGI,
+    "src/bottle_service/servers/waitress.py": WAITRESS,
+    "src/my_service/migrations": SQLITE,
+    "src/my_service/models.py": SQLITE,
+    "src/my_service/routes/greetings.py": NO_DATABASE,
+    "src/my_service/routes/notes.py": SQLITE,
+    "tests/contract/test_deploy_emperor.py": UWSGI | SYSTEMD,
+    "tests/contract/test_deploy_gunicorn.py": GUNICORN,
+    "tests/contract/test_deploy_supervisor.py": SUPERVISORD,
+    "tests/contract/test_deploy_systemd.py": SYSTEMD,
+    "tests/contract/test_deploy_uwsgi.py": UWSGI,
+    "tests/contract/uwsgi_connection.py": UWSGI,
+    "tests/test_greetings.py": NO_DATABASE,
+    "tests/test_migrations.py": SQLITE,
+    "tests/test_notes.py": SQLITE,
+    "uwsgi.ini": UWSGI,
+}
+
+# Names of devices on Windows, with any suffix, and characters that no name may contain there:
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+DEVICES = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"
+ILLEGAL = r'.*([<>:"\\|?*\x00-\x1f]|[. ]$).*'
+
+
+def files(project: Path) -> Iterator[Path]:
+    """Return the files of a project."""
+    return (path for path in project.rglob("*") if path.is_file())
+
+
+def rendered_name(path: Path) -> str:
+    """Return the path in a project of a file of the template."""
+    name = path.relative_to(PROJECT).as_posix()
+    names = {"project_slug": "my-service", "package_name": "my_service"}
+    return re.sub(r"\{\{cookiecutter\.(\w+)\}\}", lambda found: names[found[1]], name)
+
+
+TEMPLATE_FILES = {rendered_name(path): path for path in files(PROJECT)}
+
+
+def is_in(path: str, parent: str) -> bool:
+    """Return whether the path is this one or below it."""
+    return path == parent or path.startswith(f"{parent}/")
+
+
+def expected_files(answers: Answers) -> set[str]:
+    """Return the template's files, except for those that need other answers."""
+    excluded = [path for path, needed in OPTIONAL.items() if not needed.items() <= answers.items()]
+    return {name for name in TEMPLATE_FILES if not any(is_in(name, path) for path in excluded)}
+
+
+def test_optional_paths_are_those_of_keep() -> None:
+    """And the template has each of them."""
+    package = "{{ cookiecutter.package_name }}"
+    assert {path.replace(package, "my_service") for path in CONTEXT["__keep"]} == {*OPTIONAL}
+    for path in OPTIONAL:
+        assert any(is_in(name, path) for name in TEMPLATE_FILES), path
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
+def test_files_of_combination_are_expected_and_valid(generated: Generate, answers: Answers) -> None:
+    project = generated(**answers)
+    found = {path.relative_to(project).as_posix() for path in files(project)}
+    assert found == expected_files(answers)
+    for path in files(project):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"cookiecutter\.|<%|%>|\{\{ ", text) or path.suffix in (
+            ".mako",
+            ".yml",
+        ), path
+        assert text.endswith("\n"), path
+        assert not text.endswith("\n\n"), path
+        assert text.strip(), path
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), path
+        assert bool(path.stat().st_mode & 0o111) == (path.suffix == ".sh"), path
+        match path.suffix:
+            case ".toml":
+                tomllib.loads(text)
+            case ".yml" | ".yaml":
+                assert yaml.safe_load(text)
+            case ".json":
+                json.loads(text)
+            case ".service" | ".socket" | ".ini" | ".cfg":
+                configparser.ConfigParser(strict=False, interpolation=None).read_string(text)
+    for name in found:
+        for part in name.split("/"):
+            assert not re.fullmatch(f"{DEVICES}|{ILLEGAL}", part, re.IGNORECASE), name
+    assert len({name.lower() for name in found}) == len(found)
+    assert all(any(path.iterdir()) for path in project.rglob("*") if path.is_dir())
+
+
+def content(project: Path) -> str:
+    """Return a hash of all files that affect the running project."""
+    digest = hashlib.sha256()
+    for path in sorted(files(project)):
+        name = path.relative_to(project).as_posix()
+        text = path.read_text()
+        if name == "LICENSE" or name.startswith((".github/", ".gitlab-ci")):
+            continue
+        if name == "pyproject.toml":
+            text = re.sub(r'^license = ".*"$', "", text, flags=re.MULTILINE)
+        digest.update(f"{name}\0{text}\0".encode())
+    return digest.hexdigest()
+
+
+def test_license_and_ci_change_no_code(generated: Generate) -> None:
+    groups: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    for answers in COMBINATIONS:
+        same = tuple(group_of(answers).items())
+        groups.setdefault(content(generated(**answers)), set()).add(same)
+    assert all(len(same) == 1 for same in groups.values())
+    assert len(groups) == len(GROUPS)
+    print(f"{len(COMBINATIONS)} combinations, {len(groups)} distinct")
+
+
+@pytest.mark.parametrize("answers", GROUPS, ids=name_of)
+def test_supervisor_changes_only_files_of_the_host(generated: Generate, answers: Answers) -> None:
+    """So one supervisor is enough to test the started server and most of the suite."""
+    supervised, other = (
+        {path.relative_to(project).as_posix(): path.read_bytes() for path in files(project)}
+        for project in (generated(**answers), generated(**(answers | {"supervisor": "systemd"})))
+    )
+    paths = {*supervised, *other}
+    changed = {path for path in paths if supervised.get(path) != other.get(path)}
+    host = ("Makefile", "README.md", "deploy/", "docs/", "tests/contract/test_deploy")
+    assert not [path for path in changed if not path.startswith(host)]
+
+
+@pytest.mark.parametrize("answers", GROUPS, ids=name_of)
+def test_package_of_the_template_is_the_same_in_each_project(
+    generated: Generate, answers: Answers
+) -> None:
+    """This test compares the content of its files; the test above compares their names."""
+    package = generated(**answers) / "src" / "bottle_service"
+    for path in files(package):
+        source = PROJECT / "src" / "bottle_service" / path.relative_to(package)
+        assert path.read_bytes() == source.read_bytes(), path
+
+
+def test_package_of_the_template_has_no_jinja() -> None:
+    for path in files(PROJECT / "src" / "bottle_service"):
+        assert not re.search(r"cookiecutter\.|\{\{|# <%", path.read_text()), path
+
+
+def test_smallest_and_largest_combination_have_fewest_and_most_files(generated: Generate) -> None:
+    def count(answers: Answers) -> int:
+        return len([*files(generated(**answers))])
+
+    counts = [count(answers) for answers in GROUPS]
+    assert (count(SMALLEST), count(LARGEST)) == (min(counts), max(counts))

@@ -1,0 +1,146 @@
+"""Generation: reproducible, without a network, and without other files than the project."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..support.files import file_tree
+from ..support.fixtures import Generate, Needs
+from ..support.generate import PROJECT, TEMPLATE, Answers, generate, name_of, run_cookiecutter
+from ..support.locks import without_hashes
+from ..support.matrix import GROUPS
+from ..support.process import find_python, run
+
+
+@pytest.mark.parametrize("answers", GROUPS, ids=name_of)
+def test_generation_is_reproducible(generated: Generate, tmp_path: Path, answers: Answers) -> None:
+    assert file_tree(generate(tmp_path, answers)) == file_tree(generated(**answers))
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_generation_on_each_python_is_identical(
+    generated: Generate, tmp_path: Path, needs: Needs, version: str
+) -> None:
+    python = find_python(version)
+    needs(also=python is not None, reason=f"there is no Python {version}")
+    venv, pins = tmp_path / "venv", tmp_path / "pins.txt"
+    pins.write_text(without_hashes((TEMPLATE / "requirements.txt").read_text()))
+    run("uv", "venv", "--quiet", "--python", str(python), venv, cwd=tmp_path)
+    install: list[str | Path] = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        venv,
+        "--constraint",
+        pins,
+    ]
+    run(*install, "cookiecutter", cwd=tmp_path)
+    made: list[str | Path] = [venv / "bin" / "python", "-m", "cookiecutter", "--no-input", TEMPLATE]
+    run(*made, cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1")
+    assert file_tree(tmp_path / "my-service") == file_tree(generated())
+
+
+def test_generation_needs_no_network(tmp_path: Path) -> None:
+    """An audit hook in each Python process rejects connections and lookups of names."""
+    environ = {"PYTHONPATH": str(Path(__file__).parent / "no_network")}
+    control = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    with pytest.raises(AssertionError, match="no network in this test"):
+        run(sys.executable, "-c", control, cwd=tmp_path, **environ)
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", str(TEMPLATE)]
+    run(*command, cwd=tmp_path, **environ)
+    assert file_tree(tmp_path / "my-service") == file_tree(generate(tmp_path / "again", {}))
+
+
+def test_user_defaults_are_used(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("default_context: {author_name: Grace, license: Apache-2.0}\n")
+    done = run_cookiecutter(tmp_path, "--config-file", str(config))
+    assert done.returncode == 0, done.stderr
+    assert "Apache License" in (tmp_path / "my-service" / "LICENSE").read_text()
+
+
+def test_generation_writes_only_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cookiecutter itself leaves the answers and the hooks that it rendered."""
+    monkeypatch.delenv("COOKIECUTTER_CONFIG")
+    template = (
+        file_tree(TEMPLATE / "hooks") | file_tree(TEMPLATE / "templates") | file_tree(PROJECT)
+    )
+    directories = {name: tmp_path / name for name in ("HOME", "TMPDIR", "PWD", "OUT")}
+    for directory in directories.values():
+        directory.mkdir()
+    run(
+        sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", directories["OUT"], TEMPLATE,
+        cwd=directories["PWD"],
+        **{name: str(directory) for name, directory in directories.items()},
+    )  # fmt: skip
+    assert [path.name for path in directories["OUT"].iterdir()] == ["my-service"]
+    (replay,) = file_tree(directories["HOME"])
+    assert replay.startswith(".cookiecutter_replay/")
+    assert [Path(name).suffix for name in file_tree(directories["TMPDIR"])] == [".py"] * 2
+    assert file_tree(directories["PWD"]) == {}
+    assert template == file_tree(TEMPLATE / "hooks") | file_tree(
+        TEMPLATE / "templates"
+    ) | file_tree(PROJECT)
+
+
+def test_template_directory_has_only_files_of_git() -> None:
+    """Cookiecutter copies every file of the tree, and replaces links by copies or drops them."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", PROJECT.name]
+    done = subprocess.run(listed, cwd=TEMPLATE, check=True, capture_output=True, text=True)
+    known = {TEMPLATE / name for name in done.stdout.split("\0") if name}
+    there = {path for path in PROJECT.rglob("*") if not path.is_dir()}
+    assert there == known
+    assert not [path for path in there if path.is_symlink()]
+
+
+def test_unrendered_package_is_valid_python() -> None:
+    """Editors and linters read the sources unrendered."""
+    package = PROJECT / "src" / "{{cookiecutter.package_name}}"
+    for path in package.rglob("*.py"):
+        compile(path.read_text(), path, "exec")
+
+
+def test_git_commits_the_project_unchanged(tmp_path: Path) -> None:
+    """Git commits every file, with LF on every system and executable scripts."""
+    project = generate(tmp_path, {})
+    run("git", "init", "--quiet", "-b", "main", cwd=project)
+    run("git", "add", ".", cwd=project)
+    assert "!!" not in run("git", "status", "--porcelain", "--ignored", cwd=project)
+    author = ("-c", "user.name=me", "-c", "user.email=me@example.com")
+    run("git", *author, "commit", "--quiet", "-m", "All", cwd=project)
+    windows = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    run("git", *windows, "clone", "--quiet", str(project), "clone", cwd=tmp_path)
+    assert file_tree(tmp_path / "clone" / "src") == file_tree(project / "src")
+    for line in run("git", "ls-files", "--eol", "--stage", cwd=tmp_path / "clone").splitlines():
+        mode, path, ends = line.split()[0], line.split("\t")[-1], line.split()[3:5]
+        assert mode == ("100755" if path.endswith(".sh") else "100644"), path
+        assert ends in (["i/lf", "w/lf"], ["i/none", "w/none"]), path
+
+
+@pytest.mark.parametrize(
+    ("working_directory", "shown"), [("", "here/my-service"), ("/proc", None), (None, None)]
+)
+def test_next_steps_name_a_path_from_the_users_directory(
+    tmp_path: Path, working_directory: str | None, shown: str | None
+) -> None:
+    """PWD is the shell's. Without it, or from far away, the message has the absolute path."""
+    environ = {name: value for name, value in os.environ.items() if name != "PWD"}
+    environ |= {} if working_directory is None else {"PWD": str(tmp_path / working_directory)}
+    command = ["-m", "cookiecutter", "--no-input", "-o", "here", str(TEMPLATE)]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=environ, check=True, stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert re.findall("cd (.*)", done.stdout) == [shown or str(tmp_path / "here/my-service")]
+
+
+def test_closed_stdout_does_not_stop_generation(tmp_path: Path) -> None:
+    run("sh", "-c", f"{sys.executable} -m cookiecutter --no-input {TEMPLATE} >&-", cwd=tmp_path)
+    assert (tmp_path / "my-service").is_dir()

@@ -1,0 +1,141 @@
+"""Answers: all invalid ones are reported at once, and valid ones may be unusual names."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ..support.files import nothing_written
+from ..support.fixtures import Needs
+from ..support.generate import CHOICES, CONTEXT, PUBLIC, TEMPLATE, run_cookiecutter
+
+INVALID = {
+    "project_name": ["", " ", 'a"b', "back\\slash", "bell\a", "two\nlines"],
+    "project_slug": ["../evil", "/evil", "a", "A-b", "1a", "-a", "a-", "a_b", "a" * 40, "con", "lpt1", "a/b", "a/../b"],
+    "package_name": ["class", "json", "bottle", "tests", "a-b", "A", "1a", "é", "a.b"],
+    "description": ["", 'say "hi"', "tab\there"],
+    "author_name": ["", 'a"b'],
+    "author_email": ["", "me", "me@", "me@host", "a b@example.com", 'a"@example.com'],
+    "domain_name": ["", "localhost", "a/b.com", "A.example.com", "a_b.com", "a.com.", "-a.com", "a..com", f"{'a' * 64}.com"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(n, v) for n, values in INVALID.items() for v in values]
+)
+def test_invalid_answer_is_reported_and_nothing_written(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    work = tmp_path / "above" / "work"
+    work.mkdir(parents=True)
+    with nothing_written(tmp_path):
+        done = run_cookiecutter(work, answers={name: value})
+    assert done.returncode != 0
+    head, *problems = done.stderr.partition("\nTraceback")[0].splitlines()
+    assert head == "ERROR: nothing was generated."
+    assert any(problem.startswith(f"  {name} ") for problem in problems)
+
+
+def test_all_invalid_answers_are_reported_in_one_block(tmp_path: Path) -> None:
+    answers = {name: values[-1] for name, values in INVALID.items()}
+    with nothing_written(tmp_path):
+        done = run_cookiecutter(tmp_path, answers=answers)
+    lines = done.stderr.splitlines()[: len(INVALID) + 1]
+    assert [line.split()[0] for line in lines] == [
+        "ERROR:", "project_name", "description", "author_name", "project_slug", "package_name",
+        "domain_name", "author_email",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_invalid_choice_is_rejected(tmp_path: Path, name: str) -> None:
+    with nothing_written(tmp_path):
+        done = run_cookiecutter(tmp_path, answers={name: "none of these"})
+    assert done.returncode != 0
+    assert CHOICES[name][0] in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Zweig & Söhne", "zweig-sohne"),
+        ("O'Brien's", "o-brien-s"),
+        ("100 %", "service-100"),
+        ("Ünïcödé 🙂 {{ '{{' }}", "unicode"),
+        ("It's 5 > 4 <b> $HOME `id` #1", "it-s-5-4-b-home-id-1"),
+        ("x" * 60, "x" * 38),
+    ],
+)
+def test_unusual_name_generates_a_valid_project(tmp_path: Path, name: str, slug: str) -> None:
+    texts = {"project_name": name, "description": name, "author_name": name}
+    done = run_cookiecutter(tmp_path, answers=texts)
+    assert done.returncode == 0, done.stderr
+    metadata = tomllib.loads((tmp_path / slug / "pyproject.toml").read_text())
+    shown = name.replace("{{ '{{' }}", "{{")
+    assert metadata["project"]["description"] == shown
+    assert metadata["project"]["authors"][0]["name"] == shown
+    package = slug.replace("-", "_")
+    module = tmp_path / slug / "src" / package / "__init__.py"
+    assert compile(module.read_text(), module, "exec").co_consts[0] == f"{shown}: {shown}"
+    done = subprocess.run(
+        [sys.executable, "-m", package, "check"], cwd=tmp_path / slug / "src", check=False,
+        env={"API_TOKENS": f"me:{'s' * 32}", "APP_ENV": "test"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "DATABASE_URL" in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+def test_prompts_ask_for_each_answer(tmp_path: Path) -> None:
+    done = run_cookiecutter(tmp_path, typed="Typed Name\n" + "\n" * (len(PUBLIC) - 1))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "typed-name" / "src" / "typed_name").is_dir()
+    for name in PUBLIC:
+        prompt = CONTEXT["__prompts__"][name]
+        question = prompt if isinstance(prompt, str) else prompt["__prompt__"]
+        assert question.split(" (")[0] in " ".join(done.stdout.split())
+
+
+def test_each_answer_has_a_prompt() -> None:
+    prompts = CONTEXT["__prompts__"]
+    assert list(prompts) == PUBLIC
+    for name, choices in CHOICES.items():
+        assert list(prompts[name]) == ["__prompt__", *choices]
+
+
+def test_existing_directory_is_not_changed(tmp_path: Path) -> None:
+    (tmp_path / "my-service").mkdir()
+    (tmp_path / "my-service" / "mine").write_text("mine")
+    with nothing_written(tmp_path):
+        done = run_cookiecutter(tmp_path)
+    assert done.returncode != 0
+    assert "already exists" in done.stdout
+
+
+@pytest.mark.parametrize("release", ["1.7.3", "2.6.0"])
+def test_old_cookiecutter_is_rejected(tmp_path: Path, release: str, needs: Needs) -> None:
+    """Debian 12 has 1.7.3; 2.6.0 treats the word "no" as true."""
+    old = tmp_path / "old"
+    subprocess.run(["uv", "venv", "--quiet", old], check=True)
+    install = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(old),
+        f"cookiecutter=={release}",
+        "setuptools<81",
+    ]
+    done = subprocess.run(install, check=False, capture_output=True, text=True)
+    needs(also=done.returncode == 0, reason=f"cookiecutter {release} cannot be had: {done.stderr}")
+    work = tmp_path / "work"
+    work.mkdir()
+    with nothing_written(work):
+        done = subprocess.run(
+            [old / "bin" / "cookiecutter", "--no-input", str(TEMPLATE)], cwd=work, check=False,
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode != 0
+    assert f"cookiecutter {release} is too old: 2.7.1 or later is needed" in done.stderr

@@ -1,0 +1,206 @@
+"""Update of a project of each release, with its owner's changes, to the present template."""
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ..support.files import file_tree
+from ..support.fixtures import Generate
+from ..support.generate import TEMPLATE
+from ..support.git import IDENTITY, commit, git
+from ..support.markdown import blocks
+from ..support.process import run
+
+RELEASES: dict[str, str] = tomllib.loads((TEMPLATE / "tests/releases.toml").read_text())
+CREATE, LINK = blocks(TEMPLATE, "docs/upgrading.md", "Link")
+UPDATE, FIRST_UPDATE = blocks(TEMPLATE, "docs/upgrading.md", "Update")
+(CHANGE,) = blocks(TEMPLATE, "docs/upgrading.md", "Change an answer")
+
+# The owner's changes: a route, a setting, a limit.
+ROUTE = """\
+from msgspec import Struct
+
+
+class Colour(Struct):
+    colour: str
+
+
+def show() -> Colour:
+    return Colour(colour="green")
+"""
+TEST = """\
+from webtest import TestApp
+
+
+def test_colour(client: TestApp) -> None:
+    assert client.get("/api/v1/colour").json == {"colour": "green"}
+"""
+EDITS = [
+    ("src/my_service/routes/__init__.py", "from . import ", "from . import colour, "),
+    (
+        "src/my_service/routes/__init__.py",
+        r"\Z",
+        '    app.route("/api/v1/colour", "GET", colour.show, public=True)\n',
+    ),
+    (
+        "src/my_service/settings.py",
+        "    cors_origins:",
+        '    colour: str = "green"\n    cors_origins:',
+    ),
+    (
+        ".env.example",
+        "(?=# The largest body of a request)",
+        "# The colour of things\n#COLOUR=green\n\n",
+    ),
+    ("deploy/systemd/my-service.service", "MemoryMax=512M", "MemoryMax=768M"),
+]
+
+
+def test_each_release_is_in_history_and_changelog() -> None:
+    """The releases are ancestors of HEAD, and CHANGELOG.md lists the same versions."""
+    shallow = git("rev-parse", "--is-shallow-repository", cwd=TEMPLATE).strip()
+    assert shallow == "false", "this clone lacks the releases: git fetch --unshallow"
+    for version, release in RELEASES.items():
+        command = ["git", "merge-base", "--is-ancestor", release, "HEAD"]
+        done = subprocess.run(command, cwd=TEMPLATE, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, f"{version}: no commit {release} before HEAD: {done.stderr}"
+    changelog = (TEMPLATE / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (\d\S*) - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE) == list(RELEASES)
+
+
+def run_guide(commands: str, cwd: Path) -> str:
+    """Run commands of the guide, with Enter as the answer to each prompt."""
+    return run("bash", "-ec", f"exec < <(yes '')\n{commands}", cwd=cwd, **IDENTITY)
+
+
+def edited(project: Path) -> dict[str, bytes]:
+    """Return the content of the files that the owner changes."""
+    texts: dict[str, str] = {}
+    for name, pattern, text in EDITS:
+        before = texts.get(name) or (project / name).read_text()
+        texts[name] = re.sub(pattern, text, before, count=1)
+    files = {name: text.encode() for name, text in texts.items()}
+    return files | {
+        "src/my_service/routes/colour.py": ROUTE.encode(),
+        "tests/test_colour.py": TEST.encode(),
+    }
+
+
+def edit(project: Path) -> None:
+    """Make the owner's changes."""
+    for name, content in edited(project).items():
+        (project / name).write_bytes(content)
+
+
+def packages(lock: bytes) -> bytes:
+    """Return the names of a lock's packages."""
+    return b" ".join(re.findall(rb"^(\S+)==", lock, re.MULTILINE))
+
+
+def check(project: Path, fresh: Path) -> None:
+    """Check that the project is the present one with the owner's changes, and passes its suite."""
+    present = {name: content for name, (_, content) in file_tree(project).items()}
+    wanted = {name: content for name, (_, content) in file_tree(fresh).items()} | edited(fresh)
+    found = {name for name in present if not name.startswith(".git/")} - {".cruft.json"}
+    assert found == set(wanted)
+    for lock in ("requirements.txt", "requirements-dev.txt"):  # the index may have newer releases
+        present[lock], wanted[lock] = map(packages, (present[lock], wanted[lock]))
+    assert [name for name in wanted if present[name] != wanted[name]] == []
+    # The suite requires deploy/README.md to document the changed limit.
+    readme = project / "deploy/README.md"
+    readme.write_text(readme.read_text().replace("`512M`", "`768M`"))
+    run("pytest", cwd=project)
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_update_from_release_keeps_the_owners_changes(
+    template: Path, generated: Generate, tmp_path: Path, version: str
+) -> None:
+    address = f"{template} --checkout {RELEASES[version]}"
+    run_guide(CREATE.replace("ADDRESS", address), tmp_path)
+    project = tmp_path / "my-service"
+    commit(project, "Generated")
+    edit(project)
+    commit(project, "Colour")
+    has_update = "\nupdate:" in (project / "Makefile").read_text()
+    run_guide("make update" if has_update else FIRST_UPDATE, project)
+    check(project, generated())
+
+
+@pytest.fixture(scope="module")
+def first(template: Path, generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project that was generated, edited, and then linked to its template."""
+    project = tmp_path_factory.mktemp("linked") / "my-service"
+    shutil.copytree(generated(), project)
+    commit(project, "Generated")
+    edit(project)
+    commit(project, "Colour")
+    diff = run_guide(LINK.replace("ADDRESS", str(template)).replace("COMMIT", "HEAD"), project)
+    assert set(re.findall(r"^--- \S+?/(\S+)", diff, re.MULTILINE)) == {name for name, _, _ in EDITS}
+    return project
+
+
+@pytest.fixture
+def linked(first: Path, tmp_path: Path) -> Path:
+    """Return a copy of the linked project, which the test may change."""
+    return Path(shutil.copytree(first, tmp_path / first.name))
+
+
+def update(project: Path, **answers: str) -> subprocess.CompletedProcess[str]:
+    """Run `make update` with changed answers."""
+    return subprocess.run(
+        ["make", "update", f"ANSWERS={json.dumps(answers)}"],
+        cwd=project,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_update_changes_answers(linked: Path, generated: Generate) -> None:
+    run_guide(CHANGE, linked)
+    run_guide(UPDATE.replace("make update-template\nmake ci\n", ""), linked)
+    done = update(linked, description="O'Brien's")
+    assert done.returncode == 0, done.stderr
+    answers = {"wsgi_server": "waitress", "ci": "gitlab", "description": "O'Brien's"}
+    check(linked, generated(**answers))
+
+
+@pytest.mark.parametrize("suffix", ["", ".rej"])
+def test_update_conflict_is_reported(linked: Path, suffix: str) -> None:
+    """Git reports a merge conflict; without the generated commit in its history, a .rej file."""
+    example = linked / ".env.example"
+    example.write_text(example.read_text().replace("/var/lib/my-service/db", "/srv/db"))
+    commit(linked, "Another place for the database")
+    if suffix:
+        (linked / ".git").rename(linked.parent / "before")
+        commit(linked, "All at once")
+    table = linked / "src/my_service/routes/__init__.py"
+    locks = (linked / "requirements.txt").read_bytes()
+    done = update(linked, database="none")
+    assert done.returncode != 0
+    names = (".env.example", "src/my_service/routes/__init__.py")
+    paths = " ".join(f"{name}{suffix}" for name in names)
+    assert f"merge these by hand, then make lock ci: {paths}\n" in done.stderr
+    assert ("<<<<<<<" in table.read_text()) == (not suffix)
+    assert '"/api/v1/colour"' in table.read_text()
+    assert (linked / "requirements.txt").read_bytes() == locks
+    git("reset", "--quiet", "--hard", cwd=linked)
+    git("clean", "--quiet", "--force", "-d", cwd=linked)
+    assert '"/api/v1/colour"' in table.read_text()
+    assert not git("status", "--porcelain", cwd=linked)
+
+
+def test_project_that_cannot_be_updated_is_not_changed(linked: Path) -> None:
+    (linked / "README.md").write_text("Being rewritten")
+    assert "unclean git project" in update(linked).stdout
+    (linked / ".cruft.json").unlink()
+    assert "not linked to its template yet" in update(linked).stderr
+    (linked / ".git").rename(linked.parent / "before")
+    assert "not a git repository" in update(linked).stderr
+    assert (linked / "README.md").read_text() == "Being rewritten"
