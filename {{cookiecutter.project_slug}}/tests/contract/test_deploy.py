@@ -46,7 +46,7 @@ def test_timeout_is_the_documented_one(name: str, expected: float) -> None:
 def test_limit_is_the_documented_one(name: str, file: str, expected: str) -> None:
     directory = "nginx" if file.endswith(".conf") else "*"
     (path,) = [*ROOT.glob(file), *DEPLOY.glob(f"{directory}/{SLUG}{file}")]
-    pattern = rf"^[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
+    pattern = rf"^(?!;)[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
     found = re.findall(pattern, path.read_text(), re.MULTILINE)
     assert found == [expected], f"{path.name}: change {name} in deploy/README.md, too"
 
