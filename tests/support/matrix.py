@@ -20,4 +20,4 @@ WITHOUT_DATABASE = [answers for answers in PACKAGES if answers["database"] == "n
 NEWER_NGINX = {**WITHOUT_DATABASE[0], "nginx": "newer"}
 # The combinations with the fewest and the most files: template/test_combinations.py.
 SMALLEST = {"wsgi_server": "waitress", "database": "none", "supervisor": "supervisord"}
-LARGEST = GROUPS[0]
+LARGEST = {"wsgi_server": "uwsgi", "database": "sqlite", "supervisor": "systemd"}
