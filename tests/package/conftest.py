@@ -1,4 +1,4 @@
-"""Fixtures of the sample service, in this process or started."""
+"""Fixtures of the sample service: in this process, or started with each server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from webtest import TestApp
 
+from .running_service import SERVERS, Launcher, ServiceProcess, assemble, launcher_of
 from .sample.app import create_app
 from .sample.settings import Settings
-
-TOKEN = "t" * 32
-ADMIN_TOKEN = "a" * 40
+from .tokens import ADMIN_TOKEN, TOKEN
 
 
 @pytest.fixture
@@ -30,3 +29,35 @@ def sample_client(environ: dict[str, str]) -> Iterator[TestApp]:
     app = create_app(Settings.load(environ))
     yield TestApp(app, lint=False)  # lint rejects methods that the tests make up
     app.close()
+
+
+@pytest.fixture(scope="session")
+def sample_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of the sample service, with every server."""
+    return assemble(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> str:
+    """Each WSGI server."""
+    return str(request.param)
+
+
+@pytest.fixture
+def launcher(sample_project: Path, server: str) -> Iterator[Launcher]:
+    """Starts services, which end with the test."""
+    with launcher_of(sample_project, server) as launcher:
+        yield launcher
+
+
+@pytest.fixture
+def service(launcher: Launcher) -> ServiceProcess:
+    """A started service of the test's own."""
+    return launcher.start()
+
+
+@pytest.fixture(scope="module")
+def shared_service(sample_project: Path, server: str) -> Iterator[ServiceProcess]:
+    """A started service for tests that leave it as it is."""
+    with launcher_of(sample_project, server) as launcher:
+        yield launcher.start()

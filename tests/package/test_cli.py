@@ -15,7 +15,7 @@ from bottle_service.cli import load_checked_app, main
 from bottle_service.service import Service
 
 from . import SOURCES
-from .conftest import TOKEN
+from .tokens import TOKEN
 from .sample.app import NAME, SERVICE, create_app
 from .sample.routes import live, metrics
 

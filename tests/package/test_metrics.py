@@ -9,7 +9,7 @@ import pytest
 from webtest import TestApp
 
 from . import TEMPLATE
-from .conftest import ADMIN_TOKEN
+from .tokens import ADMIN_TOKEN
 from .exposition import COUNT, samples
 from .sample.app import create_app
 from .sample.settings import Settings

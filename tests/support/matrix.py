@@ -20,6 +20,6 @@ WITHOUT_DATABASE = [answers for answers in PACKAGES if answers["database"] == "n
 NEWER_NGINX = {**WITHOUT_DATABASE[0], "nginx": "newer"}
 # The combinations with the fewest and the most files: template/test_combinations.py.
 SMALLEST = {"wsgi_server": "waitress", "database": "none", "supervisor": "supervisord"}
-LARGEST = GROUPS[0]
+LARGEST = {"wsgi_server": "uwsgi", "database": "sqlite", "supervisor": "systemd"}
 # Servers whose locked release has no wheel for a Python release.
 NO_WHEEL = {("uwsgi", "3.15"): "no wheel of pyuwsgi for Python 3.15"}

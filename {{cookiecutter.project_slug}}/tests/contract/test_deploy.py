@@ -12,7 +12,7 @@ from {{ cookiecutter.package_name }}.settings import Settings
 
 from .deploy_files import DEPLOY, ROOT, SLUG, read, seconds
 
-README = (DEPLOY / "README.md").read_text()
+README = read("deploy/README.md", "deploy/*/README.md")
 # Rows `| `NAME`, `NAME`: … | … | SECONDS |`, from the innermost timeout to the outermost.
 TIMEOUTS = [
     (re.findall("`([^`]+)`", row[1].partition(":")[0]), float(row[2]))
@@ -46,7 +46,7 @@ def test_timeout_is_the_documented_one(name: str, expected: float) -> None:
 def test_limit_is_the_documented_one(name: str, file: str, expected: str) -> None:
     directory = "nginx" if file.endswith(".conf") else "*"
     (path,) = [*ROOT.glob(file), *DEPLOY.glob(f"{directory}/{SLUG}{file}")]
-    pattern = rf"^[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
+    pattern = rf"^(?!;)[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
     found = re.findall(pattern, path.read_text(), re.MULTILINE)
     assert found == [expected], f"{path.name}: change {name} in deploy/README.md, too"
 

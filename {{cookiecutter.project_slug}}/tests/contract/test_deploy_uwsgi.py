@@ -1,5 +1,7 @@
 """uWSGI's files agree with the service and with Nginx."""
 
+from pathlib import Path
+
 import pytest
 
 from {{ cookiecutter.package_name }}.settings import Settings
@@ -10,9 +12,9 @@ from .deploy_files import DEPLOY, ROOT, SLUG, read
 @pytest.mark.parametrize(
     "path", [ROOT / "uwsgi.ini", *sorted(DEPLOY.glob("uwsgi/*.ini"))], ids=lambda path: path.name
 )
-def test_uwsgi_rejects_unknown_names(path: object) -> None:
+def test_uwsgi_rejects_unknown_names(path: Path) -> None:
     """Without this line uWSGI ignores them without a warning."""
-    assert "\nstrict = true\n" in read(str(path))
+    assert "strict = true" in path.read_text().splitlines()
 
 
 def test_settings_file_names_the_socket_of_nginx() -> None:

@@ -35,7 +35,13 @@ class InstrumentationMiddleware:
         for request_started in self._started:
             request_started()
 
+        called = False
+
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            nonlocal called
+            # Only a second call needs exc_info (PEP 3333). uWSGI 2.0.30 drops the body of a
+            # response whose first call has it.
+            exc_info, called = exc_info if called else None, True
             exchange.status = int(status[:3])
             added = [("X-Request-ID", own_id), *missing_headers(headers)]
             return start_response(status, headers + added, exc_info)

@@ -12,6 +12,7 @@ from bottle import Bottle, HTTPResponse, Route, request, response
 from msgspec import Struct
 
 from ..startup import StartupError, StartupProblem
+from .problems import Environ, WSGIApp
 from .request_context import patched_too_late
 
 __all__ = ["JSONBody", "ServiceBottle", "freeze", "validate_routes"]
@@ -29,7 +30,14 @@ class JSONBody(Struct):
 class ServiceBottle(Bottle):  # type: ignore[misc]
     """A Bottle that sends JSON directly, and redirects trailing slashes where a route asks for it."""
 
-    def wsgi(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    # The application with its middleware: `app.wsgi = Middleware(app.wsgi)` adds more.
+    wsgi: WSGIApp
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wsgi = self._respond
+
+    def _respond(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Respond to a request: Bottle's own method without `catchall`, and direct for JSONBody.
 
         Bottle's handling of headers takes half of the time of a small response.
@@ -63,8 +71,7 @@ class ServiceBottle(Bottle):  # type: ignore[misc]
             super().add_route(redirect)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Bottle allows one assignment to an attribute; `app.wsgi = Middleware(app.wsgi)` is the
-        # usual way to add middleware, and must work more than once.
+        # Bottle allows one assignment to each attribute.
         if name == "wsgi":
             self.__dict__[name] = value
         else:

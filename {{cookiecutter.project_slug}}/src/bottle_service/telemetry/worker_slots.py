@@ -10,7 +10,7 @@ import os
 import struct
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -80,14 +80,14 @@ def _value_class(directory: str, slot: int) -> type:
             typ: str,
             metric_name: str,
             name: str,
-            labelnames: Sequence[str],
-            labelvalues: Sequence[str],
+            labelnames: list[str],
+            labelvalues: list[str],
             help_text: str,
             multiprocess_mode: str = "",
             **_options: Any,
         ) -> None:
             kind = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
-            key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)  # type: ignore[no-untyped-call]
+            key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)
             with lock:
                 if kind not in files:
                     files[kind] = PreallocatedMmapDict(f"{directory}/{kind}_{slot}.db")
