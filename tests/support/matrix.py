@@ -18,6 +18,6 @@ PACKAGES = [answers for answers in GROUPS if answers["supervisor"] == "systemd"]
 WITHOUT_DATABASE = [answers for answers in PACKAGES if answers["database"] == "none"]
 # Debian 13's Nginx instead of this host's. `nginx` is not an answer of a project.
 NEWER_NGINX = {**WITHOUT_DATABASE[0], "nginx": "newer"}
-# The combinations with the fewest and the most files: template/test_combinations.py.
+# The combination with the fewest files: template/test_combinations.py.
 SMALLEST = {"wsgi_server": "waitress", "database": "none", "supervisor": "supervisord"}
-LARGEST = GROUPS[0]
+DEFAULT = GROUPS[0]
