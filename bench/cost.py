@@ -1,9 +1,9 @@
-"""What a request costs inside the process, as a Markdown table: `make bench`.
+"""Measure the cost of a request inside the process, as a Markdown table: `make bench`.
 
 All cases run in turn in each round, and the figures are the medians of the rounds' ratios: a
-machine that is shared slows all of them down alike. Nothing is sent: the time is what the call of
-the WSGI application takes of the processor, with the environ that Gunicorn makes of a request which
-Nginx passes on, with the access line written to /dev/null and the metrics of several workers.
+machine that is shared slows all of them down alike. Nothing is sent: the figure is the processor
+time of a call of the WSGI application. The environ is Gunicorn's for a request through Nginx, the
+access log goes to /dev/null, and metrics are those of several workers.
 """
 
 import io
@@ -86,7 +86,7 @@ def create(body: Thing) -> Thing:
 
 
 def create_by_hand() -> Any:
-    """Do what `create` does, as one writes it with nothing but Bottle."""
+    """Do the same as `create`, with Bottle alone."""
     body = bottle.request.json
     if (
         not isinstance(body, dict)
@@ -107,8 +107,8 @@ def plain() -> bottle.Bottle:
 
 
 def tutorial() -> bottle.Bottle:
-    """Do what the service does with hooks and the libraries that tutorials name."""
-    from my_service.web.observe import DEFAULT_HEADERS
+    """Return the service's features, made of hooks and the libraries that tutorials name."""
+    from bottle_service.http.security_headers import DEFAULT_HEADERS
 
     app = plain()
     logger = logging.getLogger("tutorial")
@@ -154,43 +154,42 @@ def tutorial() -> bottle.Bottle:
     return app
 
 
-def stack() -> list[tuple[str, Application]]:
-    """Return the service's layers, each together with all that is inside it."""
-    from my_service.settings import VIEWS_DIRECTORY, Settings
-    from my_service.telemetry.access import AccessLog
-    from my_service.telemetry.metrics import Metrics
-    from my_service.web.application import new_application
-    from my_service.web.observe import Observe
-    from my_service.web.problems import ProblemPages
-    from my_service.web.views import Views
+def stack(directory: Path) -> list[tuple[str, Application]]:
+    """Return the service's middleware, each together with everything inside it."""
+    from bottle_service.http import build_http_application
+    from bottle_service.http.instrumentation import InstrumentationMiddleware
+    from bottle_service.http.problems import ProblemRenderer
+    from bottle_service.telemetry.access_log import AccessLog
+    from bottle_service.telemetry.metrics import Metrics
+    from bottle_service.views import Views
 
     def add_routes(app: bottle.Bottle) -> None:
         app.route("/thing", "GET", show, public=True)
         app.route("/thing", "POST", create, public=True)
 
-    metrics, access = Metrics(), AccessLog(Settings(), "my-service")
-    whole = new_application(
+    metrics, access = Metrics(), AccessLog("my-service", "", "json", "INFO")
+    whole = build_http_application(
         add_routes,
-        resources={},
-        caller_name=lambda _token: None,
-        admin_name=None,
-        pages=ProblemPages(Views(VIEWS_DIRECTORY)),
+        dependencies={},
+        authenticate_client=lambda _token: None,
+        authenticate_admin=None,
+        problem_renderer=ProblemRenderer(Views(directory)),
         recorders=[metrics, access],
         cors_origins=[],
-        trusted_proxies=1,
+        trusted_proxy_count=1,
         max_body_bytes=2**20,
     ).wsgi
     layers: list[Application] = [whole]
     while inner := getattr(layers[0], "_app", None):
         layers.insert(0, inner)
     names = ["Bottle with typed handlers"]
-    names += [f"{type(layer).__name__.lower()}" for layer in layers[1:-1]]
+    names += [type(layer).__name__.removesuffix("Middleware") for layer in layers[1:-1]]
     outermost = layers[-2]
     return [
         *zip(names, layers[:-1], strict=True),
-        ("observe: id, headers", Observe(outermost, [])),
-        ("metrics", Observe(outermost, [metrics])),
-        ("access line", whole),
+        ("request ID, headers", InstrumentationMiddleware(outermost, [])),
+        ("metrics", InstrumentationMiddleware(outermost, [metrics])),
+        ("access log", whole),
     ]
 
 
@@ -211,7 +210,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         project = generate(Path(directory), {})
         sys.path.insert(0, str(project / "src"))
-        layers, by_tutorial = stack(), tutorial()
+        layers, by_tutorial = stack(project / "src/my_service/views"), tutorial()
     cases: dict[str, Case] = {
         "nothing": (lambda _environ, _start: [], ENVIRON),
         "plain": (plain(), ENVIRON),
@@ -241,9 +240,9 @@ def main() -> None:
     print("| a request inside the process | figure |\n|---|---|")
     print(f"| GET of a small JSON, against plain Bottle | {get:.2f} x |")
     print(
-        f"| what that adds, against the same with hooks and the usual libraries | {added:.2f} x |"
+        f"| added time of this GET, against Bottle with hooks and the usual libraries | {added:.2f} x |"
     )
-    print(f"| POST of a typed JSON, against plain Bottle checking by hand | {post:.2f} x |")
+    print(f"| POST of a typed JSON, against plain Bottle with manual checks | {post:.2f} x |")
     print("\n| part of the GET | µs | share of plain Bottle |\n|---|---|---|")
     before = 0.0
     for name, _ in layers:

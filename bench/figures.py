@@ -29,9 +29,9 @@ def median(action: Callable[[], float], times: int = 5) -> float:
 
 
 def timed(*command: str, cwd: Path) -> float:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def generation(directory: Path) -> float:
@@ -40,7 +40,7 @@ def generation(directory: Path) -> float:
     return timed(*cookiecutter, "--output-dir", target, str(TEMPLATE), cwd=directory)
 
 
-def first_answer(project: Path, directory: Path) -> float:
+def first_response(project: Path, directory: Path) -> float:
     """Return the seconds from `serve` to the first 200."""
     port = free_port()
     environ = {
@@ -52,16 +52,16 @@ def first_answer(project: Path, directory: Path) -> float:
     }
     command = [sys.executable, "-m", "my_service"]
     subprocess.run([*command, "migrate"], env=environ, check=True, stderr=subprocess.DEVNULL)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     server = subprocess.Popen([*command, "serve"], env=environ, stderr=subprocess.DEVNULL)
     try:
-        while time.perf_counter() < begun + 30:
+        while time.perf_counter() < started + 30:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez"):
-                    return time.perf_counter() - begun
+                    return time.perf_counter() - started
             except OSError:
                 time.sleep(0.01)
-        raise TimeoutError("no answer within 30 s")
+        raise TimeoutError("no response within 30 s")
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait()
@@ -91,16 +91,16 @@ def main() -> None:
         )
         (cases,) = re.findall(r"^(\d+) passed", suite.stdout, re.MULTILINE)
         rows = [
-            ("combinations of answers, of which differ in what runs", f"{len(COMBINATIONS)}, {len(GROUPS)}"),
+            ("combinations of answers; of these with different code", f"{len(COMBINATIONS)}, {len(GROUPS)}"),
             ("generating a service", f"{median(lambda: generation(directory)):.1f} s"),
             (f"its test suite ({cases} cases)", f"{median(lambda: timed(sys.executable, '-m', 'pytest', cwd=project), 3):.1f} s"),
-            ("from `serve` to the first 200, Gunicorn", f"{median(lambda: first_answer(project, directory)):.1f} s"),
-            ("from `serve` to the first 200, Waitress", f"{median(lambda: first_answer(waitress, directory)):.1f} s"),
-            ("lines of Python in the package, of which are yours to edit", f"{lines_of(project, 'src/**/*.py')}, {lines_of(project, 'src/*/*.py') + lines_of(project, 'src/*/routes/*.py')}"),
+            ("from `serve` to the first 200, Gunicorn", f"{median(lambda: first_response(project, directory)):.1f} s"),
+            ("from `serve` to the first 200, Waitress", f"{median(lambda: first_response(waitress, directory)):.1f} s"),
+            ("lines of Python in the service; of these in your package", f"{lines_of(project, 'src/**/*.py')}, {lines_of(project, 'src/my_service/**/*.py')}"),
         ]  # fmt: skip
-    print("| what | figure |\n|---|---|")
-    for what, figure in rows:
-        print(f"| {what} | {figure} |")
+    print("| measurement | figure |\n|---|---|")
+    for measurement, figure in rows:
+        print(f"| {measurement} | {figure} |")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Drop what the answers do not ask for, as `__keep` in cookiecutter.json says; tell what is next."""
+"""Remove the paths that `__keep` in cookiecutter.json excludes, and print the next steps."""
 
 import json
 import os

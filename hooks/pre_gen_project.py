@@ -12,9 +12,9 @@ from pathlib import Path
 
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
-# What the generated tests or the service itself import under these names.
+# Top-level modules that the service or its tests import.
 TAKEN = {
-    "alembic", "bottle", "dotenv", "gunicorn", "mako", "msgspec", "mypy", "pytest", "ruff",
+    "alembic", "bottle", "bottle_service", "dotenv", "gunicorn", "mako", "msgspec", "mypy", "pytest", "ruff",
     "sqlalchemy", "tests", "waitress", "watchfiles", "webob", "webtest",
 }  # fmt: skip
 
@@ -25,7 +25,7 @@ LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
 def problems(answers: dict[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the answers: sentences that begin with the answer's name."""
+    """Yield the problems of the answers: sentences that begin with the answer's name."""
     for name in ("project_name", "description", "author_name"):
         text = answers[name]
         if not text.strip():

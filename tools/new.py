@@ -1,8 +1,8 @@
-"""Ask for the answers, show them, and generate the project after a confirmation: `make new`.
+"""Ask for the answers, show them, and generate once they are confirmed: `make new`.
 
-Cookiecutter's functions ask the template's questions, with its defaults and checks. The
-`cookiecutter` command asks each question once, and discards all answers if one is invalid. This
-program asks again at once, and lets the user change each answer before it writes a file.
+Questions, defaults and checks are the template's own, asked by Cookiecutter's functions. The
+`cookiecutter` command asks each once and forgets all of them when one is wrong; here a wrong
+answer is asked for again at once, and any may be changed before something is written.
 """
 
 import os
@@ -26,7 +26,7 @@ TEMPLATE = Path(__file__).parents[1]
 
 
 class Form:
-    """Questions and the answers so far; other answers get their defaults from these."""
+    """The questions and the answers so far; the other answers have defaults that depend on them."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,7 +35,7 @@ class Form:
         self.names = [name for name in self._context() if not name.startswith("_")]
 
     def _context(self) -> dict[str, Any]:
-        """Return cookiecutter.json with the user's defaults and the answers."""
+        """Return cookiecutter.json with the user's defaults and the answers in their places."""
         questions = str(TEMPLATE / "cookiecutter.json")
         return dict(generate_context(questions, self._defaults, self._given)["cookiecutter"])
 
@@ -50,12 +50,12 @@ class Form:
         yield from problems(self.answers())
         if os.path.lexists(self.project()):
             yield (
-                f"project_slug is taken: {self.project()} exists and is not changed; "
-                "choose another name, or another directory: make new TO=directory"
+                f"project_slug is taken: {self.project()} exists and is left alone; "
+                "give another name, or another place: make new TO=directory"
             )
 
     def ask(self, name: str) -> None:
-        """Ask until the answer is valid. Raises KeyboardInterrupt and EOFError."""
+        """Ask until the answer is right. Raises KeyboardInterrupt and EOFError."""
         while True:
             context = self._context()
             place = f"  [dim][{self.names.index(name) + 1}/{len(self.names)}][/] "
@@ -74,7 +74,7 @@ class Form:
             print("\n".join(f"        {problem}" for problem in wrong))
 
     def to_change(self) -> list[str]:
-        """Show the answers, and return the answer to change, or an empty list."""
+        """Show the answers and return the one that shall be another, or none."""
         print(f"\n  {self.project()}\n")
         for number, (name, answer) in enumerate(self.answers().items(), 1):
             print(f"  {number:4}  {name:14}{answer}")
@@ -87,10 +87,10 @@ class Form:
                 return []
             if reply.isdecimal() and 0 < int(reply) <= len(self.names):
                 return [self.names[int(reply) - 1]]
-            print("        y generates, a number asks again, Ctrl-C exits; nothing is written yet")
+            print("        y generates, a number asks again, Ctrl-C leaves; nothing is written yet")
 
     def generate(self) -> None:
-        """Write the project completely or not at all. Raises Cookiecutter's exceptions."""
+        """Write the project, or leave nothing of it. Raises the exceptions of Cookiecutter."""
         answers = {name: literal(answer) for name, answer in self.answers().items()} | self._given
         try:
             cookiecutter(
@@ -102,12 +102,12 @@ class Form:
 
 
 def literal(text: str) -> str:
-    """Return Jinja that renders to this text, because Cookiecutter renders each answer."""
+    """Return Jinja that renders to this text, because Cookiecutter renders its input."""
     return f"{{{{ {text!r} }}}}"
 
 
 def of_git() -> Iterator[tuple[str, str]]:
-    """Yield the author's name and email of Git's settings."""
+    """Yield the author's name and address of Git's configuration."""
     for answer, name in (("author_name", "user.name"), ("author_email", "user.email")):
         done = subprocess.run(["git", "config", name], check=False, capture_output=True, text=True)
         if done.stdout.strip():
@@ -117,9 +117,7 @@ def of_git() -> Iterator[tuple[str, str]]:
 def main(directory: Path) -> None:
     there = next(path for path in (directory, *directory.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        sys.exit(
-            f"ERROR: {there} is not a writable directory; choose another one: make new TO=directory"
-        )
+        sys.exit(f"ERROR: {there} is not a directory that you can write to; name another: make new TO=")
     form = Form(directory)
     wanted = form.names
     while wanted:

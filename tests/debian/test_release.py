@@ -54,7 +54,9 @@ def test_release_and_rollback_lose_no_request(installed: Host) -> None:
             assert {before, release} <= set(kept)
             assert outgoing_connection(installed) == UNREACHED
             with installed.under_load("release with --outbound, of the same tree"):
-                installed.shell(installed.section("Calling out"), cwd=failing_releases.TREE)
+                installed.shell(
+                    installed.section("Outbound connections"), cwd=failing_releases.TREE
+                )
             assert outgoing_connection(installed) == "call: connected; connected; alone"
             assert installed.exposure() <= 1.2
         finally:

@@ -144,7 +144,7 @@ def test_second_run_changes_nothing(installed: SupervisordHost) -> None:
 
 
 def test_restarts_lose_no_request(installed: SupervisordHost) -> None:
-    commands = installed.section("Where things are")
+    commands = installed.section("Restart and reload")
     assert f"supervisorctl restart {SERVICE}" in commands
     with installed.under_load("restart, twice", least=500, pause=0):
         installed.shell(commands * 2)

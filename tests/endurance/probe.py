@@ -8,24 +8,24 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from bottle import Bottle, HTTPResponse, request, response
+from bottle_service.http import FieldError, Problem, build_http_application
+from bottle_service.http.auth import Authenticator
+from bottle_service.http.problems import ProblemRenderer
+from bottle_service.telemetry.access_log import AccessLog
+from bottle_service.telemetry.metrics import Metrics
+from bottle_service.views import Views
 from msgspec import Struct
-from my_service.database import Database
-from my_service.settings import VIEWS_DIRECTORY
-from my_service.telemetry.access import AccessLog
-from my_service.telemetry.metrics import Metrics
-from my_service.web.application import new_application
-from my_service.web.problems import FieldError, Problem, ProblemPages
-from my_service.web.views import Views
-from my_service.wsgi import app, settings
+from my_service.app import SERVICE
+from my_service.wsgi import app
 
 service = app
-database = Database(settings)
-database.migrate()
-database.close()
+settings = SERVICE.settings.load(os.environ)
+with contextlib.closing(SERVICE.open_database(settings)) as database:
+    database.migrate()
 
 ORIGIN = "https://app.example.com"
 # Clients by name, and the token of each.
@@ -122,7 +122,7 @@ BUSY = Problem(503, "Busy.", headers={"Retry-After": "1"})
 
 def request_values() -> Iterator[str]:
     """Yield Bottle's values of the request, and let other threads run in between."""
-    for name in ("bottle.raw_path", "QUERY_STRING", "HTTP_USER_AGENT", "service.caller"):
+    for name in ("bottle.raw_path", "QUERY_STRING", "HTTP_USER_AGENT", "service.client_name"):
         time.sleep(0)
         yield str(request.environ[name])
     time.sleep(0)
@@ -165,7 +165,7 @@ def busy(mark: str) -> None:
     raise BUSY
 
 
-def own_application(caller_name: Callable[[str], str | None]) -> Bottle:
+def own_application(authenticate: Authenticator) -> Bottle:
     """Return the service's middleware around the handlers above, with metrics at /metrics."""
     metrics = Metrics()
 
@@ -177,14 +177,14 @@ def own_application(caller_name: Callable[[str], str | None]) -> Bottle:
             app.route(f"/{handler.__name__}/<mark>", "GET", handler)
         app.route("/metrics", "GET", lambda: HTTPResponse(metrics.exposition()), admin=True)
 
-    return new_application(
+    return build_http_application(
         add_routes,
-        resources={},
-        caller_name=caller_name,
-        admin_name=settings.admin_token.name_of,
-        pages=ProblemPages(Views(VIEWS_DIRECTORY, asset=str, service="own", description="")),
-        recorders=[AccessLog(settings, "own"), metrics],
+        dependencies={},
+        authenticate_client=authenticate,
+        authenticate_admin=settings.admin_token.authenticate,
+        problem_renderer=ProblemRenderer(Views(SERVICE.directory / "views", asset=str)),
+        recorders=[AccessLog("own", "", "json", "INFO"), metrics],
         cors_origins=[ORIGIN],
-        trusted_proxies=1,
+        trusted_proxy_count=1,
         max_body_bytes=2**20,
     )

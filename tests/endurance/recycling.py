@@ -24,7 +24,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from my_service.telemetry import metrics, workers
+from bottle_service.telemetry import worker_slots
+from bottle_service.telemetry.exchange import Exchange
+from bottle_service.telemetry.metrics import Metrics
+from bottle_service.telemetry.worker_slots import WorkerSlot
 
 TOGETHER = 4
 COUNT = (
@@ -61,12 +64,12 @@ def exchanges(number: int) -> list[tuple[str, int]]:
 
 def work(number: int, parent: Connection) -> None:
     """Count requests, then reply to commands."""
-    own = metrics.Metrics()
+    own = Metrics()
     for rule, status in exchanges(number):
         environ = {"REQUEST_METHOD": "GET", "bottle.route": SimpleNamespace(rule=rule)}
-        own.begin()
-        own.end(SimpleNamespace(environ=environ, status=status, seconds=0.02))
-    own.begin()
+        own.request_started()
+        own.request_finished(Exchange(environ, "", 0.0, seconds=0.02, status=status))
+    own.request_started()
     while command := parent.recv():
         try:
             parent.send(own.exposition().decode() if command == "metrics" else command)
@@ -90,7 +93,7 @@ def start_and_kill(seconds: float) -> None:
     """Start a worker and kill it after the time, wherever it is."""
     pid = os.fork()
     if not pid:
-        metrics.Metrics()
+        Metrics()
         time.sleep(60)
         os._exit(0)
     time.sleep(seconds)
@@ -144,15 +147,19 @@ def recycle(total: int, directory: str) -> Iterator[str]:
             worker.end(kill=True)
 
 
+def all_slots(slot: WorkerSlot) -> list[tuple[int, bytes]]:
+    """Return each slot as if its worker were alive."""
+    paths = Path(slot.directory).glob("worker-*")
+    return [(int(path.name.removeprefix("worker-")), path.read_bytes()) for path in paths]
+
+
 def main() -> None:
     match sys.argv[2:]:
         case ["files"]:  # one file for each process ID, as prometheus_client does
-            workers.itertools = SimpleNamespace(count=lambda: itertools.count(os.getpid()))
+            counter = SimpleNamespace(count=lambda: itertools.count(os.getpid()))
+            setattr(worker_slots, "itertools", counter)  # noqa: B010 - mypy rejects an assignment
         case ["gauges"]:  # count dead workers, too
-            workers.Worker._workers = lambda own: [
-                (int(path.name[7:]), path.read_bytes())
-                for path in Path(own.directory).glob("worker-*")
-            ]
+            setattr(WorkerSlot, "_slots", all_slots)  # noqa: B010 - mypy rejects an assignment
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory

@@ -22,6 +22,7 @@ from .probe import ADMIN, CLIENTS, ORIGIN, Request, own_application, service, st
 POINTS = 50  # measured over the second half; the first one warms up
 CLIENT = {"HTTP_AUTHORIZATION": f"Bearer {CLIENTS['client-00']}"}
 CSS, NOTES = "/static/app.css", "/api/v1/notes"
+NOTE = f"{NOTES}/2"
 Call = tuple[Any, int, Request]
 
 
@@ -31,10 +32,10 @@ def rounds() -> Iterator[Call]:
     etag = Request("GET", CSS).send(service).header("Etag")
     sent = {**CLIENT, "CONTENT_TYPE": "application/json"}
     yield service, 201, Request("POST", NOTES, body=b'{"title": "stays"}', headers=sent)
-    # Each round deletes its note, so that the database does not grow. No ID is used twice.
+    # Each round deletes its note, so that the database does not grow: the next note has the same ID.
     for number in itertools.count(2):
         mark = f"mark-{number:0240}"  # long, so that the leak of one in a round is measurable
-        note, new = f"{NOTES}/{number}", json.dumps({"title": mark[-99:], "body": mark}).encode()
+        new = json.dumps({"title": mark[-99:], "body": mark}).encode()
         yield service, 200, Request("GET", "/", headers={"HTTP_ACCEPT": "text/html"})
         yield service, 200, Request("GET", CSS)
         yield service, 304, Request("GET", CSS, headers={"HTTP_IF_NONE_MATCH": etag})
@@ -47,7 +48,7 @@ def rounds() -> Iterator[Call]:
         yield service, 405, Request(f"BREW{number:0240}", "/")
         yield service, 200, Request("HEAD", "/")
         yield service, 200, Request("HEAD", CSS)
-        yield service, 204, Request("OPTIONS", note)
+        yield service, 204, Request("OPTIONS", NOTE)
         yield service, 200, Request("GET", "/readyz", mark)
         yield service, 200, Request("GET", "/livez", headers={"HTTP_COOKIE": f"{mark}=1; b/c=2"})
         yield service, 401, Request("GET", NOTES)
@@ -58,20 +59,20 @@ def rounds() -> Iterator[Call]:
         yield service, 413, Request("POST", NOTES, headers={**sent, "CONTENT_LENGTH": "2000000"})
         yield service, 201, Request("POST", NOTES, body=new, headers=sent)
         yield service, 200, Request("GET", NOTES, "limit=5", headers=CLIENT)
-        yield service, 200, Request("GET", note, headers=CLIENT)
-        yield service, 200, Request("PUT", note, body=new, headers=sent)
-        yield service, 204, Request("DELETE", note, headers=CLIENT)
-        yield service, 404, Request("GET", note, headers=CLIENT)
+        yield service, 200, Request("GET", NOTE, headers=CLIENT)
+        yield service, 200, Request("PUT", NOTE, body=new, headers=sent)
+        yield service, 204, Request("DELETE", NOTE, headers=CLIENT)
+        yield service, 404, Request("GET", NOTE, headers=CLIENT)
         if number % 10 == 0:
             yield service, 200, Request("GET", "/metrics", headers=ADMIN)
-        caller = {"HTTP_AUTHORIZATION": f"Bearer {mark}", "HTTP_ORIGIN": ORIGIN}
-        echo = {**caller, "CONTENT_TYPE": "application/json"}
+        client = {"HTTP_AUTHORIZATION": f"Bearer {mark}", "HTTP_ORIGIN": ORIGIN}
+        echo = {**client, "CONTENT_TYPE": "application/json"}
         yield own, 200, Request("POST", f"/echo/{mark}", f"word={mark}", b'{"word": "x"}', echo)
-        yield own, 200, Request("GET", f"/stream/{mark}", headers=caller)
-        yield own, 200, Request("GET", f"/stream/{mark}", headers=caller, chunks=1)
+        yield own, 200, Request("GET", f"/stream/{mark}", headers=client)
+        yield own, 200, Request("GET", f"/stream/{mark}", headers=client, chunks=1)
         for kind, status in (("cut", 200), ("problem", 409), ("fail", 500), ("kept", 200)):
-            yield own, status, Request("GET", f"/{kind}/{mark}", headers=caller)
-        yield own, 503, Request("GET", f"/busy/{mark}", headers=caller)
+            yield own, status, Request("GET", f"/{kind}/{mark}", headers=client)
+        yield own, 503, Request("GET", f"/busy/{mark}", headers=client)
 
 
 def with_unique_headers(number: int, request: Request) -> Request:

@@ -33,7 +33,7 @@ def script(generated: Generate, tmp_path: Path) -> Script:
         "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
         "API_TOKENS": ",".join(f"client-{n:02}:{n:040}" for n in range(THREADS)),
         "ADMIN_TOKEN": "a" * 40,
-        "TRUSTED_PROXIES": "1",
+        "TRUSTED_PROXY_COUNT": "1",
         "WEB_THREADS": str(THREADS),
     }
 

@@ -16,9 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, NamedTuple
 
-from my_service.telemetry import logs
-from my_service.web import observe
-from my_service.wsgi import settings
+from bottle_service.http import instrumentation
+from bottle_service.telemetry.logging import configure_logging
 
 from .probe import ADMIN, CLIENTS, Request, Response, own_application, service, standard_error
 
@@ -196,8 +195,9 @@ def wrong_metrics(text: str, dues: Callable[[int], Due], total: int) -> Iterator
 def main() -> None:
     which, total = sys.argv[1], int(sys.argv[2])
     if len(sys.argv) > 3:
-        observe.request_id = shared = Shared()
-        logs.configure(settings, "planted", shared.get)
+        shared = Shared()
+        setattr(instrumentation, "request_id", shared)  # noqa: B010 - mypy rejects an assignment
+        configure_logging("planted", "", log_format="json", log_level="INFO", request_id=shared.get)
     app, dues = (
         (service, service_request) if which == "service" else (own_application(str), own_request)
     )

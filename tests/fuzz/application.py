@@ -14,46 +14,52 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from wsgiref.validate import WSGIWarning, validator
 
 import bottle
+from bottle_service.assets import Assets
+from bottle_service.http import Upload, build_http_application
+from bottle_service.http.problems import ProblemRenderer
+from bottle_service.telemetry.access_log import AccessLog
+from bottle_service.views import Views
 from msgspec import Struct
-from my_service.app import SERVICE, create_app
-from my_service.assets import Assets
-from my_service.settings import STATIC_DIRECTORY, VIEWS_DIRECTORY, load_settings
-from my_service.telemetry import logs
-from my_service.telemetry.access import AccessLog
-from my_service.web.application import new_application
-from my_service.web.inputs import Upload
-from my_service.web.observe import request_id
-from my_service.web.problems import ProblemPages
-from my_service.web.views import Views
+from my_service.app import SERVICE
+from my_service.settings import Settings
 
 from .requests import Hostile, Request, check_log, check_response, too_large, unclean
 from .words import LIMIT, TOKEN
 
-settings = load_settings(
+settings = Settings.load(
     {
         "APP_ENV": "test",
         "API_TOKENS": f"tester:{TOKEN}",
         "ADMIN_TOKEN": TOKEN,
         "MAX_BODY_BYTES": str(LIMIT),
-        "TRUSTED_PROXIES": "1",
+        "TRUSTED_PROXY_COUNT": "1",
     }
 )
 
-has_database = hasattr(settings, "database_url")
+STATIC_DIRECTORY, VIEWS_DIRECTORY = SERVICE.directory / "static", SERVICE.directory / "views"
 PUBLIC = ["GET /", "GET /livez", "GET /readyz", "GET /static/<path>", "GET /static/app.css"]
 GREETINGS = ["GET /<>", *["POST /api/v1/greetings"] * 5]
 NOTES = ["GET /<>", "GET /api/v1/notes", *["POST /api/v1/notes"] * 3, "GET /api/v1/notes/<id>"]
 NOTES += ["PUT /api/v1/notes/<id>", "PUT /api/v1/notes/1", "DELETE /api/v1/notes/<id>"]
-OWN = ["POST /form", "POST /form", "GET /query", "POST /body", "POST /body", "POST /any"]
+OWN = [
+    "POST /form",
+    "POST /form",
+    "GET /query",
+    "HEAD /query",
+    "POST /body",
+    "POST /body",
+    "POST /any",
+]
 OWN += ["GET /echo", "POST /echo", "GET /moved/<>/", "GET /app.css", "GET /<path>"]
 TARGETS = {
-    "service": PUBLIC + (NOTES if has_database else GREETINGS),
+    "service": PUBLIC + (NOTES if SERVICE.has_database else GREETINGS),
     "own": OWN,
     "plain": PUBLIC + NOTES + OWN,
 }
@@ -107,13 +113,10 @@ def echo() -> dict[str, Any]:
 
 def service() -> Any:
     """Return the generated service."""
-    if has_database:
-        from my_service.database import Database
-
-        database = Database(settings)
-        database.migrate()
-        database.close()
-    return create_app(settings)
+    if SERVICE.has_database:
+        with closing(SERVICE.open_database(settings)) as database:
+            database.migrate()
+    return SERVICE.create_app(settings)
 
 
 def own() -> Any:
@@ -129,19 +132,18 @@ def own() -> Any:
         app.route("/body", ["POST", "PUT"], read_body, public=True)
         app.route("/any", "POST", read_any, public=True)
         app.route("/echo", ["GET", "POST"], echo, raw=True, public=True)
-        app.route("/moved/<name>", "GET", lambda name: [name], public=True, redirect_slash=True)
+        app.route("/moved/<name>", "GET", lambda name: [name], public=True, redirect_slashes=True)
         app.route("/<path:path>", "GET", static, public=True)
 
-    views = Views(VIEWS_DIRECTORY, asset=assets.url, service=SERVICE, description="")
-    return new_application(
+    return build_http_application(
         add_routes,
-        resources={},
-        caller_name=settings.api_tokens.name_of,
-        admin_name=None,
-        pages=ProblemPages(views),
-        recorders=[AccessLog(settings, SERVICE)],
+        dependencies={},
+        authenticate_client=settings.api_tokens.authenticate,
+        authenticate_admin=None,
+        problem_renderer=ProblemRenderer(Views(VIEWS_DIRECTORY, asset=assets.url)),
+        recorders=[AccessLog("own", "", "json", "INFO")],
         cors_origins=["https://app.example.com"],
-        trusted_proxies=1,
+        trusted_proxy_count=1,
         max_body_bytes=LIMIT,
     )
 
@@ -214,7 +216,7 @@ def main(name: str, count: int, seed: str) -> None:
     log, end = tempfile.TemporaryFile(), 0  # noqa: SIM115
     stderr = os.dup(2)
     os.dup2(log.fileno(), 2)
-    logs.configure(settings, SERVICE, request_id.get)
+    SERVICE.configure_logging(settings)
     makers: dict[str, Callable[[], Any]] = {"service": service, "own": own, "plain": plain}
     app = makers[name]()
     end = os.fstat(2).st_size

@@ -156,9 +156,9 @@ class Tally:
         logged = Counter(
             line["http.request.id"] for line in lines if line["log.logger"] == "access"
         )
-        answered = Counter(name for name in self.ids if not UNREAD.match(name))
-        unanswered = [line for line in lines if line.get("http.request.id") in logged - answered]
-        assert logged == answered, (unanswered, answered - logged)
+        received = Counter(name for name in self.ids if not UNREAD.match(name))
+        lost = [line for line in lines if line.get("http.request.id") in logged - received]
+        assert logged == received, (lost, received - logged)
         booted = [line for line in lines if line["message"].startswith("Booting worker")]
         assert len(booted) in (0, 2)  # Gunicorn replaced no worker
 

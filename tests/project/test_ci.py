@@ -55,7 +55,7 @@ def test_maintenance_job_proposes_updates(
     run(*command[1].split(), "pyproject.toml", *older, cwd=project)
     commit(project, "Generated, long ago")
     runner = Runner(project, tmp_path, sys.executable)
-    assert "not linked to its template" in runner.run(path, name, **{axis: "update"})
+    assert "not linked to its template" in runner.run(path, name, **{axis: "update-template"})
     assert runner.branches() == ["main"]
 
     fork = tmp_path / "template"
@@ -71,25 +71,28 @@ def test_maintenance_job_proposes_updates(
         source = fork / "{{cookiecutter.project_slug}}" / file
         source.write_text(re.sub(pattern, text, source.read_text(), flags=re.MULTILINE))
     commit(fork, "The next release")
-    for change in ("update", "upgrade", "upgrade"):
+    for change in ("update-template", "upgrade-deps", "upgrade-deps"):
         git("fetch", "--quiet", "origin", cwd=runner.clone)
         git("checkout", "--quiet", "--force", "--detach", "origin/main", cwd=runner.clone)
         runner.run(path, name, **{axis: change})
-    assert runner.branches() == ["main", "maintenance/update", "maintenance/upgrade"]
-    assert git("show", "maintenance/update:README.md", cwd=runner.origin).endswith("\nNew.\n")
-    upgraded = git("show", "maintenance/upgrade:requirements.txt", cwd=runner.origin)
+    assert runner.branches() == ["main", "maintenance/update-template", "maintenance/upgrade-deps"]
+    assert git("show", "maintenance/update-template:README.md", cwd=runner.origin).endswith(
+        "\nNew.\n"
+    )
+    upgraded = git("show", "maintenance/upgrade-deps:requirements.txt", cwd=runner.origin)
     assert "msgspec==" in upgraded
     assert "msgspec==0.20.0" not in upgraded
     for change, files in (
-        ("update", {".cruft.json", "README.md"}),
-        ("upgrade", {"requirements.txt", "requirements-dev.txt"}),
+        ("update-template", {".cruft.json", "README.md"}),
+        ("upgrade-deps", {"requirements.txt", "requirements-dev.txt"}),
     ):
         changed = git("diff", "--name-only", "main", f"maintenance/{change}", cwd=runner.origin)
         assert set(changed.split()) <= files
     if ci == "github":
         created = [line for line in runner.gh_log.read_text().splitlines() if "create" in line]
         assert created == [
-            f"pr create --fill --head maintenance/{change}" for change in ("update", "upgrade")
+            f"pr create --fill --head maintenance/{change}"
+            for change in ("update-template", "upgrade-deps")
         ]
     else:
         options = (runner.origin / "options").read_text().splitlines()

@@ -32,6 +32,8 @@ NAMED = {
     "make screenshot": "template/test_first_run.py::test_screenshot_is_current",
     "make audit": "template/test_audit.py::test_audit_without_known_vulnerability_passes",
     "make update": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
+    "make update-template": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
+    "make upgrade-deps": "project/test_ci.py::test_maintenance_job_proposes_updates",
     "make upgrade": "project/test_ci.py::test_maintenance_job_proposes_updates",
     "make availability": "tests/debian is its short form",
     "make mutants": "tests/mutation is its short form",

@@ -13,12 +13,16 @@ CACHE = Path(os.environ.get("BOOT_CACHE") or Path.home() / ".cache/cookiecutter-
 PACKAGES = (
     "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates,curl,procps"
 )
-# Packages that only some tests start, and those of their services that Debian would start at boot.
-MORE = {
-    "bookworm": ("", ""),
-    "trixie": (",prometheus,supervisor,uwsgi-core", "prometheus supervisor"),
+# Packages of each suite, and those of their services that Debian would start at boot.
+SUITES = {
+    "bookworm": (PACKAGES, ""),
+    "trixie": (f"{PACKAGES},prometheus,supervisor,uwsgi-core", "prometheus supervisor"),
+    # Nothing boots here: debian/test_pythons.py runs the interpreters.
+    "forky": ("git,openssl,procps,python3.14-venv,python3.15-venv", ""),
 }
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
+# Mirrors may lag behind the suite that changes daily, and apt rejects a list older than a week.
+CHANGING = "forky"
 
 
 def sources(suite: str) -> list[str]:
@@ -43,8 +47,7 @@ def sources(suite: str) -> list[str]:
 
 def tree(suite: str) -> Path:
     """Return the cached tree of the suite; make it if it is missing."""
-    more, services = MORE[suite]
-    key = hashlib.sha256(f"{PACKAGES}{more}{services}".encode()).hexdigest()[:8]
+    key = hashlib.sha256("".join(SUITES[suite]).encode()).hexdigest()[:8]
     path = CACHE.resolve() / f"{suite}-{key}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
@@ -55,11 +58,13 @@ def tree(suite: str) -> Path:
 
 
 def _make(suite: str, path: Path) -> None:
-    more, services = MORE[suite]
+    packages, services = SUITES[suite]
     part = path.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}{more}"]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
     command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man")]
+    if suite == CHANGING:
+        command.append('--aptopt=Acquire::Check-Valid-Until "false"')
     if services:
         command += [f'--customize-hook=chroot "$1" systemctl --quiet disable {services}']
     done = subprocess.run(

@@ -21,3 +21,5 @@ NEWER_NGINX = {**WITHOUT_DATABASE[0], "nginx": "newer"}
 # The combination with the fewest files: template/test_combinations.py.
 SMALLEST = {"wsgi_server": "waitress", "database": "none", "supervisor": "supervisord"}
 DEFAULT = GROUPS[0]
+# Servers whose locked release has no wheel for a Python release.
+NO_WHEEL = {("uwsgi", "3.15"): "no wheel of pyuwsgi for Python 3.15"}

@@ -12,142 +12,41 @@ import pytest
 import yaml
 
 from ..support.fixtures import Generate
-from ..support.generate import COMBINATIONS, Answers, name_of
+from ..support.generate import COMBINATIONS, CONTEXT, PROJECT, Answers, name_of
 from ..support.matrix import GROUPS, SMALLEST, group_of
 
-# Paths that depend on an answer. This repeats __keep, so that a mistake in one of them is found.
-OPTIONAL = {
-    ".github/dependabot.yml": ("ci", {"github"}),
-    ".github/workflows/ci.yml": ("ci", {"github"}),
-    ".github/workflows/maintenance.yml": ("ci", {"github"}),
-    ".gitlab-ci.yml": ("ci", {"gitlab"}),
-    "deploy/supervisor/my-service.conf": ("supervisor", {"supervisord"}),
-    "deploy/supervisor/my-service.tmpfiles": ("supervisor", {"supervisord"}),
-    "deploy/supervisor/run.sh": ("supervisor", {"supervisord"}),
-    "deploy/systemd/my-service.service": ("supervisor", {"systemd"}),
-    "deploy/systemd/my-service.socket": ("supervisor", {"systemd"}),
-    "deploy/systemd/my-service.sysusers": ("supervisor", {"systemd"}),
-    "deploy/systemd/nginx.conf": ("supervisor", {"systemd"}),
-    "deploy/systemd/outbound.conf": ("supervisor", {"systemd"}),
-    "gunicorn.conf.py": ("wsgi_server", {"gunicorn"}),
-    "src/my_service/database.py": ("database", {"sqlite"}),
-    "src/my_service/migrations/__init__.py": ("database", {"sqlite"}),
-    "src/my_service/migrations/env.py": ("database", {"sqlite"}),
-    "src/my_service/migrations/script.py.mako": ("database", {"sqlite"}),
-    "src/my_service/migrations/versions/0001_notes.py": ("database", {"sqlite"}),
-    "src/my_service/routes/greetings.py": ("database", {"none"}),
-    "src/my_service/routes/notes.py": ("database", {"sqlite"}),
-    "uwsgi.ini": ("wsgi_server", {"uwsgi"}),
-    "tests/test_database.py": ("database", {"sqlite"}),
-    "tests/test_greetings.py": ("database", {"none"}),
-    "tests/test_gunicorn.py": ("wsgi_server", {"gunicorn"}),
-    "tests/test_migrations.py": ("database", {"sqlite"}),
-    "tests/test_notes.py": ("database", {"sqlite"}),
-    "tests/test_uwsgi.py": ("wsgi_server", {"uwsgi"}),
+# Paths that depend on answers, and these answers. This repeats __keep, so that a mistake in one of
+# them is found. A project has every other path of the template.
+SQLITE, NO_DATABASE = {"database": "sqlite"}, {"database": "none"}
+GUNICORN, WAITRESS, UWSGI = ({"wsgi_server": name} for name in ("gunicorn", "waitress", "uwsgi"))
+SYSTEMD, SUPERVISORD = {"supervisor": "systemd"}, {"supervisor": "supervisord"}
+OPTIONAL: dict[str, Answers] = {
+    ".github": {"ci": "github"},
+    ".gitlab-ci.yml": {"ci": "gitlab"},
+    "deploy/supervisor": SUPERVISORD,
+    "deploy/systemd": SYSTEMD,
+    "deploy/uwsgi": UWSGI | SYSTEMD,
+    "gunicorn.conf.py": GUNICORN,
+    "src/bottle_service/database": SQLITE,
+    "src/bottle_service/servers/gunicorn.py": GUNICORN,
+    "src/bottle_service/servers/gunicorn_hooks.py": GUNICORN,
+    "src/bottle_service/servers/uwsgi.py": UWSGI,
+    "src/bottle_service/servers/waitress.py": WAITRESS,
+    "src/my_service/migrations": SQLITE,
+    "src/my_service/models.py": SQLITE,
+    "src/my_service/routes/greetings.py": NO_DATABASE,
+    "src/my_service/routes/notes.py": SQLITE,
+    "tests/contract/test_deploy_emperor.py": UWSGI | SYSTEMD,
+    "tests/contract/test_deploy_gunicorn.py": GUNICORN,
+    "tests/contract/test_deploy_supervisor.py": SUPERVISORD,
+    "tests/contract/test_deploy_systemd.py": SYSTEMD,
+    "tests/contract/test_deploy_uwsgi.py": UWSGI,
+    "tests/contract/uwsgi_connection.py": UWSGI,
+    "tests/test_greetings.py": NO_DATABASE,
+    "tests/test_migrations.py": SQLITE,
+    "tests/test_notes.py": SQLITE,
+    "uwsgi.ini": UWSGI,
 }
-EMPEROR = {
-    "deploy/uwsgi/emperor.uwsgi.ini",
-    "deploy/uwsgi/emperor.uwsgi.service",
-    "deploy/uwsgi/my-service.ini",
-    "deploy/uwsgi/my-service.tmpfiles",
-}
-ALWAYS = [
-    ".editorconfig",
-    ".env.example",
-    ".gitattributes",
-    ".gitignore",
-    ".pre-commit-config.yaml",
-    "LICENSE",
-    "Makefile",
-    "README.md",
-    "deploy/README.md",
-    "deploy/install.sh",
-    "deploy/my-service.env",
-    "deploy/nginx/from-nginx-1.25.1/my-service-listen.conf",
-    "deploy/nginx/from-openssl-3.5/my-service-curves.conf",
-    "deploy/nginx/my-service-cache.conf",
-    "deploy/nginx/my-service-curves.conf",
-    "deploy/nginx/my-service-default-443.conf",
-    "deploy/nginx/my-service-default-80.conf",
-    "deploy/nginx/my-service-errors.conf",
-    "deploy/nginx/my-service-headers.conf",
-    "deploy/nginx/my-service-limits.conf",
-    "deploy/nginx/my-service-listen.conf",
-    "deploy/nginx/my-service-proxy.conf",
-    "deploy/nginx/my-service-ssl.conf",
-    "deploy/nginx/my-service-tls.conf",
-    "deploy/nginx/my-service.conf",
-    "deploy/prometheus/my-service-alerts.yml",
-    "deploy/prometheus/my-service.yml",
-    "docs/runbook.md",
-    "pyproject.toml",
-    "requirements-dev.txt",
-    "requirements.txt",
-    "src/my_service/__init__.py",
-    "src/my_service/__main__.py",
-    "src/my_service/app.py",
-    "src/my_service/assets.py",
-    "src/my_service/dev.py",
-    "src/my_service/environment.py",
-    "src/my_service/models.py",
-    "src/my_service/routes/__init__.py",
-    "src/my_service/routes/health.py",
-    "src/my_service/routes/pages.py",
-    "src/my_service/server.py",
-    "src/my_service/settings.py",
-    "src/my_service/static/app.css",
-    "src/my_service/telemetry/__init__.py",
-    "src/my_service/telemetry/access.py",
-    "src/my_service/telemetry/logs.py",
-    "src/my_service/telemetry/metrics.py",
-    "src/my_service/telemetry/workers.py",
-    "src/my_service/views/error.tpl",
-    "src/my_service/views/home.tpl",
-    "src/my_service/views/layout.tpl",
-    "src/my_service/web/__init__.py",
-    "src/my_service/web/application.py",
-    "src/my_service/web/bearer.py",
-    "src/my_service/web/confine.py",
-    "src/my_service/web/cors.py",
-    "src/my_service/web/errors.py",
-    "src/my_service/web/forwarded.py",
-    "src/my_service/web/handlers.py",
-    "src/my_service/web/hygiene.py",
-    "src/my_service/web/inputs.py",
-    "src/my_service/web/observe.py",
-    "src/my_service/web/problems.py",
-    "src/my_service/web/redirects.py",
-    "src/my_service/web/seal.py",
-    "src/my_service/web/static.py",
-    "src/my_service/web/views.py",
-    "src/my_service/wsgi.py",
-    "tests/__init__.py",
-    "tests/conftest.py",
-    "tests/connection.py",
-    "tests/service.py",
-    "tests/stack.py",
-    "tests/test_answers.py",
-    "tests/test_architecture.py",
-    "tests/test_assets.py",
-    "tests/test_commands.py",
-    "tests/test_concurrency.py",
-    "tests/test_deploy.py",
-    "tests/test_dev.py",
-    "tests/test_forms.py",
-    "tests/test_forwarded.py",
-    "tests/test_http.py",
-    "tests/test_lint.py",
-    "tests/test_logs.py",
-    "tests/test_metrics.py",
-    "tests/test_nginx.py",
-    "tests/test_pages.py",
-    "tests/test_records.py",
-    "tests/test_requests.py",
-    "tests/test_routing.py",
-    "tests/test_server.py",
-    "tests/test_settings.py",
-    "tests/test_systemd.py",
-]
 
 # Names of devices on Windows, with any suffix, and characters that no name may contain there:
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
@@ -160,14 +59,40 @@ def files(project: Path) -> Iterator[Path]:
     return (path for path in project.rglob("*") if path.is_file())
 
 
+def rendered_name(path: Path) -> str:
+    """Return the path in a project of a file of the template."""
+    name = path.relative_to(PROJECT).as_posix()
+    names = {"project_slug": "my-service", "package_name": "my_service"}
+    return re.sub(r"\{\{cookiecutter\.(\w+)\}\}", lambda found: names[found[1]], name)
+
+
+TEMPLATE_FILES = {rendered_name(path): path for path in files(PROJECT)}
+
+
+def is_in(path: str, parent: str) -> bool:
+    """Return whether the path is this one or below it."""
+    return path == parent or path.startswith(f"{parent}/")
+
+
+def expected_files(answers: Answers) -> set[str]:
+    """Return the template's files, except for those that need other answers."""
+    excluded = [path for path, needed in OPTIONAL.items() if not needed.items() <= answers.items()]
+    return {name for name in TEMPLATE_FILES if not any(is_in(name, path) for path in excluded)}
+
+
+def test_optional_paths_are_those_of_keep() -> None:
+    """And the template has each of them."""
+    package = "{{ cookiecutter.package_name }}"
+    assert {path.replace(package, "my_service") for path in CONTEXT["__keep"]} == {*OPTIONAL}
+    for path in OPTIONAL:
+        assert any(is_in(name, path) for name in TEMPLATE_FILES), path
+
+
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
 def test_files_of_combination_are_expected_and_valid(generated: Generate, answers: Answers) -> None:
     project = generated(**answers)
-    expected = {path for path, (name, values) in OPTIONAL.items() if answers[name] in values}
-    if (answers["wsgi_server"], answers["supervisor"]) == ("uwsgi", "systemd"):
-        expected |= EMPEROR
     found = {path.relative_to(project).as_posix() for path in files(project)}
-    assert found == expected | set(ALWAYS)
+    assert found == expected_files(answers)
     for path in files(project):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"cookiecutter\.|<%|%>|\{\{ ", text) or path.suffix in (
@@ -220,17 +145,32 @@ def test_license_and_ci_change_no_code(generated: Generate) -> None:
 
 
 @pytest.mark.parametrize("answers", GROUPS, ids=name_of)
-def test_supervisor_changes_no_file_of_the_package(generated: Generate, answers: Answers) -> None:
+def test_supervisor_changes_only_files_of_the_host(generated: Generate, answers: Answers) -> None:
     """So one supervisor is enough to test the started server and most of the suite."""
     supervised, other = (
-        {path.relative_to(project): path.read_bytes() for path in files(project)}
+        {path.relative_to(project).as_posix(): path.read_bytes() for path in files(project)}
         for project in (generated(**answers), generated(**(answers | {"supervisor": "systemd"})))
     )
-    assert {path.as_posix() for path in supervised if supervised[path] != other.get(path)} <= {
-        "Makefile", "README.md", "deploy/README.md", "deploy/install.sh", "docs/runbook.md",
-        "deploy/my-service.env", "deploy/nginx/my-service.conf", "tests/test_deploy.py",
-        *(path for path in OPTIONAL if path.startswith("deploy/supervisor/")),
-    }  # fmt: skip
+    paths = {*supervised, *other}
+    changed = {path for path in paths if supervised.get(path) != other.get(path)}
+    host = ("Makefile", "README.md", "deploy/", "docs/", "tests/contract/test_deploy")
+    assert not [path for path in changed if not path.startswith(host)]
+
+
+@pytest.mark.parametrize("answers", GROUPS, ids=name_of)
+def test_package_of_the_template_is_the_same_in_each_project(
+    generated: Generate, answers: Answers
+) -> None:
+    """This test compares the content of its files; the test above compares their names."""
+    package = generated(**answers) / "src" / "bottle_service"
+    for path in files(package):
+        source = PROJECT / "src" / "bottle_service" / path.relative_to(package)
+        assert path.read_bytes() == source.read_bytes(), path
+
+
+def test_package_of_the_template_has_no_jinja() -> None:
+    for path in files(PROJECT / "src" / "bottle_service"):
+        assert not re.search(r"cookiecutter\.|\{\{|# <%", path.read_text()), path
 
 
 def test_smallest_combination_has_fewest_files(generated: Generate) -> None:

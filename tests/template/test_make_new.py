@@ -113,7 +113,7 @@ def test_invalid_answers_are_asked_again(new: New, tmp_path: Path) -> None:
             terminal.type(f"{valid}\n")
         terminal.read_until("Generate it?", 20)
         terminal.type("no\n")
-        terminal.read_until("y generates, a number asks again, Ctrl-C exits", 20)
+        terminal.read_until("y generates, a number asks again, Ctrl-C leaves", 20)
         terminal.type("2\n")
         wait_for_prompt(terminal, "project_slug")
         terminal.type("righter\n")
@@ -176,9 +176,7 @@ def test_existing_name_is_asked_again(new: New, tmp_path: Path) -> None:
         terminal.type("\n")
         wait_for_prompt(terminal, "project_slug")
         terminal.type("\n")
-        terminal.read_until(
-            "exists and is not changed; choose another name, or another directory", 20
-        )
+        terminal.read_until("exists and is left alone; give another name, or another place", 20)
         wait_for_prompt(terminal, "project_slug")
         terminal.type("other\n" + "\n" * 10)
         terminal.read_until("Generate it?", 20)
@@ -191,10 +189,7 @@ def test_invalid_target_directory_is_rejected(new: New, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     terminal = new(tmp_path / "file" / "below")
     terminal.end()
-    assert (
-        f"ERROR: {tmp_path}/file is not a writable directory; choose another one: make new TO=directory"
-        in terminal.text
-    )
+    assert f"ERROR: {tmp_path}/file is not a directory that you can write to" in terminal.text
     assert "What is" not in terminal.text
 
 

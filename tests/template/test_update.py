@@ -164,7 +164,7 @@ def update(project: Path, **answers: str) -> subprocess.CompletedProcess[str]:
 
 def test_update_changes_answers(linked: Path, generated: Generate) -> None:
     run_guide(CHANGE, linked)
-    run_guide(UPDATE.replace("make update\nmake ci\n", ""), linked)
+    run_guide(UPDATE.replace("make update-template\nmake ci\n", ""), linked)
     done = update(linked, description="O'Brien's")
     assert done.returncode == 0, done.stderr
     answers = {"wsgi_server": "waitress", "ci": "gitlab", "description": "O'Brien's"}

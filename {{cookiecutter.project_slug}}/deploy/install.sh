@@ -186,7 +186,7 @@ new_certificate() {
         -addext "subjectAltName=DNS:$domain" -keyout "$etc/tls/privkey.pem" -out "$certificate" 2>/dev/null)
 }
 
-prepare_host() {  # create what all releases share, unless it exists
+prepare_host() {  # create everything that all releases share, unless it exists
     local directory secrets=$etc/credentials
     for directory in "$releases" "$etc" "/var/lib/$slug-acme"; do
         [[ -d $directory ]] || step "create $directory" install -d "$directory"

@@ -1,1 +1,1 @@
-"""The tests of the service. `make test` runs them in this process, `make live` against a server."""
+"""The tests of the service. `make test` runs them in one process, `make test-server` against a server."""

@@ -1,38 +1,101 @@
-"""The fixtures: a service of its own for each test, or a started one for all of them.
+"""Fixtures of all tests.
 
-`pytest` runs everything in this process. `pytest --server tcp`, `--server unix` or
-`--server https://host:port` runs the cases that use `client`, the same ones, against a server.
-A private certificate authority is named by SSL_CERT_FILE.
+`pytest` runs every test in this process, with a service of its own for each test.
+
+`pytest --server tcp` and `pytest --server unix` run the tests that use `client` against a server.
+
+`pytest --server https://HOST --token TOKEN` runs them against a deployed service. The tests create
+and delete data there, so do not name the service in production. SSL_CERT_FILE names the
+certificate of a private authority.
 """
 
-# <% if cookiecutter.database == "sqlite" %>
+import secrets
 import shutil
-# <% endif %>
 from collections.abc import Iterator
+from contextlib import chdir, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from webtest import TestApp
 
-from .connection import Forwarder
-from .service import (
-    TOKEN,
-    Service,
-    application,
-    environ_in,
-    free_port,
-    # <% if cookiecutter.database == "sqlite" %>
-    migrate,
-    # <% endif %>
-    started,
-)
+from .contract.http_client import ProxyApp
+from .contract.running_service import ServiceProcess, reserved_port
+from .contract.service import SERVICE
+
+TOKEN = secrets.token_urlsafe(32)
+ADMIN_TOKEN = secrets.token_urlsafe(32)
+
+
+def service_environ() -> dict[str, str]:
+    """Return the environment of a service under test. Add each setting that yours needs to start."""
+    return {"APP_ENV": "test", "API_TOKENS": f"tester:{TOKEN}", "ADMIN_TOKEN": ADMIN_TOKEN}
+
+
+@pytest.fixture
+def environ(
+    migrated_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The environment of a service with a working directory, and a database, of its own."""
+    shutil.copytree(migrated_directory, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return service_environ()
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest) -> Iterator[TestApp]:
+    """A client without a token."""
+    if request.config.getoption("--server"):
+        server_url = request.getfixturevalue("server_url")
+        yield TestApp(ProxyApp(server_url, request.config.getoption("--connect")))
+        return
+    settings = SERVICE.settings.load(request.getfixturevalue("environ"))
+    with closing(SERVICE.create_app(settings)) as app:
+        yield TestApp(app)
+
+
+@pytest.fixture
+def authenticated_client(client: TestApp, pytestconfig: pytest.Config) -> TestApp:
+    """A client that sends a token of API_TOKENS."""
+    authenticated = TestApp(client.app)
+    authenticated.authorization = ("Bearer", pytestconfig.getoption("--token") or TOKEN)
+    return authenticated
+
+
+@pytest.fixture(scope="session")
+def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with a migrated database, if the service has one.
+
+    Each test copies it, because migrating takes longer than a test.
+    """
+    directory = tmp_path_factory.mktemp("migrated")
+    if SERVICE.has_database:
+        settings = SERVICE.settings.load(service_environ())
+        with chdir(directory), closing(SERVICE.open_database(settings)) as database:
+            database.migrate()
+    return directory
+
+
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[str]:
+    """The URL of the server that `--server` names; it is started here unless that is a URL."""
+    server = pytestconfig.getoption("--server")
+    if server not in ("tcp", "unix"):
+        yield server
+        return
+    directory = request.getfixturevalue("migrated_directory")
+    with reserved_port() as port:
+        url = f"http://127.0.0.1:{port}" if server == "tcp" else f"unix:{directory}/service.sock"
+        with ServiceProcess(service_environ(), url, directory):
+            yield url
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--server", metavar="tcp|unix|URL", help="run the shared cases against it")
-    parser.addoption("--connect", default="", metavar="HOST:PORT", help="where the URL's host is")
-    parser.addoption("--token", help="a caller's token, where the server is not started here")
+    parser.addoption(
+        "--server", metavar="tcp|unix|URL", help="run the tests that use `client` there"
+    )
+    parser.addoption("--connect", default="", metavar="HOST:PORT", help="address of the URL's host")
+    parser.addoption("--token", help="a token of API_TOKENS, if --server is a URL")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,84 +109,3 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if server := config.getoption("--server"):
         count = len(terminalreporter.stats.get("passed", []))
         terminalreporter.write_line(f"{count} shared cases passed against {server}")
-
-
-# <% if cookiecutter.database == "sqlite" %>
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, to be copied: migrating takes longer than a test."""
-    directory = tmp_path_factory.mktemp("database")
-    migrate(environ_in(directory))
-    return directory / "test.sqlite3"
-
-
-# <% endif %>
-@pytest.fixture
-def environ(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    # <% if cookiecutter.database == "sqlite" %>
-    migrated: Path,
-    # <% endif %>
-) -> dict[str, str]:
-    """The settings of a service that can start; its files and the working directory are its own."""
-    monkeypatch.chdir(tmp_path)
-    # <% if cookiecutter.database == "sqlite" %>
-    shutil.copy(migrated, tmp_path)
-    # <% endif %>
-    return environ_in(tmp_path)
-
-
-@pytest.fixture
-# <% if cookiecutter.wsgi_server == "uwsgi" %>
-def place(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where a service can be started."""
-    return f"unix:{tmp_path_factory.mktemp('s')}/socket"  # a socket's path is a short one
-# <% else %>
-def place() -> str:
-    """Where a service can be started."""
-    return f"http://127.0.0.1:{free_port()}"
-# <% endif %>
-
-
-@pytest.fixture
-def service(environ: dict[str, str], place: str, tmp_path: Path) -> Iterator[Service]:
-    """A service of its own for the test, started."""
-    with started(environ, place, tmp_path / "log") as service:
-        yield service
-
-
-@pytest.fixture(scope="session")
-def address(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the server listens that `--server` names; started here unless it is a URL."""
-    server = pytestconfig.getoption("--server")
-    if server not in ("tcp", "unix"):
-        yield server
-        return
-    directory = tmp_path_factory.mktemp("server")
-    environ = environ_in(directory)
-    # <% if cookiecutter.database == "sqlite" %>
-    migrate(environ)
-    # <% endif %>
-    tcp = f"http://127.0.0.1:{free_port()}"
-    here = tcp if server == "tcp" else f"unix:{directory}/service.sock"
-    with started(environ, here, directory / "log") as service:
-        yield service.address
-
-
-@pytest.fixture
-def client(request: pytest.FixtureRequest) -> Iterator[TestApp]:
-    """A client without a token."""
-    if request.config.getoption("--server"):
-        address = request.getfixturevalue("address")
-        yield TestApp(Forwarder(address, request.config.getoption("--connect")))
-        return
-    with application(request.getfixturevalue("environ")) as app:
-        yield TestApp(app)
-
-
-@pytest.fixture
-def caller(client: TestApp, pytestconfig: pytest.Config) -> TestApp:
-    """A client with a token."""
-    client.authorization = ("Bearer", pytestconfig.getoption("--token") or TOKEN)
-    return client

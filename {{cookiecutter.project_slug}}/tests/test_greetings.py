@@ -1,4 +1,4 @@
-"""The greetings: what they answer and what they refuse."""
+"""The greetings: the response, and its validation."""
 
 import pytest
 from webtest import TestApp
@@ -6,8 +6,8 @@ from webtest import TestApp
 GREETINGS = "/api/v1/greetings"
 
 
-def test_greeting(caller: TestApp) -> None:
-    response = caller.post_json(GREETINGS, {"name": "Zoë 🙂"})
+def test_greeting_names_the_client(authenticated_client: TestApp) -> None:
+    response = authenticated_client.post_json(GREETINGS, {"name": "Zoë 🙂"})
     assert response.json == {"greeting": "Hello, Zoë 🙂!"}
 
 
@@ -20,6 +20,12 @@ def test_greeting(caller: TestApp) -> None:
         ({"name": 1, "mood": "good"}, ["/name", "/mood"]),
     ],
 )
-def test_each_wrong_field_is_named(caller: TestApp, body: object, pointers: list[str]) -> None:
-    response = caller.post_json(GREETINGS, body, status=422)
+def test_invalid_name_is_422_and_names_every_field(
+    authenticated_client: TestApp, body: object, pointers: list[str]
+) -> None:
+    response = authenticated_client.post_json(GREETINGS, body, status=422)
     assert [error["pointer"] for error in response.json["errors"]] == pointers
+
+
+def test_greeting_without_token_is_401(client: TestApp) -> None:
+    client.post_json(GREETINGS, {"name": "Zoë"}, status=401)

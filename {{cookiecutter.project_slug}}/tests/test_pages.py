@@ -1,13 +1,17 @@
-"""The pages that a browser shows."""
+"""The HTML pages."""
 
 from webtest import TestApp
 
 
-def test_page(client: TestApp) -> None:
-    response = client.get("/")
-    assert response.content_type == "text/html"
-    assert response.charset.lower() == "utf-8"
-    assert "style-src 'self'" in response.headers["Content-Security-Policy"]
-    assert response.html.find("h1").text
-    sheet = client.get(response.html.find("link")["href"])
-    assert sheet.content_type == "text/css"
+def test_home_page_is_html_with_its_stylesheet(client: TestApp) -> None:
+    page = client.get("/")
+    assert page.content_type == "text/html"
+    assert page.charset.lower() == "utf-8"
+    assert page.html.find("h1").text
+    stylesheet = client.get(page.html.find("link")["href"])
+    assert stylesheet.content_type == "text/css"
+
+
+def test_home_page_may_load_own_stylesheets_only(client: TestApp) -> None:
+    policy = client.get("/").headers["Content-Security-Policy"]
+    assert "default-src 'none'; style-src 'self'" in policy

@@ -1,15 +1,16 @@
-"""The routing table: every URL of the service, and what answers it.
+"""The routing table: every URL of the service, and its handler.
 
-A route asks for a bearer token unless `public=True`; with `admin=True` for ADMIN_TOKEN. More
-options:
+A route requires a bearer token of API_TOKENS. Options:
 
-    status=201            the status of a success; 204 answers without a body
-    location="/x/{0.id}"  a Location header, of what the handler returns
-    redirect_slash=True   the address with a slash at its end leads to this one
-    raw=True              a plain Bottle handler, with `bottle.request` and all
+    public=True             no token is required
+    admin=True              ADMIN_TOKEN is required
+    status=201              the status of a success; 204 sends no body
+    location="/x/{0.id}"    a Location header, formatted with the handler's result
+    redirect_slashes=True   the URL with a slash at its end redirects to this one
+    raw=True                a plain Bottle handler, which may use `bottle.request`
 
-`<note_id:id>` is a positive integer that fits a database column. Bottle's own filters
-(`:int`, `:path`, `:re:…`) are there too.
+`<note_id:id>` is a positive integer that fits a database column. Bottle's own filters (`:int`,
+`:path`, `:re:…`) work too.
 """
 
 from bottle import Bottle
@@ -26,8 +27,7 @@ def add_routes(app: Bottle) -> None:
     app.route("/static/<path:path>", "GET", pages.static, public=True)
 
     app.route("/livez", "GET", health.live, public=True)
-    app.route("/readyz", "GET", health.ready, public=True)
-    app.route("/health", "GET", health.ready, public=True)
+    app.route(["/readyz", "/health"], "GET", health.ready, public=True)
     app.route("/metrics", "GET", health.metrics, admin=True)
 
     # <% if cookiecutter.database == "sqlite" %>

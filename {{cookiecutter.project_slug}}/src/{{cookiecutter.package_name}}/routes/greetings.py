@@ -1,7 +1,7 @@
-"""The greetings: an example of a resource without a database."""
+"""Greetings: an example of a resource without a database."""
 
-from ..models import Greeting, Name
+from ..schemas import GreetingCreate, GreetingOut
 
 
-def create(body: Name) -> Greeting:
-    return Greeting(greeting=f"Hello, {body.name}!")
+def create(body: GreetingCreate) -> GreetingOut:
+    return GreetingOut(greeting=f"Hello, {body.name}!")

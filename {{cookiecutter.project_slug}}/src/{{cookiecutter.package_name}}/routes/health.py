@@ -1,25 +1,25 @@
-"""Whether the process lives, whether it can do its work, and how much it does."""
+"""Liveness, readiness and metrics."""
 
 from collections.abc import Callable, Mapping
 
 from bottle import HTTPResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from ..telemetry.metrics import Metrics
-from ..web.problems import Problem
+from bottle_service.http import Problem
+from bottle_service.telemetry.metrics import Metrics
 
 
 def live() -> dict[str, str]:
-    """Liveness: the process answers. It asks nobody else, or their fault would restart us."""
+    """Liveness: the process responds. It checks no dependency, whose failure no restart repairs."""
     return {"status": "ok"}
 
 
 def ready(checks: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-    """Readiness: what the service depends on answers too."""
+    """Readiness: the dependencies of the service respond too."""
     for name, check in checks.items():
         try:
             check()
-        except Exception as error:  # which the log names, and the answer does not
+        except Exception as error:  # logged with the problem, and not sent to the client
             detail = f"The check {name!r} fails."
             raise Problem(503, detail, headers={"Retry-After": "5"}) from error
     return {"status": "ok"}

@@ -1,4 +1,4 @@
-"""The notes: an example of a resource that is listed, created, read, replaced and deleted."""
+"""Notes: an example of a resource that clients list, create, read, replace and delete."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -6,41 +6,45 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..models import NewNote, Note, NotePage, NoteRow, PageQuery
-from ..web.problems import Problem
+from bottle_service.http import Problem
+
+from ..models import Note
+from ..schemas import ListQuery, NoteCreate, NoteList, NoteOut
 
 
-def index(query: PageQuery, session: Session) -> NotePage:
-    chosen = select(NoteRow).where(NoteRow.id > query.after).order_by(NoteRow.id)
-    rows = session.scalars(chosen.limit(query.limit + 1)).all()
-    items = [Note.of(row) for row in rows[: query.limit]]
-    return NotePage(items=items, next=items[-1].id if len(rows) > query.limit else None)
+def index(query: ListQuery, session: Session) -> NoteList:
+    following = select(Note).where(Note.id > query.after).order_by(Note.id)
+    notes = session.scalars(following.limit(query.limit + 1)).all()
+    items = [NoteOut.from_row(note) for note in notes[: query.limit]]
+    return NoteList(items=items, next=items[-1].id if len(notes) > query.limit else None)
 
 
-def create(body: NewNote, session: Session, clock: Callable[[], datetime]) -> Note:
+def create(body: NoteCreate, session: Session, clock: Callable[[], datetime]) -> NoteOut:
     now = clock()
-    row = NoteRow(title=body.title, body=body.body, created_at=now, updated_at=now)
-    session.add(row)
+    note = Note(title=body.title, body=body.body, created_at=now, updated_at=now)
+    session.add(note)
     session.flush()
-    return Note.of(row)
+    return NoteOut.from_row(note)
 
 
-def show(note_id: int, session: Session) -> Note:
-    return Note.of(_find(session, note_id))
+def show(note_id: int, session: Session) -> NoteOut:
+    return NoteOut.from_row(_find(session, note_id))
 
 
-def replace(note_id: int, body: NewNote, session: Session, clock: Callable[[], datetime]) -> Note:
-    row = _find(session, note_id)
-    row.title, row.body, row.updated_at = body.title, body.body, clock()
-    return Note.of(row)
+def replace(
+    note_id: int, body: NoteCreate, session: Session, clock: Callable[[], datetime]
+) -> NoteOut:
+    note = _find(session, note_id)
+    note.title, note.body, note.updated_at = body.title, body.body, clock()
+    return NoteOut.from_row(note)
 
 
 def delete(note_id: int, session: Session) -> None:
     session.delete(_find(session, note_id))
 
 
-def _find(session: Session, note_id: int) -> NoteRow:
-    row = session.get(NoteRow, note_id)
-    if row is None:
+def _find(session: Session, note_id: int) -> Note:
+    note = session.get(Note, note_id)
+    if note is None:
         raise Problem(404, f"There is no note {note_id}.")
-    return row
+    return note

@@ -1,9 +1,9 @@
-"""What a browser shows."""
+"""HTML pages and static files."""
 
 from bottle import HTTPResponse
 
-from ..assets import Assets
-from ..web.views import Views
+from bottle_service.assets import Assets
+from bottle_service.views import Views
 
 
 def home(views: Views) -> HTTPResponse:

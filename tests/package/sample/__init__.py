@@ -1,0 +1,1 @@
+"""Service of the tests' own: the smallest one that uses every server."""

@@ -1,0 +1,44 @@
+"""Routes of the sample service: one of each kind."""
+
+from bottle import Bottle, HTTPResponse
+from msgspec import Struct
+
+from bottle_service.assets import Assets
+from bottle_service.telemetry.metrics import Metrics
+from bottle_service.views import Views
+
+
+class GreetingCreate(Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class GreetingOut(Struct):
+    greeting: str
+
+
+def home(views: Views) -> HTTPResponse:
+    return views.page("home")
+
+
+def static(path: str, assets: Assets) -> HTTPResponse:
+    return assets.serve(path)
+
+
+def live() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+def metrics(metrics: Metrics) -> HTTPResponse:
+    return HTTPResponse(metrics.exposition(), headers={"Content-Type": "text/plain"})
+
+
+def greet(body: GreetingCreate) -> GreetingOut:
+    return GreetingOut(greeting=f"Hello, {body.name}!")
+
+
+def add_routes(app: Bottle) -> None:
+    app.route("/", "GET", home, public=True)
+    app.route("/static/<path:path>", "GET", static, public=True)
+    app.route("/livez", "GET", live, public=True)
+    app.route("/metrics", "GET", metrics, admin=True)
+    app.route("/greetings", "POST", greet)

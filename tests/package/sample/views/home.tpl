@@ -1,0 +1,3 @@
+% rebase("layout.tpl", title=service)
+    <h1>{{service}}</h1>
+    <p>{{description}}</p>

@@ -1,0 +1,149 @@
+"""Handlers: arguments are injected by parameter name, the result becomes the response."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from bottle import HTTPResponse, request
+from bottle_service.http import RequestScoped
+from msgspec import Struct
+from webtest import TestApp
+
+from .apps import TOKEN, build_app, client_for, startup_errors
+
+
+class Thing(Struct):
+    id: int
+
+
+def show(number: int, name: str) -> dict[str, Any]:
+    return {"number": number, "name": name}
+
+
+def test_dependency_and_wildcard_are_injected() -> None:
+    client = client_for(("GET", "/<name>", show))
+    assert client.get("/a").json == {"number": 7, "name": "a"}
+
+
+def test_status_and_location_of_the_route_are_set() -> None:
+    options = {"status": 201, "location": "/things/{0.id}"}
+    response = client_for(("POST", "/things", lambda: Thing(5), options)).post("/things")
+    assert (response.status_int, response.json) == (201, {"id": 5})
+    assert response.headers["Location"].endswith("/things/5")
+    assert response.content_type == "application/json"
+
+
+def test_status_204_sends_no_body() -> None:
+    response = client_for(("DELETE", "/", lambda: None, {"status": 204})).delete("/", status=204)
+    assert response.body == b""
+
+
+def test_raw_handler_is_a_plain_bottle_handler() -> None:
+    def plain(name: str) -> str:
+        return f"{name} of {request.path}"
+
+    response = client_for(("GET", "/<name>", plain, {"raw": True})).get("/a")
+    assert (response.content_type, response.text) == ("text/html", "a of /a")
+
+
+class CallableObject:
+    def __call__(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize("handler", [partial(show, number=1), CallableObject()])
+@pytest.mark.parametrize("raw", [False, True])
+def test_handler_that_is_not_a_function_is_rejected(handler: Any, raw: bool) -> None:
+    """`routes` prints the name of a handler, and only functions have type hints."""
+    problems = startup_errors(("GET", "/<name>", handler, {"raw": raw}))
+    assert problems == "GET /<name>: is not a function or method; use `def`"
+
+
+class Connection:
+    """A dependency that records its use."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    @contextmanager
+    def open(self, method: str) -> Iterator["Connection"]:
+        self.events.append(f"opened for {method}")
+        yield self
+        self.events.append("committed")
+
+    def close(self) -> None:
+        self.events.append("closed")
+
+
+def test_request_scoped_dependency_is_opened_for_each_request() -> None:
+    connection = Connection()
+
+    def handler(session: Connection) -> int:
+        return len(session.events)
+
+    dependencies = {"session": RequestScoped(connection.open, connection.close)}
+    app = build_app((["GET", "POST"], "/", handler), dependencies=dependencies)
+    assert TestApp(app).get("/").json == 1
+    assert TestApp(app).post("/").json == 3
+    app.close()
+    opened = ["opened for GET", "committed", "opened for POST", "committed"]
+    assert connection.events == [*opened, "closed"]
+
+
+def test_result_that_cannot_be_encoded_is_not_committed() -> None:
+    connection = Connection()
+
+    def handler(session: Connection) -> object:
+        return object()
+
+    dependencies = {"session": RequestScoped(connection.open, connection.close)}
+    client_for(("GET", "/", handler), dependencies=dependencies).get("/", status=500)
+    assert connection.events == ["opened for GET"]
+
+
+# Authentication
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [None, "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer a b", "bearer  ", f"{TOKEN}"],
+)
+def test_route_without_a_valid_token_is_401(credentials: str | None) -> None:
+    client = client_for(("GET", "/", lambda: 1, {"public": False}))
+    headers = {"Authorization": credentials} if credentials else {}
+    response = client.get("/", headers=headers, status=401)
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.content_type == "application/problem+json"
+
+
+def test_valid_token_names_the_client() -> None:
+    def name() -> str:
+        return str(request.environ["service.client_name"])
+
+    client = client_for(("GET", "/", name, {"public": False, "raw": True}))
+    for scheme in ("Bearer", "bearer", "BEARER "):
+        assert client.get("/", headers={"Authorization": f"{scheme} {TOKEN}"}).text == "tester"
+
+
+def test_404_and_405_precede_401() -> None:
+    client = client_for(("POST", "/things", lambda: 1, {"public": False}))
+    client.get("/things/1/none", status=404)
+    client.request("/things", method="PATCH", status=405)
+    client.post("/things", status=401)
+
+
+def test_admin_route_without_admin_token_is_404() -> None:
+    client = client_for(("GET", "/", lambda: 1, {"public": False, "admin": True}))
+    problem = client.get("/", headers={"Authorization": f"Bearer {TOKEN}"}, status=404)
+    assert problem.json["detail"] == "There is nothing at this address."
+
+
+def test_admin_route_requires_the_admin_token() -> None:
+    client = client_for(
+        ("GET", "/", lambda: HTTPResponse("secret"), {"public": False, "admin": True}),
+        authenticate_admin=lambda token: "admin" if token == "admin-token" else None,
+    )
+    client.get("/", headers={"Authorization": f"Bearer {TOKEN}"}, status=401)
+    assert client.get("/", headers={"Authorization": "Bearer admin-token"}).text == "secret"

@@ -1,0 +1,239 @@
+"""Each started server: its start, its log, its stop without a lost request, and its reload."""
+
+import re
+import signal
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from .running_service import Launcher, ServiceProcess, wait_until
+from .server_selection import with_http, with_workers
+from .tokens import TOKEN
+
+stop_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+# Start and requests
+
+
+def test_unix_socket_is_for_owner_and_group(launcher: Launcher) -> None:
+    path = launcher.directory / "socket"
+    launcher.start(f"unix:{path}")
+    assert path.stat().st_mode & 0o666 == 0o660
+
+
+def test_slow_client_occupies_one_thread(launcher: Launcher) -> None:
+    service = launcher.start(WEB_CONCURRENCY="1", WEB_THREADS="2")
+    request = service.open_partial_request()
+    time.sleep(0.3)
+    assert service.get("/livez")[0] == 200
+    request.complete()
+
+
+def test_client_address_is_that_of_the_trusted_proxy(shared_service: ServiceProcess) -> None:
+    headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.9", "X-Request-ID": "forwarded-for"}
+    shared_service.get("/livez", headers)
+    (record,) = records_of(shared_service, "forwarded-for")
+    assert record["client.ip"] == "203.0.113.9"
+
+
+@with_http
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Transfer-Encoding:",
+        b"Host: b",
+        b"X: a\r\n b",
+    ],
+)
+def test_ambiguous_request_is_rejected(shared_service: ServiceProcess, head: bytes) -> None:
+    with closing(shared_service.connect()) as connection:
+        channel = connection.sock
+        channel.sendall(b"POST / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n0\r\n\r\n")
+        received = b""
+        while chunk := channel.recv(1000):
+            received += chunk
+    assert re.findall(rb"^HTTP/1.1 (\d+)", received, re.MULTILINE) in ([b"400"], [b"501"])
+    assert b"Content-Type: application/problem+json" in received
+
+
+# Logs
+
+
+def records_of(service: ServiceProcess, request_id: str) -> list[dict[str, object]]:
+    """Return the log records of a request, once its line has been written."""
+
+    def found() -> list[dict[str, object]]:
+        records = service.log_records()
+        return [record for record in records if record.get("http.request.id") == request_id]
+
+    wait_until(found)
+    return found()
+
+
+def test_every_log_line_is_json_without_secrets(service: ServiceProcess) -> None:
+    headers = {"User-Agent": 'q"\\ caf\xe9', "X-Request-ID": "the-request"}
+    assert service.get("/livez?token=secret", headers)[0] == 200
+    service.get("/api/v1/nothing", {"Authorization": f"Bearer {TOKEN}"})
+    service.get("/caf%C3%A9%20%F0%9F%99%82")
+    service.stop()
+    records = service.log_records()
+    assert any(re.search("[Ll]istening|bound to", record["message"]) for record in records)
+    always = {"@timestamp", "log.level", "log.logger", "message"}
+    assert all(always <= record.keys() for record in records)
+    assert {record["service.name"] for record in records} == {"sample-service"}
+    assert "/café 🙂" in [record.get("url.path") for record in records]
+    (record,) = records_of(service, "the-request")
+    assert record["http.request.method"] == "GET"
+    assert record["url.path"] == record["http.route"] == "/livez"
+    assert record["http.response.status_code"] == 200
+    assert record["client.ip"] == "127.0.0.1"
+    assert "secret" not in service.log()
+    assert TOKEN not in service.log()
+
+
+@with_http
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /?token=secret\xff HTTP/1.1",
+        b"GET /?token=a secret HTTP/1.1",
+        b"GET / HTTP/1.1\r\nAuthorization Bearer secret",
+        b'{"password":"secret"} HTTP/1.1',
+        b"GET http://[secret]/ HTTP/1.1",
+    ],
+)
+def test_malformed_request_is_rejected_and_not_logged(
+    shared_service: ServiceProcess, sent: bytes
+) -> None:
+    with closing(shared_service.connect()) as connection:
+        connection.sock.sendall(sent + b"\r\nHost: a\r\n\r\n")
+        assert b" 400 " in connection.sock.recv(100)
+    # The line of the next request is written after that of the malformed one.
+    shared_service.get("/livez")
+    assert "secret" not in shared_service.log()
+    assert shared_service.log_records()
+
+
+def test_log_can_be_text(launcher: Launcher) -> None:
+    service = launcher.start(LOG_FORMAT="text")
+    assert "/livez" in service.log()
+    assert service.stop() == 0
+    assert not [line for line in service.log().splitlines() if line.startswith("{")]
+
+
+def test_client_that_disconnects_is_not_an_error(service: ServiceProcess) -> None:
+    for _ in range(20):
+        with closing(service.connect()) as connection:
+            connection.request("GET", "/livez")
+    time.sleep(0.3)
+    service.stop()
+    assert {record["log.level"] for record in service.log_records()} == {"info"}
+    assert not re.search("broken pipe|sigpipe|write error", service.log(), re.IGNORECASE)
+
+
+# Stop
+
+
+@stop_signals
+def test_idle_service_stops_immediately(service: ServiceProcess, number: signal.Signals) -> None:
+    began = time.monotonic()
+    assert service.stop(number) == 0
+    assert time.monotonic() - began < 15
+    # Python prints an exit of a worker that is still importing as an ignored exception.
+    log = re.sub(r"Exception ignored in.*?SystemExit: 0", "", service.log(), flags=re.DOTALL)
+    assert "Traceback" not in log
+    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+        service.connect()
+
+
+@stop_signals
+def test_request_in_flight_is_completed_at_a_stop(
+    service: ServiceProcess, number: signal.Signals
+) -> None:
+    request = service.open_partial_request()
+    time.sleep(0.3)
+    stopping = threading.Thread(target=service.stop, args=[number])
+    stopping.start()
+    time.sleep(1.5)
+    request.complete()
+    stopping.join()
+    assert service.process.returncode == 0
+
+
+def test_application_is_closed_once_in_each_serving_process(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+    # Another worker might not have loaded the application yet.
+    service = launcher.start(
+        sitecustomize="record_close", CLOSED=str(closed), WEB_CONCURRENCY="1"
+    )
+    serving = service.serving_processes()
+    closed.write_text("")  # `serve` closes the application that it has checked
+    assert service.stop() == 0
+    assert sorted(map(int, closed.read_text().split())) == sorted(serving)
+
+
+@with_workers
+def test_worker_finishes_its_request_after_its_master_was_killed(launcher: Launcher) -> None:
+    # With one thread, the response needs no other thread to start.
+    service = launcher.start(WEB_CONCURRENCY="2", WEB_THREADS="1")
+    request = service.open_partial_request()
+    time.sleep(1)
+    workers = [Path(f"/proc/{worker}/cmdline") for worker in service.workers()]
+    assert len(workers) == 2
+    service.process.kill()
+    service.process.wait()
+    time.sleep(1.5)
+    request.complete()
+    wait_until(lambda: not any(path.exists() and path.read_bytes() for path in workers), 60)
+
+
+# Reload
+
+
+def allowed_origin(service: ServiceProcess) -> str:
+    with closing(service.connect()) as connection:
+        connection.request("GET", "/livez", headers={"Origin": "https://b.example"})
+        response = connection.getresponse()
+        response.read()
+    assert response.status == 200
+    return response.headers.get("Access-Control-Allow-Origin", "")
+
+
+@with_workers
+def test_reload_reads_the_settings_again(launcher: Launcher, tmp_path: Path) -> None:
+    file = tmp_path / "service.env"
+    file.write_text("CORS_ORIGINS=https://a.example\nLOG_LEVEL=INFO\n")
+    service = launcher.start(
+        APP_ENV="production", ENV_FILE=str(file), WEB_CONCURRENCY="1"
+    )
+    assert allowed_origin(service) == ""
+    file.write_text("CORS_ORIGINS=https://b.example\nLOG_LEVEL=ERROR\n")
+    before = set(service.workers())
+    service.process.send_signal(signal.SIGHUP)
+
+    def is_replaced() -> bool:
+        assert allowed_origin(service) in ("", "https://b.example")
+        return not before & set(service.workers())
+
+    wait_until(is_replaced)
+    read = len(service.log())
+    assert allowed_origin(service) == "https://b.example"
+    assert "/livez" not in service.log()[read:]
+
+
+@with_workers
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.5, 1.0])
+def test_stop_during_a_reload_stops(launcher: Launcher, delay: float) -> None:
+    service = launcher.start()
+    wait_until(lambda: len(service.workers()) == 2)
+    service.process.send_signal(signal.SIGHUP)
+    time.sleep(delay)
+    assert service.stop(seconds=15) == 0

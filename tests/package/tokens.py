@@ -1,0 +1,4 @@
+"""Tokens of the sample service."""
+
+TOKEN = "t" * 32
+ADMIN_TOKEN = "a" * 40

@@ -1,0 +1,1 @@
+"""The database: transactions for requests, column types and migrations."""

@@ -1,0 +1,20 @@
+"""Column types."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import DateTime, Dialect, TypeDecorator
+
+__all__ = ["UtcDateTime"]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time in UTC. SQLite stores no time zone, so it is removed and added here."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)

@@ -1,0 +1,24 @@
+"""HTTP: a Bottle application with typed handlers, wrapped in middleware.
+
+The way of a request, from the outside to the handler and back:
+
+    WSGI server
+      InstrumentationMiddleware   request ID, default security headers, access log, metrics
+        CORSMiddleware            Access-Control-* headers (only if CORS_ORIGINS is set)
+          ErrorMiddleware         every exception becomes a response and a log entry
+            ProxyHeadersMiddleware    client address and scheme, from trusted proxies
+              SanitizeRequestMiddleware   reject or repair what Bottle would misread
+                RequestContextMiddleware  one request per thread or greenlet
+                  ServiceBottle           routing; 404 and 405
+                    BearerAuthPlugin      401
+                      HandlerPlugin       parse body, form, query; open dependencies
+                        your handler
+                      HandlerPlugin       the result becomes the JSON response
+"""
+
+from .application import build_http_application
+from .handlers import RequestScoped
+from .parsers import Upload
+from .problems import FieldError, Problem
+
+__all__ = ["FieldError", "Problem", "RequestScoped", "Upload", "build_http_application"]

@@ -1,0 +1,58 @@
+"""Build the WSGI application: a Bottle with all routes, plugins and middleware."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from bottle import Bottle
+
+from ..telemetry.exchange import Recorder
+from .auth import Authenticator, BearerAuthPlugin
+from .cors import CORSMiddleware
+from .errors import ErrorMiddleware, error_handler
+from .handlers import HandlerPlugin
+from .instrumentation import InstrumentationMiddleware
+from .problems import ProblemRenderer, WSGIApp
+from .proxy_headers import ProxyHeadersMiddleware
+from .request_context import RequestContextMiddleware
+from .routing import ServiceBottle, freeze
+from .sanitize import SanitizeRequestMiddleware
+
+__all__ = ["build_http_application"]
+
+
+def build_http_application(
+    add_routes: Callable[[Bottle], None],
+    *,
+    dependencies: Mapping[str, Any],
+    authenticate_client: Authenticator,
+    authenticate_admin: Authenticator | None,
+    problem_renderer: ProblemRenderer,
+    recorders: Collection[Recorder],
+    cors_origins: Collection[str],
+    trusted_proxy_count: int,
+    max_body_bytes: int,
+) -> ServiceBottle:
+    """Return a Bottle with these routes that is ready to be served.
+
+    `dependencies` are injected into handlers by parameter name; a RequestScoped one is opened for
+    each request. More middleware is added around the result: `app.wsgi = Middleware(app.wsgi)`.
+    Raises StartupError for routes that could never work.
+    """
+    app = ServiceBottle()
+    app.catchall = False  # ErrorMiddleware logs and renders exceptions
+    app.uninstall(True)  # HandlerPlugin replaces Bottle's own plugins
+    app.install(BearerAuthPlugin(authenticate_client, authenticate_admin))
+    app.install(HandlerPlugin(dependencies))
+    app.default_error_handler = error_handler(problem_renderer)
+    # At most 18 digits, so that every ID fits into a 64-bit database column.
+    app.router.add_filter("id", lambda _config: (r"[1-9][0-9]{0,17}", int, str))
+    add_routes(app)
+    freeze(app)
+    wsgi: WSGIApp = RequestContextMiddleware(app.wsgi)
+    wsgi = SanitizeRequestMiddleware(wsgi, max_body_bytes)
+    wsgi = ProxyHeadersMiddleware(wsgi, trusted_proxy_count)
+    wsgi = ErrorMiddleware(wsgi, problem_renderer)
+    if cors_origins:
+        wsgi = CORSMiddleware(wsgi, cors_origins)
+    app.wsgi = InstrumentationMiddleware(wsgi, recorders)
+    return app

@@ -1,0 +1,155 @@
+"""Typed handlers: arguments are injected by parameter name, the result becomes the response."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from typing import Any, NamedTuple, get_type_hints
+
+import msgspec
+from bottle import HTTPResponse, JSONPlugin, Route, request, response
+
+from . import parsers
+from .routing import JSONBody
+
+__all__ = ["HandlerPlugin", "RequestScoped"]
+
+PARSERS: dict[str, Callable[[Any], parsers.Parser]] = {
+    "body": parsers.parse_json,
+    "form": parsers.parse_form,
+    "query": parsers.parse_query,
+}
+
+# Bottle's plugin encodes a dict, also one inside an HTTPResponse, which would otherwise be
+# iterated as a body of its keys.
+_json_if_dict: Callable[..., Callable[..., Any]] = JSONPlugin(json_dumps=msgspec.json.encode).apply
+
+
+class RequestScoped(NamedTuple):
+    """A dependency that is opened for each request.
+
+    `open(method)` returns a context manager; `close()` is called when the application is closed.
+    """
+
+    open: Callable[[str], AbstractContextManager[Any]]
+    close: Callable[[], None]
+
+
+class HandlerPlugin:
+    """Bottle plugin that calls typed handlers.
+
+    A parameter is a wildcard of the route's rule, `body`, `form` or `query` (parsed into its
+    annotated type), or a dependency of that name. This is decided when the route is prepared, at
+    startup.
+
+    The result is encoded as JSON before the dependencies close, so a result that cannot be
+    encoded is not committed. A handler may also return or raise a Bottle HTTPResponse: from status
+    400 on, dependencies see an exception, below they see a success.
+    """
+
+    name = "handlers"
+    api = 2
+
+    def __init__(self, dependencies: Mapping[str, Any]) -> None:
+        self._dependencies = dependencies
+
+    def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
+        # Other objects have neither type hints nor a name. `isroutine` is true for a partial from
+        # Python 3.14 on.
+        if not inspect.isroutine(callback) or isinstance(callback, partial):
+            raise TypeError("is not a function or method; use `def`")
+        if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
+            return _json_if_dict(callback, route)
+        parse, scoped, singletons = self._resolve_parameters(callback, route)
+        respond = _response_writer(route)
+        has_form = "form" in dict(parse)
+
+        def call(**arguments: Any) -> Any:
+            for name, parser in parse:
+                arguments[name] = parser(request.environ)
+            return respond(callback(**arguments, **singletons))
+
+        def call_in_scope(**arguments: Any) -> Any:
+            environ = request.environ
+            with ExitStack() as stack:
+                if has_form:
+                    stack.callback(parsers.close_form, environ)
+                for name, parser in parse:
+                    arguments[name] = parser(environ)
+                for name, dependency in scoped:
+                    context = dependency.open(environ["REQUEST_METHOD"])
+                    arguments[name] = stack.enter_context(context)
+                try:
+                    result = callback(**arguments, **singletons)
+                except HTTPResponse as raised:
+                    result = raised
+                if isinstance(result, HTTPResponse):
+                    # A constant's traceback would grow with every raise.
+                    result.with_traceback(None)
+                    if result.status_code >= 400:
+                        raise result
+                return respond(result)
+
+        handler = call_in_scope if scoped or has_form else call
+        return _json_if_dict(handler, route)
+
+    def close(self) -> None:
+        for dependency in self._dependencies.values():
+            if isinstance(dependency, RequestScoped):
+                dependency.close()
+
+    def _resolve_parameters(
+        self, callback: Callable[..., Any], route: Route
+    ) -> tuple[list[tuple[str, parsers.Parser]], list[tuple[str, RequestScoped]], dict[str, Any]]:
+        """Decide where each argument comes from. Raises TypeError that says what to change."""
+        if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
+            raise TypeError("is async, which WSGI cannot run; use `def`")
+        if inspect.isgeneratorfunction(callback):
+            raise TypeError("is a generator, which outlives its dependencies; return a list")
+        wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
+        types = get_type_hints(callback)
+        parse, scoped, singletons = [], [], {}
+        for name in inspect.signature(callback).parameters:
+            if name in wildcards:
+                wildcards.remove(name)
+            elif name in PARSERS:
+                if name not in types:
+                    raise TypeError(f"parameter {name!r} has no type; annotate it")
+                parse.append((name, PARSERS[name](types[name])))
+            elif name not in self._dependencies:
+                available = ", ".join([*PARSERS, *self._dependencies])
+                raise TypeError(f"unknown parameter {name!r}; available: {available}")
+            elif isinstance(self._dependencies[name], RequestScoped):
+                scoped.append((name, self._dependencies[name]))
+            else:
+                singletons[name] = self._dependencies[name]
+        if wildcards:
+            missing = ", ".join(sorted(wildcards))
+            raise TypeError(f"add a parameter for the wildcard {missing}")
+        return parse, scoped, singletons
+
+
+def _response_writer(route: Route) -> Callable[[Any], Any]:
+    """Return a function that makes the route's response of a handler's result."""
+    encode = msgspec.json.Encoder().encode
+    status = route.config.get("status", 200)
+    location = route.config.get("location")
+
+    def respond(result: Any) -> Any:
+        if isinstance(result, HTTPResponse):
+            return result
+        if status == 204:
+            response.status = status
+            return b""
+        if result is None:
+            raise TypeError(
+                f"{route.rule}: the handler returned None; return a value, or set status=204"
+            )
+        body = encode(result)
+        if status != 200:
+            response.status = status
+        if location:
+            response.set_header("Location", location.format(result))
+        return JSONBody(body)
+
+    return respond

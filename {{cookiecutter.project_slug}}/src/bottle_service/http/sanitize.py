@@ -1,0 +1,100 @@
+"""Reject or repair requests that Bottle would misread."""
+
+import io
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from .problems import Environ, Problem, WSGIApp
+
+__all__ = ["SanitizeRequestMiddleware"]
+
+_find_control_character = re.compile("[\x00-\x1f\x7f-\x9f]").search
+# A name=value pair of a Cookie header (RFC 6265, section 4.1.1). Python rejects a leading $.
+_is_cookie_pair = re.compile(
+    r'(?!\$)[!#$%&\'*+.^_`|~0-9A-Za-z-]+="?[!#-+\--:<-\[\]-~]*"?'
+).fullmatch
+
+
+class SanitizeRequestMiddleware:
+    """WSGI middleware that rejects ambiguous paths and large bodies, and repairs headers.
+
+    Bottle drops the bytes of a path that are not UTF-8, so `/adm%ffin` would reach a route that a
+    proxy guards as `/admin`. Its route patterns match before a trailing newline. It responds with
+    500 to a header or a cookie that it cannot decode, so invalid parts are removed.
+    """
+
+    def __init__(self, app: WSGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        # Printable ASCII contains no control characters.
+        if not (path.isascii() and path.isprintable() and path.startswith("/")):
+            _check_path(path)
+        for value in environ.values():
+            if type(value) is str and not value.isascii():
+                _repair_headers(environ)
+                break
+        if cookies := environ.get("HTTP_COOKIE"):
+            pairs = (pair.strip() for pair in cookies.split(";"))
+            environ["HTTP_COOKIE"] = "; ".join(filter(_is_cookie_pair, pairs))
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            self._decode_chunks(environ)
+        elif length := environ.get("CONTENT_LENGTH"):
+            if not (length.isascii() and length.isdigit() and len(length) < 16):
+                raise Problem(400, "Content-Length is not a number.")
+            if int(length) > self._max_body_bytes:
+                raise self._too_large()
+            environ["wsgi.input"] = RequestBody(environ["wsgi.input"])
+        return self._app(environ, start_response)
+
+    def _decode_chunks(self, environ: Environ) -> None:
+        """Replace a chunked body by its content.
+
+        Servers decode the chunks and leave the header, so that Bottle would decode them again.
+        """
+        if not environ.get("wsgi.input_terminated"):
+            raise Problem(411, "A body needs a Content-Length here.")
+        body = RequestBody(environ["wsgi.input"]).read(self._max_body_bytes + 1)
+        if len(body) > self._max_body_bytes:
+            raise self._too_large()
+        del environ["HTTP_TRANSFER_ENCODING"]
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+
+    def _too_large(self) -> Problem:
+        return Problem(413, f"The body is larger than {self._max_body_bytes} bytes.")
+
+
+class RequestBody:
+    """The stream of a request's body; an error while reading it is the client's (400)."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> Any:
+        try:
+            return self._stream.read(size)
+        except Exception:  # servers raise exceptions of their own, also for malformed chunks
+            raise Problem(400, "The body broke off, or its chunks are malformed.") from None
+
+
+def _check_path(path: str) -> None:
+    try:
+        path = path if path.isascii() else path.encode("latin-1").decode()
+    except UnicodeError:
+        raise Problem(400, "The path is not UTF-8.") from None
+    if _find_control_character(path):
+        raise Problem(400, "The path contains a control character.")
+    if not path.startswith("/"):
+        raise Problem(400, "The path does not begin with a slash.")
+
+
+def _repair_headers(environ: Environ) -> None:
+    """Make headers valid UTF-8: servers pass bytes as Latin-1 (PEP 3333), Bottle expects UTF-8."""
+    for name, value in environ.items():
+        if name.startswith("HTTP_") or name == "CONTENT_TYPE":
+            text = value.encode("latin-1", "replace").decode("utf-8", "replace")
+            environ[name] = text.encode().decode("latin-1")

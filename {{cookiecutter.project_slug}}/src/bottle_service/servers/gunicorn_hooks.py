@@ -1,0 +1,108 @@
+"""Gunicorn's server hooks (https://gunicorn.org/reference/settings/#server-hooks).
+
+gunicorn.conf.py imports them. With WORKER_CLASS=gevent, Gunicorn imports this module before gevent
+has patched the standard library, so it imports neither Bottle nor the service.
+"""
+
+import atexit
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from typing import Any
+
+from gunicorn import util
+from gunicorn.glogging import Logger
+
+from ..telemetry.logging import configure_logging
+from . import malformed_request_problem
+from .sd_notify import notify_when_ready
+
+__all__ = ["ServiceLogger", "on_starting", "post_fork", "post_worker_init", "when_ready"]
+
+# Gunicorn would send READY=1 before any worker has loaded the application.
+_notify_socket = os.environ.pop("NOTIFY_SOCKET", "")
+
+
+class ServiceLogger(Logger):  # type: ignore[misc]
+    """Gunicorn's logger, with its entries in the format of the service's."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        configure_logging(
+            os.environ["SERVE_NAME"],
+            os.environ["SERVE_RELEASE"],
+            log_format=os.environ["SERVE_LOG_FORMAT"],
+            log_level=os.environ["SERVE_LOG_LEVEL"],
+        )
+
+
+def on_starting(_server: Any) -> None:
+    """Prepare the master: its responses to malformed requests, and the end of the metrics."""
+    # Gunicorn's own responses to malformed requests are HTML, which no setting changes.
+    util.write_error = write_error
+    # The hook on_exit does not run if Gunicorn cannot listen.
+    atexit.register(remove_metrics_directory, os.getpid())
+
+
+def when_ready(server: Any) -> None:
+    """Notify systemd from a thread of the master, once a worker responds."""
+    if _notify_socket:
+        listener = server.LISTENERS[0].sock
+        where = (_notify_socket, listener.family, listener.getsockname(), lambda: server.LISTENERS)
+        threading.Thread(target=notify_when_ready, args=where, daemon=True).start()
+
+
+def post_fork(server: Any, _worker: Any) -> None:
+    """Exit at a stop signal that arrives before the worker has signal handlers.
+
+    Otherwise Gunicorn (27.0.1) treats the signal as its master's, and the worker runs until it is
+    killed.
+    """
+    stops = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+    for number in stops:
+        signal.signal(number, lambda *_: sys.exit())
+    pending = server.SIG_QUEUE  # a copy of the master's queue
+    if any(pending.get() in stops for _ in range(pending.qsize())):
+        sys.exit()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Make the worker stop gracefully at SIGQUIT, and when its master is killed."""
+    # Make Ctrl-C a graceful stop too. Gunicorn's fast stop (27.0.1) deadlocks if it comes while
+    # the thread pool starts a thread.
+    signal.signal(signal.SIGQUIT, worker.handle_exit)
+    if sys.platform == "linux":
+        threading.Thread(target=exit_when_master_dies, args=[worker.ppid], daemon=True).start()
+
+
+def exit_when_master_dies(master: int) -> None:
+    """Stop this worker gracefully after its master was killed.
+
+    Otherwise the worker (27.0.1) goes on with the connections that Nginx keeps open, and drops
+    their requests after graceful_timeout.
+    """
+    with suppress(ProcessLookupError):  # the master is dead already
+        select.select([os.pidfd_open(master)], [], [])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def remove_metrics_directory(master: int) -> None:
+    if os.getpid() == master:  # a worker runs the functions that its master has registered, too
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+
+
+def write_error(client: socket.socket, status: int, reason: str, _message: str) -> None:
+    """Respond with problem details (RFC 9457) to a request that Gunicorn cannot parse."""
+    body = malformed_request_problem(status, reason)
+    head = (
+        f"HTTP/1.1 {status} {reason}",
+        "Connection: close",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body)}",
+    )
+    util.write_nonblock(client, "\r\n".join([*head, "", ""]).encode() + body)

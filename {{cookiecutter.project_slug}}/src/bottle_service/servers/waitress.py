@@ -1,0 +1,171 @@
+"""Run Waitress in the `serve` process."""
+
+import errno
+import logging
+import os
+import signal
+import socket
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from bottle import Bottle
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from ..settings import Bind
+from ..startup import StartupError, StartupProblem
+from . import malformed_request_problem
+from .sd_notify import notify_when_ready
+
+if TYPE_CHECKING:
+    from ..service import Service
+
+__all__ = ["check", "prepare_worker", "serve"]
+
+logger = logging.getLogger(__name__)
+
+# Seconds after a stop signal: idle connections stay open, for a request that is on its way; and
+# requests may take to finish.
+KEEPALIVE_DRAIN_SECONDS = 1.0
+GRACEFUL_TIMEOUT = 40.0
+
+
+class StrictParser(HTTPRequestParser):  # type: ignore[misc]
+    """Reject requests that make Waitress fail, or that a proxy could read in another way."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # `GET http://[`, or a length of more digits than Python reads
+            raise ParsingError("The request is malformed") from None
+        lines = header_plus.split(b"\r\n")[1:]
+        names = [line.partition(b":")[0].lower() for line in lines]
+        # RFC 9112: sections 6.3 (length of the body), 3.2 (host) and 5.2 (folded headers).
+        coded = b"transfer-encoding" in names
+        if coded and (b"content-length" in names or not self.chunked):
+            raise ParsingError("The length of the body is ambiguous")
+        if names.count(b"host") > 1 or any(line[:1] in (b" ", b"\t") for line in lines):
+            raise ParsingError("The headers are ambiguous")
+
+
+class ProblemErrorTask(ErrorTask):  # type: ignore[misc]
+    """Respond with problem details (RFC 9457) to a request that Waitress cannot parse."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = malformed_request_problem(error.code, error.reason)
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/problem+json"))
+        self.content_length = len(body)
+        self.set_close_on_finish()
+        self.write(body)
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    parser_class = StrictParser
+    error_task_class = ProblemErrorTask
+
+
+def check(settings: Any) -> list[StartupProblem]:
+    """Return why Waitress could not run with these settings."""
+    if settings.web_concurrency > 1:
+        reason = "Waitress is one process: raise WEB_THREADS, or start more services behind Nginx"
+        return [StartupProblem("WEB_CONCURRENCY", reason)]
+    return []
+
+
+def serve(_service: "Service", settings: Any, app: Bottle) -> None:
+    """Serve until a stop signal, finish the requests in flight, and return.
+
+    Raises StartupError if Waitress cannot listen.
+    """
+    # Waitress warns of each request that waits for a thread, which is usual under load.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    stopping = threading.Event()
+    try:
+        listener = _inherited_socket() or _listen(settings.bind)
+    except OSError as error:
+        reason = f"cannot listen on {settings.bind}: {error.strerror}"
+        raise StartupError([StartupProblem("BIND", reason)]) from None
+    connections: dict[int, Any] = {}
+    server = create_server(
+        app,
+        map=connections,
+        sockets=[listener],
+        threads=settings.web_threads,
+        backlog=2048,
+        # ProxyHeadersMiddleware handles the headers of proxies, SanitizeRequestMiddleware the size
+        # of bodies.
+        clear_untrusted_proxy_headers=False,
+        max_request_body_size=2 * settings.max_body_bytes,
+        ident=None,
+    )
+    server.channel_class = Channel
+
+    def stop(_signal: int, _frame: Any) -> None:
+        stopping.set()
+        server.pull_trigger()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    logger.info("listening on %s", listener.getsockname())
+    if name := os.environ.pop("NOTIFY_SOCKET", ""):
+        where = (name, listener.family, listener.getsockname(), lambda: not stopping.is_set())
+        threading.Thread(target=notify_when_ready, args=where, daemon=True).start()
+    while not stopping.is_set():
+        _poll(connections, 30)
+    logger.info("stopping")
+    _drain(server, connections)
+    app.close()
+
+
+def prepare_worker() -> None:
+    """Do nothing: `serve` uses the application that it is given."""
+
+
+def _poll(connections: dict[int, Any], seconds: float) -> None:
+    wasyncore.loop(timeout=seconds, use_poll=True, map=connections, count=1)
+
+
+def _drain(server: Any, connections: dict[int, Any]) -> None:
+    """Accept no new connection, finish the requests in flight, close idle connections.
+
+    Waitress drops requests in flight when it stops (Pylons/waitress#269).
+    """
+    server.accepting = False
+    started = time.monotonic()
+    while server.active_channels and time.monotonic() < started + GRACEFUL_TIMEOUT:
+        if time.monotonic() > started + KEEPALIVE_DRAIN_SECONDS:
+            for channel in list(server.active_channels.values()):
+                if not (channel.requests or channel.request or channel.total_outbufs_len):
+                    channel.will_close = True
+        _poll(connections, 0.1)
+    server.task_dispatcher.shutdown(timeout=1)
+
+
+def _inherited_socket() -> socket.socket | None:
+    """Return the socket that systemd passes (sd_listen_fds(3)), if it does."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return socket.socket(fileno=3)
+    return None
+
+
+def _listen(bind: Bind) -> socket.socket:
+    if not bind.path:
+        family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
+        return socket.create_server((bind.host, bind.port), family=family, backlog=2048)
+    listener = socket.socket(socket.AF_UNIX)
+    if os.path.exists(bind.path) and stat.S_ISSOCK(os.stat(bind.path).st_mode):
+        # A process that was killed leaves its socket behind.
+        if listener.connect_ex(bind.path) == 0:
+            raise OSError(errno.EADDRINUSE, "is in use", bind.path)
+        os.unlink(bind.path)
+    listener.bind(bind.path)
+    os.chmod(bind.path, 0o660)
+    listener.listen(2048)
+    return listener

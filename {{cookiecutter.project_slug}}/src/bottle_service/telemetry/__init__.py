@@ -1,0 +1,1 @@
+"""Telemetry: log entries, the access log, and metrics over all workers of a server."""

@@ -1,1 +1,0 @@
-"""How Bottle is made safe. The order of the layers is stated once, in application.py."""

@@ -1,0 +1,70 @@
+"""The deploy files agree with the service, and with the tables of deploy/README.md.
+
+Remove the files test_deploy*.py and test_nginx.py if you deploy in another way.
+"""
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from {{ cookiecutter.package_name }}.settings import Settings
+
+from .deploy_files import DEPLOY, ROOT, SLUG, read, seconds
+
+README = (DEPLOY / "README.md").read_text()
+# Rows `| `NAME`, `NAME`: … | … | SECONDS |`, from the innermost timeout to the outermost.
+TIMEOUTS = [
+    (re.findall("`([^`]+)`", row[1].partition(":")[0]), float(row[2]))
+    for row in re.finditer(r"^\| (`.*?) \| [^|]* \| (\d+) \|$", README, re.MULTILINE)
+]
+# Rows `| …: `NAME` | `FILE` | `VALUE` |`.
+LIMITS = re.findall(r"^\| .*`([^`]+)` \| `([^`]+)` \| `([^`]+)` \|$", README, re.MULTILINE)
+
+
+def test_each_timeout_is_longer_than_the_one_inside() -> None:
+    assert len(TIMEOUTS) >= 5
+    for (inner, shorter), (outer, longer) in pairwise(TIMEOUTS):
+        assert shorter < longer, f"deploy/README.md: {outer} must be longer than {inner}"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [(name, value) for names, value in TIMEOUTS for name in names]
+)
+def test_timeout_is_the_documented_one(name: str, expected: float) -> None:
+    if name == "REQUEST_DEADLINE":
+        found = [Settings().request_deadline]
+    else:
+        deploy = read(
+            "deploy/*/SLUG*", "gunicorn.conf.py", "uwsgi.ini", "src/bottle_service/servers/*.py"
+        )
+        found = seconds(name, deploy)
+    assert set(found) == {expected}, f"{name}: change it in deploy/README.md, too"
+
+
+@pytest.mark.parametrize(("name", "file", "expected"), LIMITS)
+def test_limit_is_the_documented_one(name: str, file: str, expected: str) -> None:
+    directory = "nginx" if file.endswith(".conf") else "*"
+    (path,) = [*ROOT.glob(file), *DEPLOY.glob(f"{directory}/{SLUG}{file}")]
+    pattern = rf"^(?!;)[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
+    found = re.findall(pattern, path.read_text(), re.MULTILINE)
+    assert found == [expected], f"{path.name}: change {name} in deploy/README.md, too"
+
+
+def test_requests_outlast_a_release_and_its_rollback() -> None:
+    """Requests wait in the socket meanwhile, and Nginx waits for their responses."""
+    (ready,) = re.findall(r"^READY=(\d+)", read("deploy/install.sh"), re.MULTILINE)
+    ((_, read_timeout),) = [row for row in TIMEOUTS if row[0][0].endswith("_read_timeout")]
+    assert 2 * float(ready) <= read_timeout
+
+
+def test_nginx_accepts_bodies_of_the_same_size_as_the_service() -> None:
+    (megabytes,) = re.findall(
+        r"^client_max_body_size (\d+)m;", read("deploy/nginx/*.conf"), re.MULTILINE
+    )
+    assert int(megabytes) * 2**20 == Settings().max_body_bytes
+
+
+def test_settings_file_is_valid_and_trusts_nginx() -> None:
+    settings = Settings.load({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
+    assert settings.trusted_proxy_count == 1
