@@ -1,4 +1,4 @@
-"""uWSGI as a vassal of Debian's uWSGI emperor, as deploy/README.md describes it."""
+"""uWSGI as a vassal of Debian's uWSGI emperor, as deploy/uwsgi/README.md describes it."""
 
 import re
 import time
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ..support.fixtures import Generate
+from ..support.markdown import blocks
 from . import failing_releases
 from .host import COMMIT, DOMAIN, PROGRAMS, SETTINGS, TOKENS, Host
 from .machine import Booted
@@ -34,6 +35,10 @@ class Vassal(Host):
 
     unit = EMPEROR
 
+    def emperor_section(self, title: str) -> str:
+        """Return the commands of one section of deploy/uwsgi/README.md."""
+        return "".join(blocks(self.source, "deploy/uwsgi/README.md", title))
+
     def emperor(self) -> str:
         """Return the emperor's process ID."""
         return self.inside("systemctl", "show", "--property=MainPID", "--value", EMPEROR).strip()
@@ -60,7 +65,7 @@ def host(request: pytest.FixtureRequest, generated: Generate, booted: Booted) ->
         project = generated(wsgi_server=request.param)
         host = Vassal(machine, project, directory, "uWSGI under an emperor")
         host.install("--self-signed")
-        host.shell(host.section("Under an emperor"))
+        host.shell(host.emperor_section(""))
         yield host
         print(host.availability_table())
 
@@ -68,14 +73,14 @@ def host(request: pytest.FixtureRequest, generated: Generate, booted: Booted) ->
 @pytest.fixture
 def vassal(host: Vassal) -> Vassal:
     if LINK not in host.inside("find", "/etc/uwsgi"):
-        host.shell(host.section("From systemd to the emperor"))
+        host.shell(host.emperor_section("From systemd to the emperor"))
     assert host.request("GET", "/readyz")[0] == 200
     return host
 
 
 def test_change_from_systemd_loses_no_request(host: Vassal) -> None:
     with host.under_load("from systemd to the emperor"):
-        host.shell(host.section("From systemd to the emperor"))
+        host.shell(host.emperor_section("From systemd to the emperor"))
     assert host.unit_properties("ActiveState") == ["inactive"]
 
 
@@ -116,7 +121,7 @@ def test_socket_is_restricted_to_nginx(vassal: Vassal) -> None:
 def test_reload_loses_no_request(vassal: Vassal) -> None:
     before = vassal.process()
     with vassal.under_load("reload (touch)", least=500, pause=0.02):
-        vassal.shell(vassal.section("Reload under the emperor"))
+        vassal.shell(vassal.emperor_section("Reload under the emperor"))
         vassal.wait_until(lambda: before not in vassal.inside("ps", "-eo", "pid").split(), 60)
     assert vassal.request("GET", "/readyz")[0] == 200
     assert vassal.process() != before
@@ -127,7 +132,7 @@ def test_invalid_settings_are_reported_and_not_used(vassal: Vassal) -> None:
     original = settings.read_text()
     settings.write_text(f"{original}WEB_TREADS=4\n")
     time.sleep(1)  # the emperor compares modification times in whole seconds
-    vassal.shell(vassal.section("Reload under the emperor"))
+    vassal.shell(vassal.emperor_section("Reload under the emperor"))
     vassal.wait_until(lambda: "did you mean WEB_THREADS?" in vassal.journal_tail(), 60)
     assert vassal.request("GET", "/readyz")[0] == 200
     # The process of the check may exit a moment later.
@@ -233,7 +238,7 @@ def test_invalid_vassal_file_is_an_outage_until_fixed(vassal: Vassal) -> None:
     file = vassal.machine.root / "opt/my-service/releases" / vassal.current_release() / FILE
     original = file.read_text()
     file.write_text(original.replace("umask", "umsk"))
-    vassal.shell(vassal.section("Reload under the emperor"))
+    vassal.shell(vassal.emperor_section("Reload under the emperor"))
     vassal.wait_until(lambda: vassal.request("GET", "/readyz")[0] == 502, 60)
     assert "unknown config directive: umsk" in vassal.journal_tail()
     file.write_text(original)
@@ -244,7 +249,7 @@ def test_change_to_systemd_keeps_the_release(vassal: Vassal) -> None:
     """Requests are lost while systemd replaces the link by its socket."""
     release = vassal.current_release()
     with vassal.load("from the emperor to systemd") as outcome:
-        vassal.shell(vassal.section("From the emperor to systemd"))
+        vassal.shell(vassal.emperor_section("From the emperor to systemd"))
         vassal.wait_until(lambda: not vassal.children(vassal.emperor()), 60)
     assert len(outcome["failed"]) <= 4
     assert vassal.inside("stat", "--format=%a", TOKENS) == "600\n"

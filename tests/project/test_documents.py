@@ -54,7 +54,7 @@ COMMANDS = r"(?:[A-Z_]+=\S+ )?(?:make|cookiecutter|python -m|pre-commit) [^`\n]+
 
 def documents(root: Path) -> list[Path]:
     """Return the documents of the template or of a project."""
-    return sorted({*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("deploy/*.md")})
+    return sorted({*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("deploy/**/*.md")})
 
 
 def code_blocks(root: Path) -> Iterator[Place]:
@@ -78,6 +78,8 @@ def run_by(file: Path) -> Iterator[Place]:
                     yield root == "TEMPLATE", name, title, "sh"
                 case "blocks", str(name):
                     yield root == "TEMPLATE", name, None, "sh"
+                case "emperor_section", str(title):
+                    yield False, "deploy/uwsgi/README.md", title, "sh"
                 case "section", *titles:
                     yield False, "deploy/README.md", "".join(map(str, titles)), "sh"
 

@@ -14,7 +14,7 @@ import pytest
 
 from ..support.fixtures import Generate
 from ..support.generate import Answers, name_of
-from ..support.matrix import DEFAULT, GROUPS, LONGEST, PACKAGES, SMALLEST
+from ..support.matrix import LARGEST, GROUPS, LONGEST, PACKAGES, SMALLEST
 from ..support.process import check_types, run
 
 # Long and short names. They sort before and after the libraries and `tests`, which concerns style only.
@@ -86,7 +86,7 @@ def install_locks(project: Path) -> str:
 Check = Callable[[Path], str]
 Job = tuple[Check, Answers]
 
-EXTREMES = [SMALLEST, DEFAULT]
+EXTREMES = [SMALLEST, LARGEST]
 SUPERVISORD = [answers for answers in GROUPS if answers["supervisor"] == "supervisord"]
 # The longest checks come first.
 JOBS: list[Job] = [

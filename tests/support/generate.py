@@ -26,10 +26,10 @@ def name_of(answers: Answers) -> str:
     return "-".join(answers.values())
 
 
-def generate(directory: Path, answers: Answers) -> Path:
-    """Generate a project in the directory, in this process."""
+def generate(directory: Path, answers: Answers, address: str = str(TEMPLATE)) -> Path:
+    """Generate a project in the directory, in this process, from the template at this address."""
     return Path(
-        cookiecutter(str(TEMPLATE), no_input=True, extra_context=answers, output_dir=str(directory))
+        cookiecutter(address, no_input=True, extra_context=answers, output_dir=str(directory))
     )
 
 

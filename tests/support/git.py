@@ -32,3 +32,10 @@ def clone_working_tree(target: Path) -> Path:
     git(*here, "add", "--all", cwd=TEMPLATE)
     git(*here, "commit", "--quiet", "--allow-empty", "--message", "Now", cwd=TEMPLATE)
     return target
+
+
+def clone_address(template: Path, directory: Path) -> str:
+    """Return a URL of the clone, through a link, because Cookiecutter requires "git" in a URL."""
+    link = directory / "template.git"
+    link.symlink_to(template)
+    return f"file://{link}"

@@ -18,8 +18,8 @@ PACKAGES = [answers for answers in GROUPS if answers["supervisor"] == "systemd"]
 WITHOUT_DATABASE = [answers for answers in PACKAGES if answers["database"] == "none"]
 # Debian 13's Nginx instead of this host's. `nginx` is not an answer of a project.
 NEWER_NGINX = {**WITHOUT_DATABASE[0], "nginx": "newer"}
-# The combination with the fewest files: template/test_combinations.py.
+# The combinations with the fewest and the most files: template/test_combinations.py.
 SMALLEST = {"wsgi_server": "waitress", "database": "none", "supervisor": "supervisord"}
-DEFAULT = GROUPS[0]
+LARGEST = {"wsgi_server": "uwsgi", "database": "sqlite", "supervisor": "systemd"}
 # Servers whose locked release has no wheel for a Python release.
 NO_WHEEL = {("uwsgi", "3.15"): "no wheel of pyuwsgi for Python 3.15"}

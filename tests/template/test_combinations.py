@@ -13,7 +13,7 @@ import yaml
 
 from ..support.fixtures import Generate
 from ..support.generate import COMBINATIONS, CONTEXT, PROJECT, Answers, name_of
-from ..support.matrix import GROUPS, SMALLEST, group_of
+from ..support.matrix import GROUPS, LARGEST, SMALLEST, group_of
 
 # Paths that depend on answers, and these answers. This repeats __keep, so that a mistake in one of
 # them is found. A project has every other path of the template.
@@ -173,9 +173,9 @@ def test_package_of_the_template_has_no_jinja() -> None:
         assert not re.search(r"cookiecutter\.|\{\{|# <%", path.read_text()), path
 
 
-def test_smallest_combination_has_fewest_files(generated: Generate) -> None:
+def test_smallest_and_largest_combination_have_fewest_and_most_files(generated: Generate) -> None:
     def count(answers: Answers) -> int:
         return len([*files(generated(**answers))])
 
     counts = [count(answers) for answers in GROUPS]
-    assert count(SMALLEST) == min(counts)
+    assert (count(SMALLEST), count(LARGEST)) == (min(counts), max(counts))

@@ -4,13 +4,22 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from ..support.files import file_tree
 from ..support.fixtures import Generate, Needs
-from ..support.generate import PROJECT, TEMPLATE, Answers, generate, name_of, run_cookiecutter
+from ..support.generate import (
+    CONTEXT,
+    PROJECT,
+    TEMPLATE,
+    Answers,
+    generate,
+    name_of,
+    run_cookiecutter,
+)
 from ..support.locks import without_hashes
 from ..support.matrix import GROUPS
 from ..support.process import find_python, run
@@ -92,7 +101,10 @@ def test_generation_writes_only_the_project(
 
 
 def test_template_directory_has_only_files_of_git() -> None:
-    """Cookiecutter copies every file of the tree, and replaces links by copies or drops them."""
+    """Cookiecutter copies every file of the tree, and replaces links by copies or drops them.
+
+    Files that Git ignores, such as __pycache__ and the caches of ruff and mypy, make this test fail.
+    """
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", PROJECT.name]
     done = subprocess.run(listed, cwd=TEMPLATE, check=True, capture_output=True, text=True)
     known = {TEMPLATE / name for name in done.stdout.split("\0") if name}
@@ -101,11 +113,23 @@ def test_template_directory_has_only_files_of_git() -> None:
     assert not [path for path in there if path.is_symlink()]
 
 
-def test_unrendered_package_is_valid_python() -> None:
-    """Editors and linters read the sources unrendered."""
-    package = PROJECT / "src" / "{{cookiecutter.package_name}}"
-    for path in package.rglob("*.py"):
-        compile(path.read_text(), path, "exec")
+def test_unrendered_sources_are_valid_python() -> None:
+    """Jinja's blocks are comments, and an answer is a name or in a string."""
+    for path in (PROJECT / "src").rglob("*.py"):
+        text = re.sub(r"\{\{ cookiecutter\.(\w+) \}\}", r"\1", path.read_text())
+        compile(text, path, "exec")
+
+
+def test_versions_of_the_template_agree(generated: Generate) -> None:
+    """The version is in pyproject.toml, in cookiecutter.json and in the package of each project."""
+    version = tomllib.loads((TEMPLATE / "pyproject.toml").read_text())["project"]["version"]
+    assert CONTEXT["__version"] == version
+    package = (PROJECT / "src/bottle_service/__init__.py").read_text()
+    assert re.findall(r'^__version__ = "(.*)"$', package, re.MULTILINE) == [version]
+    assert (
+        f"cookiecutter-bottle-service {version} generated"
+        in (generated() / "README.md").read_text()
+    )
 
 
 def test_git_commits_the_project_unchanged(tmp_path: Path) -> None:

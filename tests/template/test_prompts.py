@@ -15,7 +15,7 @@ from ..support.generate import CHOICES, CONTEXT, PUBLIC, TEMPLATE, generate, run
 INVALID = {
     "project_name": ["", " ", 'a"b', "back\\slash", "bell\a", "two\nlines"],
     "project_slug": ["../evil", "/evil", "a", "A-b", "1a", "-a", "a-", "a_b", "a" * 40, "con", "lpt1", "a/b", "a/../b"],
-    "package_name": ["class", "json", "bottle", "tests", "a-b", "A", "1a", "é", "a.b"],
+    "package_name": ["class", "json", "bottle", "bottle_service", "tests", "a-b", "A", "1a", "é", "a.b"],
     "description": ["", 'say "hi"', "tab\there"],
     "author_name": ["", 'a"b'],
     "author_email": ["", "me", "me@", "me@host", "a b@example.com", 'a"@example.com'],

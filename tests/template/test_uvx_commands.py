@@ -7,6 +7,7 @@ import pytest
 from ..support.files import file_tree
 from ..support.fixtures import Generate
 from ..support.generate import TEMPLATE
+from ..support.git import clone_address
 from ..support.markdown import blocks
 from ..support.process import run
 
@@ -17,10 +18,13 @@ COMMANDS = blocks(TEMPLATE, "README.md", "Generate without a clone")
 def test_uvx_command_generates_the_project(
     template: Path, generated: Generate, tmp_path: Path, command: str
 ) -> None:
-    address = tmp_path / "template.git"  # Cookiecutter requires "git" in an address
-    address.symlink_to(template)
-    script = f"exec < <(yes '')\n{command.replace('ADDRESS', f'file://{address}')}"
+    """The README contains the template's URL, which cruft replaces by a path if it is of a file."""
+    address = clone_address(template, tmp_path)
+    script = f"exec < <(yes '')\n{command.replace('ADDRESS', address)}"
     run("bash", "-ec", script, cwd=tmp_path)
     project = file_tree(tmp_path / "my-service")
     assert (project.pop(".cruft.json", None) is not None) == ("cruft" in command)
+    mode, readme = project["README.md"]
+    project["README.md"] = mode, readme.replace(f" from {address}".encode(), b"")
+    assert (readme != project["README.md"][1]) == ("cruft" not in command)
     assert project == file_tree(generated())

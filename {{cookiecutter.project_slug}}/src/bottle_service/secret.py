@@ -1,5 +1,7 @@
 """Values that must not appear in logs."""
 
+from typing import Self
+
 __all__ = ["Secret"]
 
 
@@ -8,6 +10,11 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self._value = value
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the value of a setting. Types with a format of their own override this method."""
+        return cls(text)
 
     def reveal(self) -> str:
         return self._value

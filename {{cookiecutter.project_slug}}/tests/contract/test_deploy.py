@@ -12,7 +12,7 @@ from {{ cookiecutter.package_name }}.settings import Settings
 
 from .deploy_files import DEPLOY, ROOT, SLUG, read, seconds
 
-README = (DEPLOY / "README.md").read_text()
+README = read("deploy/README.md", "deploy/*/README.md")
 # Rows `| `NAME`, `NAME`: … | … | SECONDS |`, from the innermost timeout to the outermost.
 TIMEOUTS = [
     (re.findall("`([^`]+)`", row[1].partition(":")[0]), float(row[2]))
