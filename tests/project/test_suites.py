@@ -14,16 +14,17 @@ import pytest
 
 from ..support.fixtures import Generate
 from ..support.generate import Answers, name_of
-from ..support.matrix import GROUPS, LARGEST, LONGEST, PACKAGES, SMALLEST
-from ..support.process import run
+from ..support.matrix import LARGEST, GROUPS, LONGEST, PACKAGES, SMALLEST
+from ..support.process import check_types, run
 
-# Long and short names, which sort before and after the libraries and `tests`.
+# Long and short names. They sort before and after the libraries and `tests`, which concerns style only.
 NAMES = {
     "longest": LONGEST,
     "shortest": {"project_name": "U", "project_slug": "ub"},
     "first": {"project_slug": "a" * 39},
     "shortest-first": {"project_slug": "ab"},
 }
+LENGTHS = ("longest", "shortest")
 
 
 def check_style(project: Path) -> str:
@@ -42,9 +43,17 @@ def run_suite(project: Path) -> str:
 def check_project(project: Path) -> str:
     """Check style, types and shell scripts, and run the suite."""
     check_style(project)
-    run("mypy", cwd=project)
+    check_types(project)
     run("shellcheck", *project.glob("deploy/**/*.sh"), cwd=project)
     return run_suite(project)
+
+
+def check_supervisord(project: Path) -> str:
+    """Check the files that differ from the project under systemd: tests/template/test_combinations.py."""
+    check_style(project)
+    run("shellcheck", *project.glob("deploy/**/*.sh"), cwd=project)
+    summary = run("pytest", "--color=no", "-k", "deploy or nginx or settings", cwd=project)
+    return summary.splitlines()[-1]
 
 
 def run_server(project: Path) -> str:
@@ -82,13 +91,15 @@ Check = Callable[[Path], str]
 Job = tuple[Check, Answers]
 
 EXTREMES = [SMALLEST, LARGEST]
+SUPERVISORD = [answers for answers in GROUPS if answers["supervisor"] == "supervisord"]
 # The longest checks come first.
 JOBS: list[Job] = [
     *itertools.product([run_server], PACKAGES),
-    *itertools.product([check_project], GROUPS),
+    *itertools.product([check_project], PACKAGES),
+    *itertools.product([check_supervisord], SUPERVISORD),
     *itertools.product([install_locks], EXTREMES),
-    *((run_suite, {**answers, **names}) for answers in EXTREMES for names in NAMES.values()),
-    *((check_style, {**answers, **names}) for answers in GROUPS for names in NAMES.values()),
+    *((run_suite, {**answers, **NAMES[name]}) for answers in EXTREMES for name in LENGTHS),
+    *((check_style, {**answers, **names}) for answers in PACKAGES for names in NAMES.values()),
 ]
 
 
