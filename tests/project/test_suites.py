@@ -14,7 +14,7 @@ import pytest
 
 from ..support.fixtures import Generate
 from ..support.generate import Answers, name_of
-from ..support.matrix import LARGEST, GROUPS, LONGEST, PACKAGES, SMALLEST
+from ..support.matrix import GROUPS, LARGEST, LONGEST, PACKAGES, SMALLEST
 from ..support.process import check_types, run
 
 # Long and short names. They sort before and after the libraries and `tests`, which concerns style only.
