@@ -20,9 +20,10 @@ VIEWS = sample.DIRECTORY / "views"
 TOKEN = "good"
 
 # A method or a list of methods, a rule, a handler, and the route's options: public by default.
-Route = tuple[str | list[str], str, Callable[..., Any]] | tuple[
-    str | list[str], str, Callable[..., Any], dict[str, Any]
-]
+Route = (
+    tuple[str | list[str], str, Callable[..., Any]]
+    | tuple[str | list[str], str, Callable[..., Any], dict[str, Any]]
+)
 
 
 class Exchanges(list[Exchange]):
@@ -71,7 +72,11 @@ def raw_response(
     client: TestApp, path: str = "/", **environ: Any
 ) -> tuple[int, list[tuple[str, str]]]:
     """Return status and headers of the response to a request that WebTest would repair."""
-    environ = {**client.RequestClass.blank("/", method="POST").environ, "PATH_INFO": path, **environ}
+    environ = {
+        **client.RequestClass.blank("/", method="POST").environ,
+        "PATH_INFO": path,
+        **environ,
+    }
     started: list[tuple[str, list[tuple[str, str]]]] = []
     b"".join(client.app(environ, lambda status, headers, *_: started.append((status, headers))))
     status, headers = started[-1]

@@ -146,9 +146,7 @@ def test_if_range_of_another_version_returns_the_whole_file(source: Path) -> Non
         ("items=0-5", 200, None),
     ],
 )
-def test_range_is_served(
-    source: Path, sent: str, status: int, content_range: str | None
-) -> None:
+def test_range_is_served(source: Path, sent: str, status: int, content_range: str | None) -> None:
     (source / "a.txt").write_text("12345")
     response = client_of(source).get("/a.txt", headers={"Range": sent}, status=status)
     assert response.headers.get("Content-Range") == content_range

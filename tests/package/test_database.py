@@ -203,9 +203,7 @@ def test_database_that_cannot_be_written_is_a_problem(
     )
 
 
-def test_database_that_cannot_be_migrated_is_a_problem(
-    database: Database, tmp_path: Path
-) -> None:
+def test_database_that_cannot_be_migrated_is_a_problem(database: Database, tmp_path: Path) -> None:
     database.close()
     for path in database.path.parent.glob("db.sqlite3*"):
         path.unlink()

@@ -200,9 +200,7 @@ def test_error_quotes_neither_path_nor_exception_in_debug_mode(
             assert "ZeroDivisionError" not in text
 
 
-def test_failing_error_page_becomes_json(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_error_page_becomes_json(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     views = Path(shutil.copytree(VIEWS, tmp_path / "views"))
     (views / "error.tpl").write_text("{{nothing_of_this_name}}")
     client = client_for(problem_renderer=ProblemRenderer(Views(views)))

@@ -195,4 +195,3 @@ def test_line_that_cannot_be_written_fails_no_request() -> None:
         os.dup2(stderr, 2)
         os.close(stderr)
     assert response.json["title"] == "Internal Server Error"
-
