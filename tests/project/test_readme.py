@@ -1,6 +1,7 @@
 """Commands and examples of the generated README, with uv and with pip."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -76,16 +77,14 @@ def test_readme_route_example_works(copied: Generate) -> None:
 def test_readme_migration_example_works(copied: Generate, needs: Needs) -> None:
     project = copied()
     use_shared_venv(project)
-    environ = {"APP_ENV": "development"}
-    migrate = [str(project / ".venv/bin/python"), "-m", "my_service", "migrate"]
-    run(*migrate, cwd=project, **environ)
+    run("make", "migrate", cwd=project)
     models = project / "src/my_service/models.py"
     models.write_text(models.read_text() + "    colour: Mapped[str | None]\n")
     run("make", "migration", 'MESSAGE=A "colour" for `notes`', cwd=project)
     (written,) = (project / "src/my_service/migrations/versions").glob("0002_a_colour_for_notes.py")
     assert written.read_text().startswith("""'A "colour" for `notes`'\n""")
     assert "'colour'" in written.read_text().replace('"', "'")
-    run(*migrate, cwd=project, **environ)
+    run("make", "migrate", cwd=project)
     run("make", "lint", "test", cwd=project)
 
 
@@ -99,13 +98,40 @@ def test_readme_commands_list_routes_and_check(copied: Generate) -> None:
     assert "could start" in run("sh", "-c", listing.replace(" routes", " check"), cwd=project)
 
 
+# A part of other targets, and former names.
+UNLISTED = {"packages", "live", "upgrade", "update"}
+
+
 def test_make_help_lists_all_targets(generated: Generate) -> None:
     for directory in (TEMPLATE, generated()):
         makefile = (directory / "Makefile").read_text()
         (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
         listed = run("make", "help", cwd=directory).splitlines()
         names = {name for line in listed for name in re.split(" {2,}", line)[0].split()}
-        assert names == {*targets.split()} - {"packages"}  # a part of other targets
+        assert names == {*targets.split()} - UNLISTED
+
+
+def run_former(project: Path, former: str, present: str) -> str:
+    """Run a target by its former name, check its line on stderr, and return its stdout."""
+    command = ["make", former]
+    done = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"make {former} is now called make {present}; " in done.stderr
+    return done.stdout
+
+
+def test_make_live_runs_make_test_server(copied: Generate) -> None:
+    printed = run_former(copied(database="none"), "live", "test-server")
+    assert printed.count("shared cases passed") == 2
+
+
+def test_make_upgrade_runs_make_upgrade_deps(copied: Generate) -> None:
+    project = copied(database="none")
+    lock = project / "requirements.txt"
+    lock.write_text(re.sub(r"(?m)^msgspec==\S+", "msgspec==0.20.0", lock.read_text()))
+    run_former(project, "upgrade", "upgrade-deps")
+    assert "msgspec==" in lock.read_text()
+    assert "msgspec==0.20.0" not in lock.read_text()
 
 
 def test_make_ci_runs_all_checks(generated: Generate) -> None:
