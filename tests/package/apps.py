@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from bottle import Bottle
+from webtest import TestApp
+
 from bottle_service.http import build_http_application
 from bottle_service.http.problems import ProblemRenderer
 from bottle_service.http.routing import ServiceBottle
 from bottle_service.startup import StartupError
 from bottle_service.telemetry.exchange import Exchange
 from bottle_service.views import Views
-from webtest import TestApp
 
 from .sample import app as sample
 

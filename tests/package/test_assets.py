@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from webtest import TestApp
+
 from bottle_service.assets import FOREVER, MANIFEST, Assets
 from bottle_service.cli import main
 from bottle_service.startup import StartupError
-from webtest import TestApp
 
 from .apps import client_for
 from .sample.app import SERVICE, create_app

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bottle import Bottle
+
 from bottle_service.cli import load_checked_app, main
 from bottle_service.service import Service
 

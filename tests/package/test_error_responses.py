@@ -11,6 +11,7 @@ from typing import Any
 import bottle
 import pytest
 from bottle import HTTPResponse
+
 from bottle_service.http import FieldError, Problem, RequestScoped
 from bottle_service.http.problems import ProblemRenderer
 from bottle_service.http.security_headers import DEFAULT_HEADERS

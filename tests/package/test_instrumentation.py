@@ -5,12 +5,13 @@ import re
 from typing import Any
 
 import pytest
+from webtest import TestApp
+
 from bottle_service.assets import Assets
 from bottle_service.http.security_headers import DEFAULT_HEADERS
 from bottle_service.telemetry.access_log import AccessLog
 from bottle_service.telemetry.exchange import Exchange
 from bottle_service.telemetry.metrics import Metrics
-from webtest import TestApp
 
 from .apps import STATIC, Exchanges, build_app, client_for
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bottle_service.release import release_id
 from bottle_service.telemetry.access_log import AccessLog
 from bottle_service.telemetry.logging import configure_logging

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Column, MetaData, String, Table, text
+
 from bottle_service.cli import main
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.sqlite import Database
 from bottle_service.database.url import DatabaseUrl
 from bottle_service.startup import StartupError
-from sqlalchemy import Column, MetaData, String, Table, text
 
 from . import schema
 from .sample.app import SERVICE

@@ -8,9 +8,10 @@ from typing import Any
 import bottle
 import pytest
 from bottle import Bottle
-from bottle_service.http.problems import Environ, WSGIApp
 from msgspec import Struct
 from webtest import TestApp
+
+from bottle_service.http.problems import Environ, WSGIApp
 
 from .apps import build_app, client_for, raw_response, startup_errors
 

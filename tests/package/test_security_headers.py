@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from bottle_service.http.security_headers import DEFAULT_HEADERS, missing_headers
 
 from ..support.fixtures import Generate

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bottle import Bottle
+
 from bottle_service.application import build_application
 from bottle_service.service import Service
 

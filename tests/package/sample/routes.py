@@ -1,10 +1,11 @@
 """Routes of the sample service: one of each kind."""
 
 from bottle import Bottle, HTTPResponse
+from msgspec import Struct
+
 from bottle_service.assets import Assets
 from bottle_service.telemetry.metrics import Metrics
 from bottle_service.views import Views
-from msgspec import Struct
 
 
 class GreetingCreate(Struct, forbid_unknown_fields=True):
