@@ -44,14 +44,22 @@ availability: .venv/ready packages ## measure failed requests during events: eac
 mutants: .venv/ready packages ## try each mutant of the deploy files, or of MUTANTS='*/deploy/nginx/*': hours
 	@MUTANTS="$${MUTANTS:-*}" $(BIN)/pytest -s tests/mutation/test_mutants.py
 
+# The generated project's files without Jinja, by the rules of its own pyproject.toml. A cache would be
+# in the template's tree, so ruff keeps none.
+PLAIN := '{{cookiecutter.project_slug}}/src/bottle_service' '{{cookiecutter.project_slug}}/gunicorn.conf.py'
+
 lint: .venv/ready ## check style and types
 	@$(BIN)/ruff check
+	@$(BIN)/ruff check --quiet --no-cache $(PLAIN)
 	@$(BIN)/ruff format --check
+	@$(BIN)/ruff format --quiet --no-cache --check $(PLAIN)
 	@$(BIN)/mypy
 
 format: .venv/ready ## fix style problems automatically
 	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff check --quiet --no-cache --fix $(PLAIN)
 	@$(BIN)/ruff format
+	@$(BIN)/ruff format --quiet --no-cache $(PLAIN)
 
 lock: .venv/ready ## resolve the dependencies again, for every combination of answers
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/lock.py
@@ -77,7 +85,7 @@ packages:
 
 define NOT_SET_UP
 ERROR: .venv was not set up, for the reason above; the same command tries it again.
-Where it is the package index that is not reached: HTTPS_PROXY names a proxy,
+If the package index cannot be reached: HTTPS_PROXY names a proxy,
 PIP_INDEX_URL (for uv: UV_DEFAULT_INDEX) another index.
 endef
 export NOT_SET_UP

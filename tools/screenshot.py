@@ -68,7 +68,7 @@ def record() -> str:
         make = ["make", "-o", ".venv/ready", f"BUILD={build}"]
         demo = Terminal(*make, "demo", cwd=ROOT, BIND=here)
         try:
-            demo.read_until("Ctrl-C ends it.\n", 240)
+            demo.read_until("Press Ctrl-C to stop.\n", 240)
             (call,) = re.findall(r"^  (curl .*\n.*)$", demo.text, re.MULTILINE)
             calls = ["# in another terminal"]
             for command in (call, call.replace("Hello", "")):

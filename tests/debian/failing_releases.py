@@ -10,9 +10,11 @@ FAILURE = "etc/my-service/failure"
 # Added to app.py: see programs/failing.py.
 WRAPPED = """
 
+from dataclasses import replace
+
 from .failing import failing
 
-create_app = failing(create_app)
+SERVICE = replace(SERVICE, create_app=failing(create_app))
 """
 
 

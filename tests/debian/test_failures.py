@@ -105,7 +105,7 @@ def test_missing_database_is_reported(installed: Host) -> None:
     assert "found" in before
     installed.inside("mv", DATA, "/srv/lost")
     last = fail_to_start(installed)
-    line = f"  DATABASE_URL: there is no database at {DATA}/db.sqlite3: run `python -m my_service migrate`"
+    line = f"  DATABASE_URL: there is no database at {DATA}/db.sqlite3: run the command `migrate`"
     assert last == line
     installed.shell(f"rmdir {DATA} && mv /srv/lost {DATA}")
     installed.start()

@@ -22,9 +22,11 @@ STUCK = "run/stuck"
 # Added to app.py: see programs/stuck.py.
 WRAPPED = """
 
+from dataclasses import replace
+
 from .stuck import stuck
 
-create_app = stuck(create_app)
+SERVICE = replace(SERVICE, create_app=stuck(create_app))
 """
 CLIENTS = "for _ in $(seq 16); do curl --silent http://127.0.0.1:9180/readyz & done; wait"
 

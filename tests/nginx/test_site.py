@@ -61,13 +61,13 @@ def test_configuration_has_no_warnings(stack: NginxStack) -> None:
 
 def test_shared_cases_pass(stack: NginxStack) -> None:
     """The generated suite runs the same cases in its own process."""
-    summary = run(
-        "pytest", "--server", f"https://{DOMAIN}", "--connect", f"127.0.0.1:{stack.https}",
-        "--token", stack.token, cwd=stack.project, SSL_CERT_FILE=str(stack.certificate),
-    )  # fmt: skip
+    options = ["--server", f"https://{DOMAIN}", "--connect", f"127.0.0.1:{stack.https}"]
+    command = ["pytest", *options, "--token", stack.token]
+    environ = {"SSL_CERT_FILE": str(stack.certificate)}
+    summary = run(*command, cwd=stack.project, **environ)
     (passed,) = re.findall(r"^(\d+) shared cases passed", summary, re.MULTILINE)
-    collected = run("pytest", "--collect-only", cwd=stack.project)
-    assert int(passed) == len(re.findall(r"test_(?:http|pages|notes|greetings)\.py::", collected))
+    collected = run(*command, "--collect-only", cwd=stack.project, **environ)
+    assert int(passed) == collected.count("::") > 0
 
 
 @pytest.mark.parametrize(

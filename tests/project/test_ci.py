@@ -12,6 +12,7 @@ from ..support.fixtures import Generate, Needs
 from ..support.generate import CHOICES, TEMPLATE
 from ..support.git import commit, git
 from ..support.process import find_python, run
+from ..support.shared_venv import use_shared_venv
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,7 @@ def test_maintenance_job_proposes_updates(
 def test_pre_commit_rejects_lint_errors(copied: Generate) -> None:
     """A new project passes the hook; a commit that fails `make lint` is rejected."""
     project = copied()
+    use_shared_venv(project)
     commit(project, "Generated")
     run("pre-commit", "install", cwd=project)
     assert re.search(r"make lint\.+Passed", run("pre-commit", "run", "--all-files", cwd=project))

@@ -18,13 +18,14 @@ Place = tuple[bool, str, str | None, str]
 NAMED = {
     "make run": "template/test_first_run.py::test_make_run_reloads_after_a_change",
     "make test": "project/test_readme.py::test_suite_on_each_installed_python_passes",
-    "make live": "project/test_readme.py::test_make_ci_with_uv_passes",
+    "make test-server": "project/test_readme.py::test_make_ci_with_uv_passes",
     "make lint": "project/test_readme.py::test_make_ci_with_uv_passes",
     "make format": "project/test_make_it_yours.py::test_examples_can_be_removed",
     "make help": "project/test_readme.py::test_make_help_lists_all_targets",
     "make ci": "project/test_readme.py::test_make_ci_with_uv_passes",
     "make lock": "template/test_locks.py::test_make_lock_changes_nothing",
     'make migration MESSAGE="…"': "project/test_readme.py::test_readme_migration_example_works",
+    "make migrate": "project/test_readme.py::test_readme_migration_example_works",
     "make lock ci": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
     "make demo": "template/test_first_run.py::test_make_demo_serves_the_service",
     "make new": "template/test_first_run.py::test_make_new_generates_the_project",
@@ -34,7 +35,6 @@ NAMED = {
     "make update": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
     "make update-template": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
     "make upgrade-deps": "project/test_ci.py::test_maintenance_job_proposes_updates",
-    "make upgrade": "project/test_ci.py::test_maintenance_job_proposes_updates",
     "make availability": "tests/debian is its short form",
     "make mutants": "tests/mutation is its short form",
     "python -m my_service check": "project/test_asgi.py::test_asgi_recipe_works",
@@ -110,14 +110,16 @@ def test_each_command_in_a_text_is_run(generated: Generate) -> None:
 
 
 def test_ci_runs_the_documented_commands() -> None:
-    """`make test-all` includes `make test`."""
+    """`make test-all` includes `make test`; another test runs `make help`."""
     (proven,) = blocks(TEMPLATE, "README.md", "How it is proven")
     (both,) = blocks(TEMPLATE, "CONTRIBUTING.md", "")
+    (summary,) = blocks(TEMPLATE, "AGENTS.md", "Commands")
     script = (TEMPLATE / ".ci" / "run").read_text()
     commands = {*re.findall(r"^timed (.*)$", script, re.MULTILINE)}
     assert commands == {"make lint", "make test-all"}
     assert re.search("^test-all: test ", (TEMPLATE / "Makefile").read_text(), re.MULTILINE)
-    assert {*proven.splitlines(), *both.splitlines()} <= {*commands, "make test"}
+    documented = {*proven.splitlines(), *both.splitlines(), *summary.splitlines()}
+    assert documented <= {*commands, "make test", "make help"}
 
 
 def test_documented_pytest_commands_collect() -> None:
@@ -137,10 +139,11 @@ def test_listed_paths_exist(generated: Generate) -> None:
     ]
     listings += [(project, text) for text in blocks(project, "README.md", "Where things are", "")]
     for root, listing in listings:
-        listed = re.findall(r"^( *)((?:[^\s:,]*[./][^\s:,]*(?: +|$))+)", listing, re.MULTILINE)
+        path = r"[^\s:,]*[./][^\s:,]*"
+        listed = re.findall(rf"^( *)((?:{path} {{1,2}})*{path})(?:  |$)", listing, re.MULTILINE)
         assert len(listed) > 5
         place = root
         for indent, names in listed:
-            for path in names.split():
-                assert ((place if indent else root) / path).exists(), path
+            for name in names.split():
+                assert ((place if indent else root) / name).exists(), name
             place = place if indent else root / names.split()[0]

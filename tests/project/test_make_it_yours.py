@@ -10,6 +10,7 @@ from ..support.fixtures import Generate
 from ..support.generate import Answers, name_of
 from ..support.markdown import blocks
 from ..support.process import run
+from ..support.shared_venv import use_shared_venv
 
 KEPT = {"Base"}
 
@@ -36,6 +37,7 @@ def classes(path: Path) -> set[str]:
 )
 def test_examples_can_be_removed(copied: Generate, answers: Answers) -> None:
     project = copied(**answers)
+    use_shared_venv(project)
     package = project / "src" / "my_service"
     table = package / "routes" / "__init__.py"
     of_resource, of_page = blocks(project, "README.md", "Make it yours")

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 CACHE = Path(os.environ.get("BOOT_CACHE") or Path.home() / ".cache/cookiecutter-bottle-service")
-# What a host of the service has, and the little that a Debian without its extras lacks.
+# Packages of a host of the service, and those that Debian's minimal variant lacks.
 PACKAGES = (
     "systemd,systemd-sysv,dbus,nginx,python3,python3-venv,git,openssl,ca-certificates,curl,procps"
 )

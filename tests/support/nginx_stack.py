@@ -76,7 +76,7 @@ class NginxStack(SiteClient):
             "ADMIN_TOKEN": self.token,
             "BIND": f"unix:{directory}/service.sock",
         }
-        if (project / "src/my_service/database.py").exists():
+        if (project / "src/bottle_service/database").exists():
             self.environ["DATABASE_URL"] = f"sqlite:///{directory}/db.sqlite3"
         self.service: subprocess.Popen[bytes] | None = None
 
@@ -150,7 +150,7 @@ class NginxStack(SiteClient):
         """Start the service, without Nginx, and stop it at the end."""
         if "DATABASE_URL" in self.environ:
             self.command("migrate")
-        self.command("assets", str(self.directory / "static"))
+        self.command("collect-static", str(self.directory / "static"))
         self.start_service()
         try:
             yield self

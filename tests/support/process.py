@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 _HELD: list[socket.socket] = []
@@ -25,6 +26,12 @@ def run(*command: str | Path, cwd: Path, **environ: str) -> str:
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}"
     return done.stdout
+
+
+def check_types(project: Path) -> None:
+    """Run mypy in a project, with a cache for all projects that this thread checks."""
+    cache = Path(os.environ["TMPDIR"], f"mypy-{os.getpid()}-{threading.get_ident()}")
+    run("mypy", "--cache-dir", str(cache), cwd=project)
 
 
 def terminate(process: "subprocess.Popen[bytes]") -> None:

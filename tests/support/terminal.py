@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, so that Ctrl-C is the one a user types."""
+"""Terminal that runs a program, so that a test can type answers and Ctrl-C."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Terminal:
-    """Runs a command and keeps what it prints in `text`."""
+    """Terminal with a running command; `text` has its output."""
 
     def __init__(self, *command: str, cwd: Path, **environ: str) -> None:
         self.text = ""
@@ -30,9 +30,9 @@ class Terminal:
         os.close(slave)
 
     def read_until(self, text: str, seconds: float) -> None:
-        """Wait until the text was printed, after what was waited for last.
+        """Wait until the text is printed, after the text of the last call.
 
-        Raises AssertionError when it was not in time.
+        Raises AssertionError after the time.
         """
         ends = time.monotonic() + seconds
         while (found := self.text.find(text, self._seen)) < 0:
@@ -41,32 +41,34 @@ class Terminal:
         self._seen = found + len(text)
 
     def _read(self, seconds: float) -> bool:
-        """Read what there is; return whether the program may print more."""
+        """Read the available output; return whether the program may print more."""
         if not select.select([self._master], [], [], seconds)[0]:
             return self.process.poll() is None
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # how Linux says that the other side is closed
+        except OSError:  # on Linux, the error of a closed terminal
             return False
         self.text += data.decode(errors="replace").replace("\r\n", "\n")
         return bool(data)
 
     def drain(self, seconds: float) -> None:
-        """Read what is printed in that time, so that the program never waits for us."""
+        """Read the output for that time, so that the program is never blocked."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             self._read(0.05)
 
     def type(self, text: str) -> None:
+        """Type the text."""
         os.write(self._master, text.encode())
 
     def interrupt(self) -> float:
-        """Type Ctrl-C and return how many seconds the program then took to end."""
+        """Type Ctrl-C, and return the seconds until the program exits."""
         begun = time.monotonic()
         self.type("\x03")
         return self.end(begun)
 
     def end(self, begun: float | None = None) -> float:
+        """Wait for the exit, kill the program after half a minute, and return the seconds."""
         begun = begun or time.monotonic()
         try:
             while self._read(0.2) and time.monotonic() < begun + 30:

@@ -42,7 +42,7 @@ def demo(clone: Path) -> Iterator[tuple[Terminal, str]]:
     (command,) = blocks(TEMPLATE, "README.md", "")
     demo = Terminal(*command.split(), cwd=clone, BIND=f"127.0.0.1:{port}", PATH=plain_path())
     try:
-        demo.read_until("Ctrl-C ends it.", 240)
+        demo.read_until("Press Ctrl-C to stop.", 240)
         yield demo, f"http://127.0.0.1:{port}"
     finally:
         if demo.process.poll() is None:
@@ -82,7 +82,7 @@ def test_make_run_reloads_after_a_change(clone: Path) -> None:
     (command,) = blocks(project, "README.md", "")
     terminal = Terminal(*command.split(), cwd=project, BIND=f"127.0.0.1:{port}")
     try:
-        terminal.read_until("Ctrl-C ends it.", 60)
+        terminal.read_until("Press Ctrl-C to stop.", 60)
         view = project / "src/my_service/views/home.tpl"
         view.write_text(view.read_text().replace("<h1>", "<h1>New: "))
         page, ends = "", time.monotonic() + 30
@@ -108,7 +108,7 @@ def test_make_run_starts_after_a_fixed_setting(clone: Path) -> None:
         terminal.read_until("did you mean WEB_THREADS?", 60)
         terminal.drain(2)
         settings.write_text(original)
-        terminal.read_until("Ctrl-C ends it.", 60)
+        terminal.read_until("Press Ctrl-C to stop.", 60)
     finally:
         terminal.interrupt()
     assert terminal.text.count("WEB_TREADS") == 1
@@ -119,7 +119,7 @@ def test_make_demo_keeps_an_existing_project(clone: Path) -> None:
     demo = Terminal("make", "demo", cwd=clone, BIND=f"127.0.0.1:{port}")
     try:
         demo.read_until("serving build/my-service as it is", 60)
-        demo.read_until("Ctrl-C ends it.", 60)
+        demo.read_until("Press Ctrl-C to stop.", 60)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as response:
             assert "<h1>New: My Service</h1>" in response.read().decode()
     finally:

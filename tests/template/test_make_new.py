@@ -91,7 +91,7 @@ def test_printed_next_steps_start_the_service(new: New, tmp_path: Path) -> None:
     here = f"127.0.0.1:{free_port()}"
     shell = Terminal("sh", "-ec", steps, cwd=TEMPLATE, BIND=here, **AUTHOR)
     try:
-        shell.read_until("Ctrl-C ends it.", 120)
+        shell.read_until("Press Ctrl-C to stop.", 120)
         with urllib.request.urlopen(f"http://{here}/livez") as response:
             assert response.status == 200
     finally:
@@ -213,7 +213,7 @@ def test_missing_package_index_is_reported(generated: Generate, tmp_path: Path, 
         assert lines[0].startswith("setting up "), terminal.text
         assert [line.split()[0] for line in lines[-4:]] == [
             "ERROR:",
-            "Where",
+            "If",
             "PIP_INDEX_URL",
             "make:",
         ]

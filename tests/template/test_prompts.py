@@ -6,10 +6,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from cookiecutter.exceptions import FailedHookException
 
 from ..support.files import nothing_written
 from ..support.fixtures import Needs
-from ..support.generate import CHOICES, CONTEXT, PUBLIC, TEMPLATE, run_cookiecutter
+from ..support.generate import CHOICES, CONTEXT, PUBLIC, TEMPLATE, generate, run_cookiecutter
 
 INVALID = {
     "project_name": ["", " ", 'a"b', "back\\slash", "bell\a", "two\nlines"],
@@ -21,19 +22,21 @@ INVALID = {
     "domain_name": ["", "localhost", "a/b.com", "A.example.com", "a_b.com", "a.com.", "-a.com", "a..com", f"{'a' * 64}.com"],
 }  # fmt: skip
 
+# Cookiecutter fails to remove the directory of a slug with slashes, because the hook has removed it.
+FAILURES = (FailedHookException, FileNotFoundError)
+
 
 @pytest.mark.parametrize(
     ("name", "value"), [(n, v) for n, values in INVALID.items() for v in values]
 )
 def test_invalid_answer_is_reported_and_nothing_written(
-    tmp_path: Path, name: str, value: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
     work = tmp_path / "above" / "work"
     work.mkdir(parents=True)
-    with nothing_written(tmp_path):
-        done = run_cookiecutter(work, answers={name: value})
-    assert done.returncode != 0
-    head, *problems = done.stderr.partition("\nTraceback")[0].splitlines()
+    with nothing_written(tmp_path), pytest.raises(FAILURES):
+        generate(work, {name: value})
+    head, *problems = capfd.readouterr().err.splitlines()
     assert head == "ERROR: nothing was generated."
     assert any(problem.startswith(f"  {name} ") for problem in problems)
 

@@ -15,21 +15,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from my_service.environment import BootError, Problem
+from bottle_service.startup import StartupError, StartupProblem
 
 FAILURE = Path("/etc/my-service/failure")
-Create = Callable[[Any], Any]
+Create = Callable[..., Any]
 
 
 def failing(create_app: Create) -> Create:
     """Return a create_app that fails in the processes that the file describes."""
 
-    def create(settings: Any) -> Any:
+    def create(*arguments: Any) -> Any:
         failure, *words = FAILURE.read_text().split()
         here = Path("/proc/self/cgroup").read_text() + os.environ.get("TMPDIR", "")
         if not {*re.split(r"[/\s]", here), *sys.argv, *sys.modules} >= set(words):
-            return create_app(settings)
-        app = create_app(settings)
+            return create_app(*arguments)
+        app = create_app(*arguments)
         fail(app, failure)
         return app
 
@@ -40,7 +40,7 @@ def fail(app: Any, failure: str) -> None:
     """Fail now, later, or at each request."""
     match failure:
         case "refuse":
-            raise BootError([Problem("", "refuses", "this release")])
+            raise StartupError([StartupProblem("", "refuses", "this release")])
         case "hang":
             time.sleep(600)
         case "deaf":  # SIGTERM does not end the process
@@ -55,7 +55,7 @@ def fail(app: Any, failure: str) -> None:
                 time.sleep(600 * (environ["PATH_INFO"] == "/readyz"))
                 return respond(environ, start_response)
 
-            app.__dict__["wsgi"] = wait  # Bottle rejects a second assignment
+            app.__dict__["wsgi"] = wait
         case "request":
 
             def die(environ: dict[str, Any], start_response: Any) -> Any:

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Create = Callable[[Any], Any]
+Create = Callable[..., Any]
 
 
 def stuck(create_app: Create) -> Create:
     """Return a create_app whose application waits before each response."""
 
-    def create(settings: Any) -> Any:
-        app = create_app(settings)
+    def create(*arguments: Any) -> Any:
+        app = create_app(*arguments)
         respond = app.wsgi
 
         def wait(environ: dict[str, Any], start_response: Any) -> Any:
@@ -20,7 +20,7 @@ def stuck(create_app: Create) -> Create:
                 time.sleep(0.1)
             return respond(environ, start_response)
 
-        app.__dict__["wsgi"] = wait  # Bottle rejects a second assignment
+        app.__dict__["wsgi"] = wait
         return app
 
     return create
