@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from bottle_service.servers.sd_notify import is_healthy, sd_notify
 
 from .running_service import Launcher, wait_until
