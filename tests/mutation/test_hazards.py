@@ -53,7 +53,7 @@ def test_each_reverted_fix_is_killed(generated: Generate, tmp_path: Path) -> Non
 
 def killed(fix: dict[str, str], template: Path, project: Path, copy: Path) -> bool:
     """Whether the test fails in a copy of the template, or of the project, without the fix."""
-    name = fix.get("proven_by", PROOFS[fix["hazard"]])
+    name = fix.get("proven_by") or PROOFS[fix["hazard"]]
     tests = [
         f"{PACKAGE_TESTS}/{file}"
         for file, found in cases(template / PACKAGE_TESTS)
