@@ -187,9 +187,8 @@ def killed_by_server(mutant: Mutant, directory: Path) -> str:
         return ""
     mutant.apply(copy_working_tree(directory) / PROJECT.name)
     tests = [f"tests/package/test_{name}.py" for name in SERVER_TESTS[mutant.file]]
-    failure = _failure(
-        [*SUITE, "-k", f"not ({EXCLUDED_TESTS[mutant.project]})", *tests], directory, SECONDS
-    )
+    options = ["-rfE", "-k", f"not ({EXCLUDED_TESTS[mutant.project]})"]
+    failure = _failure([*SUITE, *options, *tests], directory, SECONDS)
     shutil.rmtree(directory)
     return failure
 
