@@ -20,7 +20,8 @@ from pathlib import Path
 from .http_client import DOMAIN, SiteClient
 from .process import free_port, terminate
 
-COMMAND = [sys.executable, "-m", "my_service"]
+# The service with the routes of the generated suite.
+COMMAND = [sys.executable, "-m", "tests.contract.service"]
 MAIN = """
 daemon off;
 {user}
@@ -70,7 +71,7 @@ class NginxStack(SiteClient):
         self.certificate = directory / "tls" / "fullchain.pem"
         self.environ = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(project / "src"),
+            "PYTHONPATH": f"{project}/src{os.pathsep}{project}",
             "ENV_FILE": str(project / "deploy" / "my-service.env"),
             "API_TOKENS": f"tester:{self.token}",
             "ADMIN_TOKEN": self.token,
@@ -176,7 +177,9 @@ class NginxStack(SiteClient):
     def start_service(self) -> None:
         """Start the service and wait until it responds."""
         with (self.directory / "service.log").open("ab") as log:
-            self.service = subprocess.Popen([*COMMAND, "serve"], env=self.environ, stderr=log)
+            self.service = subprocess.Popen(
+                [*COMMAND, "serve"], cwd=self.project, env=self.environ, stderr=log
+            )
         self._wait(self._serves)
 
     def _serves(self) -> bool:
@@ -198,7 +201,13 @@ class NginxStack(SiteClient):
 
     def command(self, *arguments: str) -> None:
         """Run a command of the service."""
-        subprocess.run([*COMMAND, *arguments], env=self.environ, check=True, capture_output=True)
+        subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=self.project,
+            env=self.environ,
+            check=True,
+            capture_output=True,
+        )
 
     def stop_service(self) -> None:
         """Stop the service if it runs."""
