@@ -16,6 +16,9 @@ from pathlib import Path
 TEMPLATE = Path(__file__).parents[1]
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 AXES = ("wsgi_server", "database")
+# A package without a wheel for the newest Python. The template's lock leaves the package out there,
+# because `make demo` does not need it.
+MARKERS = {"pyuwsgi": "python_version < '3.15'"}
 COMPILE = [
     "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
     "--generate-hashes", "--no-annotate", "--no-header",
@@ -71,7 +74,8 @@ def everything(projects: list[Path]) -> str:
     for project in projects:
         metadata = tomllib.loads((project / "pyproject.toml").read_text())
         wanted.update(metadata["project"]["dependencies"], metadata["dependency-groups"]["dev"])
-    return "\n".join(sorted(wanted))
+    markers = {line: MARKERS.get(line.partition(">")[0], "") for line in sorted(wanted)}
+    return "\n".join(f"{line} ; {marker}" if marker else line for line, marker in markers.items())
 
 
 def merge(locks: dict[Combination, str], choices: dict[str, list[str]]) -> str:

@@ -117,7 +117,9 @@ def of_git() -> Iterator[tuple[str, str]]:
 def main(directory: Path) -> None:
     there = next(path for path in (directory, *directory.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        sys.exit(f"ERROR: {there} is not a directory that you can write to; name another: make new TO=")
+        sys.exit(
+            f"ERROR: {there} is not a directory that you can write to; name another: make new TO="
+        )
     form = Form(directory)
     wanted = form.names
     while wanted:

@@ -1,4 +1,4 @@
-"""Generated suites and the package's tests on the Python releases of Debian testing."""
+"""The newest Python releases, those of Debian testing: generation, the package and the services."""
 
 import os
 import platform
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ..support.files import file_tree
 from ..support.fixtures import Generate, Needs
 from ..support.generate import TEMPLATE
 from ..support.matrix import NO_WHEEL
@@ -18,63 +19,71 @@ SUITE = "forky"
 SERVERS = ("gunicorn", "waitress", "uwsgi")
 VERSIONS = ("3.14", "3.15")
 PYTHON = "/srv/venv/bin/python"
+# Without the cache, which pytest would write to the template.
+PYTEST = (PYTHON, "-m", "pytest", "--color=no", "-p", "no:cacheprovider")
+REQUIRED = {"also": os.getuid() == 0, "reason": "only root can mount a Debian tree"}
+PROJECTS = [
+    (version, server)
+    for version in VERSIONS
+    for server in SERVERS
+    if (server, version) not in NO_WHEEL
+]
 
 
-def install(lock_directory: Path, venv: Path, version: str) -> None:
-    """Install the wheels of the locks for a Python release that this host may not have."""
+def enter(version: str, directory: Path, *locks: Path, **shared: tuple[Path, str]) -> Chroot:
+    """Return Debian testing with a virtual environment of the locked wheels.
+
+    uv installs them from outside, for a Python release that this host may not have.
+    """
+    venv = directory / "venv"
     run(
         "uv", "pip", "install", "--quiet", "--target", venv / f"lib/python{version}/site-packages",
         "--python-version", version, "--python-platform", f"{platform.machine()}-manylinux_2_28",
         "--only-binary", ":all:", "--require-hashes",
-        "-r", "requirements.txt", "-r", "requirements-dev.txt",
-        cwd=lock_directory,
+        *(word for lock in locks for word in ("--requirements", lock)),
+        cwd=directory,
     )  # fmt: skip
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        (version, server)
-        for version in VERSIONS
-        for server in SERVERS
-        if (server, version) not in NO_WHEEL
-    ],
-    ids="-".join,
-)
-def chroot(
-    request: pytest.FixtureRequest,
-    generated: Generate,
-    needs: Needs,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Chroot:
-    """Return Debian testing with a generated project and a virtual environment of its locks."""
-    needs(*PROGRAMS, also=os.getuid() == 0, reason="only root can mount a Debian tree")
-    version, server = request.param
-    directory = tmp_path_factory.mktemp("pythons")
-    project, venv = directory / "project", directory / "venv"
-    shutil.copytree(generated(wsgi_server=server), project)
-    install(project, venv, version)
-    chroot = Chroot(
-        SUITE, directory, project=(project, "rw"), venv=(venv, "rw"), template=(TEMPLATE, "ro")
-    )
+    chroot = Chroot(SUITE, directory, venv=(venv, "rw"), **shared)
     # The packages stay in place, because venv only adds what is missing.
     chroot.run(f"python{version}", "-m", "venv", "--without-pip", "/srv/venv")
     printed = chroot.run(PYTHON, "-c", "import platform; print(platform.python_version())")
-    assert printed.startswith(version)
+    assert printed.startswith(f"{version}.")
     return chroot
 
 
-def test_suite_passes(chroot: Chroot) -> None:
-    summary = chroot.run(PYTHON, "-m", "pytest", "--color=no", cwd="/srv/project")
-    assert re.search(r"^[0-9]+ passed, [0-9]+ deselected in", summary, re.MULTILINE), summary
-
-
-def test_started_server_passes_the_contract(chroot: Chroot) -> None:
-    printed = chroot.run(PYTHON, "-m", "pytest", "--server", "tcp", cwd="/srv/project")
+@pytest.mark.parametrize(("version", "server"), PROJECTS)
+def test_suites_pass(
+    generated: Generate, needs: Needs, tmp_path: Path, version: str, server: str
+) -> None:
+    """The generated suite in process, and its contract cases against the started server."""
+    needs(*PROGRAMS, **REQUIRED)
+    project = tmp_path / "project"
+    shutil.copytree(generated(wsgi_server=server), project)
+    locks = (project / "requirements.txt", project / "requirements-dev.txt")
+    chroot = enter(version, tmp_path, *locks, project=(project, "rw"))
+    summary = chroot.run(*PYTEST, cwd="/srv/project")
+    assert re.search(r"^[0-9]+ passed(, [0-9]+ deselected)? in", summary, re.MULTILINE), summary
+    printed = chroot.run(*PYTEST, "--server", "tcp", cwd="/srv/project")
     assert re.search(r"^[1-9][0-9]* shared cases passed", printed, re.MULTILINE), printed
 
 
-def test_package_tests_pass(chroot: Chroot) -> None:
-    """The package's own tests; pytest does not load the conftest.py of the other tests."""
-    tests = ["--confcutdir", "tests/package", "-p", "no:cacheprovider", "tests/package"]
-    chroot.run(PYTHON, "-m", "pytest", "--color=no", *tests, cwd="/srv/template")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_template_works(generated: Generate, needs: Needs, tmp_path: Path, version: str) -> None:
+    """Cookiecutter and the hooks generate the same project; the package's own tests pass."""
+    needs(*PROGRAMS, **REQUIRED)
+    made = tmp_path / "made"
+    made.mkdir()
+    shared = {"made": (made, "rw"), "template": (TEMPLATE, "ro")}
+    chroot = enter(version, tmp_path, TEMPLATE / "requirements.txt", **shared)
+    cookiecutter = ("-m", "cookiecutter", "--no-input", "--default-config", "/srv/template")
+    chroot.run(PYTHON, *cookiecutter, cwd="/srv/made")
+    assert file_tree(made / "my-service") == file_tree(generated())
+    left_out = [
+        f"--ignore=tests/package/test_{server}.py"
+        for server, without in NO_WHEEL
+        if without == version
+    ]
+    # pytest does not load tests/conftest.py, which belongs to the tests of generated projects.
+    chroot.run(
+        *PYTEST, "--confcutdir=tests/package", *left_out, "tests/package", cwd="/srv/template"
+    )

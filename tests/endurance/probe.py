@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from bottle import Bottle, HTTPResponse, request, response
+from msgspec import Struct
+from my_service.app import SERVICE
+from my_service.wsgi import app
+
 from bottle_service.http import FieldError, Problem, build_http_application
 from bottle_service.http.auth import Authenticator
 from bottle_service.http.problems import ProblemRenderer
 from bottle_service.telemetry.access_log import AccessLog
 from bottle_service.telemetry.metrics import Metrics
 from bottle_service.views import Views
-from msgspec import Struct
-from my_service.app import SERVICE
-from my_service.wsgi import app
 
 service = app
 settings = SERVICE.settings.load(os.environ)

@@ -21,14 +21,15 @@ from typing import Any
 from wsgiref.validate import WSGIWarning, validator
 
 import bottle
+from msgspec import Struct
+from my_service.app import SERVICE
+from my_service.settings import Settings
+
 from bottle_service.assets import Assets
 from bottle_service.http import Upload, build_http_application
 from bottle_service.http.problems import ProblemRenderer
 from bottle_service.telemetry.access_log import AccessLog
 from bottle_service.views import Views
-from msgspec import Struct
-from my_service.app import SERVICE
-from my_service.settings import Settings
 
 from .requests import Hostile, Request, check_log, check_response, too_large, unclean
 from .words import LIMIT, TOKEN

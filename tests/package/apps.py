@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from bottle import Bottle
+from webtest import TestApp
+
 from bottle_service.http import build_http_application
 from bottle_service.http.problems import ProblemRenderer
 from bottle_service.http.routing import ServiceBottle
 from bottle_service.startup import StartupError
 from bottle_service.telemetry.exchange import Exchange
 from bottle_service.views import Views
-from webtest import TestApp
 
 from .sample import app as sample
 
@@ -20,9 +21,10 @@ VIEWS = sample.DIRECTORY / "views"
 TOKEN = "good"
 
 # A method or a list of methods, a rule, a handler, and the route's options: public by default.
-Route = tuple[str | list[str], str, Callable[..., Any]] | tuple[
-    str | list[str], str, Callable[..., Any], dict[str, Any]
-]
+Route = (
+    tuple[str | list[str], str, Callable[..., Any]]
+    | tuple[str | list[str], str, Callable[..., Any], dict[str, Any]]
+)
 
 
 class Exchanges(list[Exchange]):
@@ -71,7 +73,11 @@ def raw_response(
     client: TestApp, path: str = "/", **environ: Any
 ) -> tuple[int, list[tuple[str, str]]]:
     """Return status and headers of the response to a request that WebTest would repair."""
-    environ = {**client.RequestClass.blank("/", method="POST").environ, "PATH_INFO": path, **environ}
+    environ = {
+        **client.RequestClass.blank("/", method="POST").environ,
+        "PATH_INFO": path,
+        **environ,
+    }
     started: list[tuple[str, list[tuple[str, str]]]] = []
     b"".join(client.app(environ, lambda status, headers, *_: started.append((status, headers))))
     status, headers = started[-1]

@@ -17,8 +17,8 @@ from typing import Any
 
 from ..support.logs import parse_log
 from . import PROJECT, SOURCES
-from .tokens import ADMIN_TOKEN, TOKEN
 from .http_client import connect
+from .tokens import ADMIN_TOKEN, TOKEN
 
 SERVERS = ("gunicorn", "waitress", "uwsgi")
 PACKAGE = Path(__file__).parent

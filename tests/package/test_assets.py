@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from webtest import TestApp
+
 from bottle_service.assets import FOREVER, MANIFEST, Assets
 from bottle_service.cli import main
 from bottle_service.startup import StartupError
-from webtest import TestApp
 
 from .apps import client_for
 from .sample.app import SERVICE, create_app
@@ -146,9 +147,7 @@ def test_if_range_of_another_version_returns_the_whole_file(source: Path) -> Non
         ("items=0-5", 200, None),
     ],
 )
-def test_range_is_served(
-    source: Path, sent: str, status: int, content_range: str | None
-) -> None:
+def test_range_is_served(source: Path, sent: str, status: int, content_range: str | None) -> None:
     (source / "a.txt").write_text("12345")
     response = client_of(source).get("/a.txt", headers={"Range": sent}, status=status)
     assert response.headers.get("Content-Range") == content_range

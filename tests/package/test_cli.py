@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from bottle import Bottle
+
 from bottle_service.cli import load_checked_app, main
 from bottle_service.service import Service
 
 from . import SOURCES
-from .tokens import TOKEN
 from .sample.app import NAME, SERVICE, create_app
 from .sample.routes import live, metrics
+from .tokens import TOKEN
 
 
 @pytest.fixture

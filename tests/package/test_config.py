@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
+
 from bottle_service.config import AppEnv, SettingsReader, parse_settings
 from bottle_service.secret import Secret
 from bottle_service.startup import StartupProblem
-from msgspec import Struct
 
 pytestmark = pytest.mark.usefixtures("empty_directory")
 

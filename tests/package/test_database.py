@@ -7,16 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from bottle_service.database.migrations import Migrations
-from bottle_service.database.sqlite import Database
-from bottle_service.database.url import DatabaseUrl
-from bottle_service.http import RequestScoped
-from bottle_service.startup import StartupError
 from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 from webtest import TestApp
+
+from bottle_service.database.migrations import Migrations
+from bottle_service.database.sqlite import Database
+from bottle_service.database.url import DatabaseUrl
+from bottle_service.http import RequestScoped
+from bottle_service.startup import StartupError
 
 from .apps import client_for
 from .schema import MIGRATIONS, copy_migrations
@@ -203,9 +204,7 @@ def test_database_that_cannot_be_written_is_a_problem(
     )
 
 
-def test_database_that_cannot_be_migrated_is_a_problem(
-    database: Database, tmp_path: Path
-) -> None:
+def test_database_that_cannot_be_migrated_is_a_problem(database: Database, tmp_path: Path) -> None:
     database.close()
     for path in database.path.parent.glob("db.sqlite3*"):
         path.unlink()

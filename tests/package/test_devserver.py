@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from bottle_service.devserver import banner, ensure_dev_token, should_reload
 from watchfiles import Change
+
+from bottle_service.devserver import banner, ensure_dev_token, should_reload
 
 from .sample.app import SERVICE
 from .sample.settings import Settings

@@ -11,6 +11,7 @@ from typing import Any
 import bottle
 import pytest
 from bottle import HTTPResponse
+
 from bottle_service.http import FieldError, Problem, RequestScoped
 from bottle_service.http.problems import ProblemRenderer
 from bottle_service.http.security_headers import DEFAULT_HEADERS
@@ -200,9 +201,7 @@ def test_error_quotes_neither_path_nor_exception_in_debug_mode(
             assert "ZeroDivisionError" not in text
 
 
-def test_failing_error_page_becomes_json(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_error_page_becomes_json(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     views = Path(shutil.copytree(VIEWS, tmp_path / "views"))
     (views / "error.tpl").write_text("{{nothing_of_this_name}}")
     client = client_for(problem_renderer=ProblemRenderer(Views(views)))

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from bottle import HTTPResponse, request
-from bottle_service.http import RequestScoped
 from msgspec import Struct
 from webtest import TestApp
+
+from bottle_service.http import RequestScoped
 
 from .apps import TOKEN, build_app, client_for, startup_errors
 

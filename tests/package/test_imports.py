@@ -135,6 +135,10 @@ def test_server_module_imports_no_other_server() -> None:
             "print(*(n for n in names if f'bottle_service.servers.{n}' in sys.modules))"
         )
         done = subprocess.run(
-            [sys.executable, "-B", "-c", code], cwd=SOURCES, check=True, capture_output=True, text=True
+            [sys.executable, "-B", "-c", code],
+            cwd=SOURCES,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         assert done.stdout.split() == [server]

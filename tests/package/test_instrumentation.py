@@ -5,12 +5,13 @@ import re
 from typing import Any
 
 import pytest
+from webtest import TestApp
+
 from bottle_service.assets import Assets
 from bottle_service.http.security_headers import DEFAULT_HEADERS
 from bottle_service.telemetry.access_log import AccessLog
 from bottle_service.telemetry.exchange import Exchange
 from bottle_service.telemetry.metrics import Metrics
-from webtest import TestApp
 
 from .apps import STATIC, Exchanges, build_app, client_for
 
@@ -125,7 +126,8 @@ def test_client_name_is_logged_and_the_query_is_not(capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("level", "paths"), [("INFO", ["/json", "/fails"]), ("WARNING", ["/fails"]), ("ERROR", ["/fails"])]
+    ("level", "paths"),
+    [("INFO", ["/json", "/fails"]), ("WARNING", ["/fails"]), ("ERROR", ["/fails"])],
 )
 def test_access_log_has_failures_only_from_level_warning(
     capfd: pytest.CaptureFixture[str], level: str, paths: list[str]
@@ -184,9 +186,7 @@ class FailingRecorder(Exchanges):
 
 
 @pytest.mark.parametrize("path", ["/json", "/stream"])
-def test_failing_recorder_changes_no_response(
-    caplog: pytest.LogCaptureFixture, path: str
-) -> None:
+def test_failing_recorder_changes_no_response(caplog: pytest.LogCaptureFixture, path: str) -> None:
     exchanges = Exchanges()
     response = client_for(*ROUTES, recorders=[FailingRecorder(), exchanges]).get(path)
     assert [exchange.bytes_sent for exchange in exchanges] == [len(response.body)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bottle_service.release import release_id
 from bottle_service.telemetry.access_log import AccessLog
 from bottle_service.telemetry.logging import configure_logging
@@ -29,12 +30,8 @@ def _restored_logging() -> Iterator[None]:
     root.handlers, root.level = handlers, level
 
 
-@pytest.fixture
-def _json_logging(_restored_logging: None) -> None:
-    configure(log_format="json")
-
-
-def configure(log_format: str, release: str = "") -> None:
+def configure(log_format: str = "json", release: str = "") -> None:
+    """Configure logging within a test: pytest's own handlers do not see its records then."""
     configure_logging(
         "tested", release, log_format=log_format, log_level="INFO", request_id=lambda: "the-request"
     )
@@ -44,8 +41,9 @@ def lines_of(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capfd.readouterr().err.splitlines()]
 
 
-@pytest.mark.usefixtures("_json_logging")
+@pytest.mark.usefixtures("_restored_logging")
 def test_record_of_any_library_is_one_line_of_json(capfd: pytest.CaptureFixture[str]) -> None:
+    configure()
     logging.getLogger("of.a.library").warning("it says %s", HOSTILE)
     try:
         raise ValueError(HOSTILE)
@@ -73,8 +71,9 @@ class Wordless(Exception):
         raise ZeroDivisionError("no text")
 
 
-@pytest.mark.usefixtures("_json_logging")
+@pytest.mark.usefixtures("_restored_logging")
 def test_extra_becomes_fields(capfd: pytest.CaptureFixture[str]) -> None:
+    configure()
     loop: list[Any] = []
     loop.append(loop)
     extra: dict[Any, Any] = {
@@ -134,7 +133,7 @@ class Unformattable(SyntaxError):
 BYTES: Any = ("file", 1, 1, b"bytes in place of a text")
 
 
-@pytest.mark.usefixtures("_json_logging")
+@pytest.mark.usefixtures("_restored_logging")
 @pytest.mark.parametrize(
     ("message", "arguments"),
     [(Wordless(), []), ("%s", [Wordless()]), ("%d", ["x"]), ("", [])],
@@ -148,6 +147,7 @@ def test_no_log_call_raises(
     error: Exception,
     name: str,
 ) -> None:
+    configure()
     logging.getLogger(name).error(message, *arguments, exc_info=error)
     (line,) = lines_of(capfd)
     assert (line["log.level"], line["log.logger"]) == ("error", name)
@@ -158,8 +158,10 @@ def test_no_log_call_raises(
     assert ("cannot be logged" in line["message"]) == (message != "" or not formattable)
 
 
-@pytest.mark.usefixtures("_json_logging")
+@pytest.mark.usefixtures("_restored_logging")
 def test_exception_without_a_text_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    configure()
+
     def fail() -> None:
         raise Wordless
 
@@ -170,9 +172,10 @@ def test_exception_without_a_text_is_logged(capfd: pytest.CaptureFixture[str]) -
     assert "in fail" in line["error.stack_trace"]
 
 
-@pytest.mark.usefixtures("_json_logging")
+@pytest.mark.usefixtures("_restored_logging")
 def test_malformed_request_is_not_quoted(capfd: pytest.CaptureFixture[str]) -> None:
     """Gunicorn's warning quotes the request, which may contain a secret."""
+    configure()
     warning = "Invalid request from ip={ip}: {error}"
     text = warning.format(ip="::1", error="Invalid HTTP request line: 'GET /?token=secret'")
     logging.getLogger("gunicorn.error").warning(text)
@@ -180,8 +183,9 @@ def test_malformed_request_is_not_quoted(capfd: pytest.CaptureFixture[str]) -> N
     assert line["message"] == "Invalid request from ip=::1: Invalid HTTP request line"
 
 
-@pytest.mark.usefixtures("_json_logging")
+@pytest.mark.usefixtures("_restored_logging")
 def test_line_that_cannot_be_written_fails_no_request() -> None:
+    configure()
     access_log = AccessLog("tested", "", "json", "INFO")
     client = client_for(("GET", "/fails", lambda: 1 / 0), recorders=[access_log])
     reader, writer = os.pipe()
@@ -195,4 +199,3 @@ def test_line_that_cannot_be_written_fails_no_request() -> None:
         os.dup2(stderr, 2)
         os.close(stderr)
     assert response.json["title"] == "Internal Server Error"
-

@@ -9,10 +9,10 @@ import pytest
 from webtest import TestApp
 
 from . import TEMPLATE
-from .tokens import ADMIN_TOKEN
 from .exposition import COUNT, samples
 from .sample.app import create_app
 from .sample.settings import Settings
+from .tokens import ADMIN_TOKEN
 
 HEADERS = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
@@ -100,7 +100,7 @@ def test_metrics_directory_is_in_memory_unless_tmpdir_is_set(
 
     monkeypatch.delenv("TMPDIR", raising=False)
     in_memory = Path(make_metrics_directory("sample"))
-    assert re.fullmatch(r"/dev/shm/sample-metrics-\w+", str(in_memory))
+    assert re.fullmatch(r"/dev/shm/sample-metrics-\w+", str(in_memory))  # noqa: S108
     in_memory.rmdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Column, MetaData, String, Table, text
+
 from bottle_service.cli import main
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.sqlite import Database
 from bottle_service.database.url import DatabaseUrl
 from bottle_service.startup import StartupError
-from sqlalchemy import Column, MetaData, String, Table, text
 
 from . import schema
 from .sample.app import SERVICE
@@ -137,9 +138,7 @@ def test_migration_that_leaves_orphans_changes_nothing(history: History) -> None
     with pytest.raises(StartupError) as caught:
         history.database.migrate()
     (problem,) = caught.value.problems
-    assert str(problem) == (
-        "DATABASE_URL: rows of children would refer to missing rows of parents"
-    )
+    assert str(problem) == ("DATABASE_URL: rows of children would refer to missing rows of parents")
     # 0002_nullable was to run in the same transaction.
     assert history.execute("SELECT \"notnull\" FROM pragma_table_info('parents')") == [0, 1]
     assert history.execute("SELECT id FROM parents") == [1]

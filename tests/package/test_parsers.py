@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 import pytest
-from bottle_service.http import Upload
 from msgspec import Meta, Struct
 from webtest import TestApp
 from webtest import Upload as SentFile
+
+from bottle_service.http import Upload
 
 from .apps import client_for
 

@@ -8,9 +8,10 @@ from typing import Any
 import bottle
 import pytest
 from bottle import Bottle
-from bottle_service.http.problems import Environ, WSGIApp
 from msgspec import Struct
 from webtest import TestApp
+
+from bottle_service.http.problems import Environ, WSGIApp
 
 from .apps import build_app, client_for, raw_response, startup_errors
 
@@ -57,9 +58,7 @@ def test_redirect_slashes_keeps_path_and_query(client: TestApp, path: str, locat
 
 def test_redirect_quotes_a_query_that_no_header_can_hold(client: TestApp) -> None:
     query = "a=\r\x01 \xff&b"
-    status, headers = raw_response(
-        client, "/moved/a/", REQUEST_METHOD="GET", QUERY_STRING=query
-    )
+    status, headers = raw_response(client, "/moved/a/", REQUEST_METHOD="GET", QUERY_STRING=query)
     assert status == 308
     assert ("Location", "/moved/a?a=%0D%01%20%FF&b") in headers
 
@@ -165,7 +164,9 @@ def test_raw_coroutine_is_rejected() -> None:
     ],
 )
 def test_hidden_route_is_rejected(first: str, second: str) -> None:
-    routes = [("GET", rule, (lambda y: 1) if "<y" in rule else lambda x: 1) for rule in (first, second)]
+    routes = [
+        ("GET", rule, (lambda y: 1) if "<y" in rule else lambda x: 1) for rule in (first, second)
+    ]
     problems = startup_errors(*routes)
     assert problems == f"GET {second}: is hidden by GET {first}"
 

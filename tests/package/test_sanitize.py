@@ -55,9 +55,7 @@ def client() -> TestApp:
         ("a=\x01; b=2", {"b": "2"}),
     ],
 )
-def test_malformed_cookies_are_dropped(
-    client: TestApp, sent: str, cookies: dict[str, str]
-) -> None:
+def test_malformed_cookies_are_dropped(client: TestApp, sent: str, cookies: dict[str, str]) -> None:
     assert client.get("/", headers={"Cookie": sent}).json["cookies"] == cookies
 
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from bottle_service.http.security_headers import DEFAULT_HEADERS, missing_headers
 
 from ..support.fixtures import Generate
@@ -29,5 +30,5 @@ def test_nginx_has_the_same_default(nginx: str, name: str, value: str) -> None:
 
 
 def test_header_of_the_response_replaces_the_default() -> None:
-    names = {name for name, _ in missing_headers(("cache-control", "X-FRAME-OPTIONS"))}
+    names = {name for name, _ in missing_headers([("cache-control", ""), ("X-FRAME-OPTIONS", "")])}
     assert names == {name for name, _ in DEFAULT_HEADERS} - {"Cache-Control", "X-Frame-Options"}

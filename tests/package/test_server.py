@@ -171,9 +171,7 @@ def test_application_is_closed_once_in_each_serving_process(
 ) -> None:
     closed = tmp_path / "closed"
     # Another worker might not have loaded the application yet.
-    service = launcher.start(
-        sitecustomize="record_close", CLOSED=str(closed), WEB_CONCURRENCY="1"
-    )
+    service = launcher.start(sitecustomize="record_close", CLOSED=str(closed), WEB_CONCURRENCY="1")
     serving = service.serving_processes()
     closed.write_text("")  # `serve` closes the application that it has checked
     assert service.stop() == 0
@@ -211,9 +209,7 @@ def allowed_origin(service: ServiceProcess) -> str:
 def test_reload_reads_the_settings_again(launcher: Launcher, tmp_path: Path) -> None:
     file = tmp_path / "service.env"
     file.write_text("CORS_ORIGINS=https://a.example\nLOG_LEVEL=INFO\n")
-    service = launcher.start(
-        APP_ENV="production", ENV_FILE=str(file), WEB_CONCURRENCY="1"
-    )
+    service = launcher.start(APP_ENV="production", ENV_FILE=str(file), WEB_CONCURRENCY="1")
     assert allowed_origin(service) == ""
     file.write_text("CORS_ORIGINS=https://b.example\nLOG_LEVEL=ERROR\n")
     before = set(service.workers())
@@ -230,7 +226,7 @@ def test_reload_reads_the_settings_again(launcher: Launcher, tmp_path: Path) -> 
 
 
 @with_workers
-@pytest.mark.parametrize("delay", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("delay", [0.0, 1.0])
 def test_stop_during_a_reload_stops(launcher: Launcher, delay: float) -> None:
     service = launcher.start()
     wait_until(lambda: len(service.workers()) == 2)

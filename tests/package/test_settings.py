@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from bottle_service.database.url import DatabaseUrl
 from bottle_service.settings import Bind, ServiceSettings
 from bottle_service.startup import StartupError

@@ -1,7 +1,6 @@
-"""The started server where it is uWSGI: what it refuses, and how it ends."""
+"""uWSGI: invalid settings, and stops at each moment of its start and reload."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -10,41 +9,34 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .service import ANSWERED, BODY, ROOT, Service, guarded, workers_of
+from . import PROJECT
+from .running_service import Launcher, wait_until
+from .server_selection import with_uwsgi
 
-pytestmark = pytest.mark.live
+pytestmark = with_uwsgi
 
-SETTINGS = (ROOT / "uwsgi.ini").read_text()
-# Python reads this before all else: the master is killed before the worker can watch it.
-EARLY = """
-import os, signal, sys, time
-
-def kill_the_master(frame, *_):
-    if frame.f_code.co_name == "outlive_master":
-        sys.setprofile(None)
-        master = os.getppid()
-        os.kill(master, signal.SIGKILL)
-        while os.getppid() == master:
-            time.sleep(0.01)
-
-sys.setprofile(kill_the_master)
-"""
+SETTINGS = (PROJECT / "uwsgi.ini").read_text()
 
 
 @contextlib.contextmanager
-def uwsgi(settings: str, environ: dict[str, str], directory: Path) -> Iterator[Any]:
-    """Start uWSGI with the settings, in a directory where it listens."""
-    (directory / "uwsgi.ini").write_text(settings)
-    given = {"PYTHONPATH": f"{ROOT}/src", "SERVE_WEB_CONCURRENCY": "1", "SERVE_WEB_THREADS": "1"}
+def uwsgi(settings: str, launcher: Launcher, **environ: str) -> Iterator["subprocess.Popen[str]"]:
+    """Start uWSGI itself with these settings, in a directory where it listens."""
+    (launcher.directory / "uwsgi.ini").write_text(settings)
     run = [sys.executable, "-c", "from pyuwsgi import run; run()", "--ini", "uwsgi.ini"]
     with subprocess.Popen(
         [*run, "--socket", "socket"],
-        cwd=directory,
-        env=environ | given,
+        cwd=launcher.directory,
+        env={
+            "PYTHONPATH": str(launcher.project / "src"),
+            "SERVE_MODULE": "sample.wsgi:app",
+            "SERVE_NAME": "sample-service",
+            "SERVE_WEB_CONCURRENCY": "1",
+            "SERVE_WEB_THREADS": "1",
+            **environ,
+        },
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -56,41 +48,48 @@ def uwsgi(settings: str, environ: dict[str, str], directory: Path) -> Iterator[A
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def listener(launcher: Launcher) -> Iterator[socket.socket]:
+    """A unix socket that is passed to each service, as systemd does."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(launcher.directory / "inherited"))
+        listener.listen()
+        yield listener
+
+
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("line", "message"),
     [("misspelt = 1", "unknown config directive"), ("module = nothing:app", "no app loaded")],
 )
-def test_uwsgi_does_not_start(wrong: str, said: str, tmp_path: Path) -> None:
-    with uwsgi(f"{SETTINGS}\n{wrong}\n", {}, tmp_path) as process:
-        assert process.wait(timeout=20)
-        assert said in process.stderr.read()
+def test_invalid_setting_stops_the_start(launcher: Launcher, line: str, message: str) -> None:
+    with uwsgi(f"{SETTINGS}\n{line}\n", launcher) as process:
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode
+        assert message in stderr
 
 
 @pytest.mark.parametrize("moment", ["registered nl:own", "spawned uWSGI worker 2"])
-def test_it_ends_while_it_starts(
-    environ: dict[str, str], place: str, tmp_path: Path, moment: str
+def test_stop_during_the_start_stops(launcher: Launcher, moment: str) -> None:
+    """Before master or workers are ready; systemd sends the signal to each process."""
+    service = launcher.start(wait=False)
+    wait_until(lambda: moment in service.log())
+    for process in (service.process.pid, *service.workers()):
+        os.kill(process, signal.SIGTERM)
+    # `_exit`, which uwsgi.ini makes the handler, is called with the signal's number.
+    assert service.process.wait(timeout=20) in (0, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("slow_hooks", [["post-fork"], ["post-fork", "master-start"]])
+def test_stop_before_the_hooks_of_the_start_stops(
+    launcher: Launcher, slow_hooks: list[str]
 ) -> None:
-    """Before its master has begun, and its workers. Each process is asked, as systemd does."""
-    service = Service(environ, place, tmp_path / "log")
-    try:
-        while moment not in service.log():
-            assert service.process.poll() is None
-        for process in (service.process.pid, *workers_of(service)):
-            os.kill(process, signal.SIGTERM)
-        # What `_exit` is called with is the signal.
-        assert service.process.wait(timeout=20) in (0, signal.SIGTERM)
-    finally:
-        service.process.kill()
-
-
-@pytest.mark.parametrize("slow", [["post-fork"], ["post-fork", "master-start"]])
-def test_it_ends_before_its_hooks(environ: dict[str, str], tmp_path: Path, slow: list[str]) -> None:
-    """Those of its workers, or its master's too. Only that is asked, as under an emperor."""
+    """Only the master gets the signal, as under an emperor."""
     settings = SETTINGS
-    for phase in slow:
+    for phase in slow_hooks:
         first = f"hook-{phase} ="
         settings = settings.replace(first, f"{first} safeexec:sleep 9\n{first}", 1)
-    with uwsgi(settings, environ, tmp_path) as process:
+    with uwsgi(settings, launcher, APP_ENV="test", API_TOKENS="tester:token") as process:
+        assert process.stderr
         begun: set[str] = set()
         while not begun >= {"(post-fork)...\n", "(master-start)...\n"}:
             begun.add(process.stderr.readline().rpartition(" ")[2])
@@ -100,50 +99,45 @@ def test_it_ends_before_its_hooks(environ: dict[str, str], tmp_path: Path, slow:
         assert process.wait(timeout=5) == 0
 
 
-@guarded
-def test_a_worker_without_a_master_takes_no_request(
-    environ: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_before_a_reloaded_worker_has_its_handlers_stops(
+    launcher: Launcher, number: signal.Signals
 ) -> None:
-    """It would drop what it takes: the next ones find it where it waits."""
-    path = tmp_path / "socket"
-    (tmp_path / "sitecustomize.py").write_text(EARLY)
-    early = environ | {"PYTHONPATH": f"{ROOT}/src:{tmp_path}", "WEB_CONCURRENCY": "1"}
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        service = Service(early, f"unix:{path}", tmp_path / "log", listener)
-        connection = service.half_a_request()
-        service.process.wait(timeout=20)
-        time.sleep(1)  # the worker has ended too
-        service = Service(environ, f"unix:{path}", tmp_path / "log", listener)
-        try:
-            connection.send(BODY[5:])
-            assert connection.getresponse().status in ANSWERED
-        finally:
-            connection.close()
-            service.stop()
+    """The worker ignores its master's HUP then, and must exit when its application is loaded."""
+    service = launcher.start(sitecustomize="slow_fork", WEB_CONCURRENCY="1")
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "Respawned uWSGI worker 1" in service.log())
+    assert service.stop(number, seconds=15) == 0
 
 
-@guarded
-def test_an_answer_outlives_the_counts(environ: dict[str, str], tmp_path: Path) -> None:
-    """Those of a server whose master was killed are removed; a worker may count its first then."""
-    environ |= {"TMPDIR": str(tmp_path), "WEB_CONCURRENCY": "1"}
-    path = tmp_path / "socket"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        service = Service(environ, f"unix:{path}", tmp_path / "log", listener)
-        connection = service.half_a_request()
-        while not any(state.read_bytes()[8:9] > b"\0" for state in tmp_path.glob("*/worker-0")):
-            assert service.process.poll() is None
-        service.process.kill()
-        service.process.wait()
-        ends = time.monotonic() + 20
-        while [*tmp_path.glob("*/worker-0")]:
-            assert time.monotonic() < ends
-            time.sleep(0.1)
-        connection.send(BODY[5:])
-        response = connection.getresponse()
-        assert response.status in ANSWERED
-        assert json.loads(response.read())
-        connection.close()
+def test_worker_whose_master_was_killed_early_accepts_no_request(
+    launcher: Launcher, listener: socket.socket
+) -> None:
+    """The request waits in the socket's queue for the next service."""
+    bind = f"unix:{listener.getsockname()}"
+    service = launcher.start(
+        bind, inherited=listener, wait=False, sitecustomize="kill_master_early", WEB_CONCURRENCY="1"
+    )
+    request = service.open_partial_request()
+    service.process.wait(timeout=20)
+    time.sleep(1)  # the worker has exited too
+    launcher.start(bind, inherited=listener, wait=False)
+    request.complete()
+
+
+def test_response_outlives_the_metrics_of_a_killed_master(
+    launcher: Launcher, listener: socket.socket
+) -> None:
+    """The metrics are removed, and a worker may count its first request after that."""
+    bind = f"unix:{listener.getsockname()}"
+    service = launcher.start(bind, inherited=listener, wait=False, WEB_CONCURRENCY="1")
+    request = service.open_partial_request()
+
+    def slots() -> list[Path]:
+        return [*service.directory.glob("*-metrics-*/worker-0")]
+
+    wait_until(lambda: any(slot.read_bytes()[8:9] > b"\0" for slot in slots()))
+    service.process.kill()
+    service.process.wait()
+    wait_until(lambda: not slots())
+    request.complete()

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from bottle_service.assets import Assets
 from bottle_service.views import Views
 

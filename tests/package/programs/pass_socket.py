@@ -6,4 +6,4 @@ import sys
 number, *command = sys.argv[1:]
 os.dup2(int(number), 3)
 os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
-os.execv(command[0], command)
+os.execv(command[0], command)  # noqa: S606

@@ -185,8 +185,9 @@ def _parse_value(text: str, kind: Any) -> Any:
 
     Raises ValueError, whose message quotes the text only for types without a `parse`.
     """
-    if hasattr(kind, "parse"):
-        return kind.parse(text)
+    for one in (kind, *get_args(kind)):  # also in `Secret | None`
+        if hasattr(one, "parse"):
+            return one.parse(text)
     if get_origin(kind) is Literal and text not in get_args(kind):
         raise ValueError(f"{text!r} is not one of {', '.join(get_args(kind))}")
     try:

@@ -9,7 +9,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from msgspec import Meta, Struct
 from msgspec.structs import fields
@@ -195,4 +195,5 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
 
 
 def _is_secret(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, (Secret, ApiTokens))
+    kinds = (kind, *get_args(kind))  # also of `Secret | None`
+    return any(isinstance(one, type) and issubclass(one, (Secret, ApiTokens)) for one in kinds)

@@ -21,6 +21,11 @@ from bottle_service.servers.gunicorn import WorkerClass
 # <% endif %>
 from bottle_service.settings import Defaults, ServiceSettings
 
+# <% if cookiecutter.database == "sqlite" %>
+# The directory of the service's data on a host: see deploy/README.md.
+DATA_DIRECTORY = "/var/lib/{{ cookiecutter.project_slug }}"
+
+# <% endif %>
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Add a field for each setting of yours, and a line for it to .env.example."""
@@ -37,13 +42,15 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         "development": {"LOG_FORMAT": "text"},
         # <% endif %>
     }
-
     # <% if cookiecutter.wsgi_server == "gunicorn" %>
+
     worker_class: WorkerClass = "gthread"
-    # <% endif %>
-    # <% if cookiecutter.wsgi_server == "waitress" %>
+    # <% elif cookiecutter.wsgi_server == "waitress" %>
+
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
+    # <% elif cookiecutter.database == "sqlite" %>
+
     # <% endif %>
     # <% if cookiecutter.database == "sqlite" %>
-    database_url: DatabaseUrl = DatabaseUrl("sqlite:////var/lib/{{ cookiecutter.project_slug }}/db.sqlite3")
+    database_url: DatabaseUrl = DatabaseUrl(f"sqlite:///{DATA_DIRECTORY}/db.sqlite3")
     # <% endif %>

@@ -12,9 +12,7 @@ def echo_path(client: TestApp, pytestconfig: pytest.Config) -> str:
     """The path of the tests' own route: it requires a token, and returns its JSON body."""
     is_deployed = "://" in (pytestconfig.getoption("--server") or "")
     if is_deployed and client.get(ECHO, expect_errors=True).status_int == 404:
-        pytest.skip(
-            "the server lacks the tests' own routes: see tests/contract/service/__init__.py"
-        )
+        pytest.skip("the server lacks the routes of the tests: see tests/contract/service")
     return ECHO
 
 

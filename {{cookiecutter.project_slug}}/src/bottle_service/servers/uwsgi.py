@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bottle import Bottle
@@ -111,6 +113,8 @@ def prepare_worker() -> None:
         watched = os.pidfd_open(process)
     except ProcessLookupError:
         os._exit(0)  # the master was killed while this worker loaded: accept no request
+    if _is_stopping(process):
+        os._exit(0)
     master = struct.pack("i", process)
     never_closed, _ = (end.detach() for end in socket.socketpair())
     for fd in map(int, os.listdir("/proc/self/fd")):
@@ -125,6 +129,21 @@ def prepare_worker() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=drain_when_master_dies, daemon=True).start()
+
+
+def _is_stopping(master: int) -> bool:
+    """Return whether the master handles a stop signal, and waits for its workers to exit.
+
+    A worker ignores its master's HUP until the hook-post-fork of uwsgi.ini. So a stop during a
+    reload would wait for a new worker that serves on. The master blocks the stop signal meanwhile;
+    at a fork the C library blocks all signals, HUP too.
+    """
+    status = Path(f"/proc/{master}/status").read_text()
+    blocked = int(re.findall(r"^SigBlk:\s+(\w+)", status, re.MULTILINE)[0], 16)
+    terminate, interrupt, hang_up = (
+        blocked >> number - 1 & 1 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    )
+    return bool((terminate or interrupt) and not hang_up)
 
 
 def _inherited_path() -> str:
