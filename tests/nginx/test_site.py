@@ -17,7 +17,6 @@ from ..support.logs import parse_log
 from ..support.matrix import GROUPS, LONGEST, NEWER_NGINX
 from ..support.nginx_stack import NginxStack
 from ..support.process import run
-from ..support.supervisord_stack import SupervisordStack
 
 # The database does not change how the service runs.
 STACKS = [a for a in GROUPS if a["supervisor"] == "systemd" or a["database"] == "sqlite"]
