@@ -1,4 +1,4 @@
-"""What a request, a start and the memory of a server cost, as two Markdown tables: `make bench`.
+"""Measure the cost of a request, a start and the memory of servers, as two tables: `make bench`.
 
 All servers run at once and are measured in turn in each round, so a shared machine slows all of
 them down alike: the ratios are medians of the rounds' ratios. With two processors or more the
@@ -26,9 +26,8 @@ from typing import NamedTuple
 TEMPLATE = Path(__file__).parents[1]
 sys.path.insert(0, str(TEMPLATE))
 
-from tests.chain import free_port  # noqa: E402
-
-from tests.template import generate  # noqa: E402
+from tests.support.generate import generate  # noqa: E402
+from tests.support.process import free_port  # noqa: E402
 
 APPS = TEMPLATE / "bench/apps"
 FASTAPI = TEMPLATE / "build/fastapi"
