@@ -128,6 +128,6 @@ def test_invalid_setting_prevents_the_start(installed: Host) -> None:
 def test_missing_token_prevents_the_start(installed: Host) -> None:
     installed.inside("mv", TOKENS, "/srv/")
     last = fail_to_start(installed)
-    assert re.search("  API_TOKENS: [0-9]+ routes ask for a token", last)
+    assert re.search("  API_TOKENS: [0-9]+ routes require a token", last)
     installed.inside("mv", "/srv/API_TOKENS", TOKENS)
     installed.start()
