@@ -1,0 +1,272 @@
+"""Changes that an owner makes: style, types and suite pass, or say in one sentence what to do."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ..support.fixtures import Generate
+from ..support.process import check_types, run
+
+PACKAGE = "src/my_service"
+# How a comment looks in the owner's files, by their suffix.
+COMMENTS = {
+    ".py": "# A comment of the owner.",
+    ".toml": "# A comment of the owner.",
+    ".env": "# A comment of the owner.",
+    ".example": "# A comment of the owner.",
+    ".mako": "## A comment of the owner.",
+    ".tpl": "<!-- A comment of the owner. -->",
+    ".css": "/* A comment of the owner. */",
+    ".md": "<!-- A comment of the owner. -->",
+}
+MODULE = '''\
+"""Prices of the owner's."""
+
+
+def with_tax(cents: int) -> int:
+    return cents * 119 // 100
+'''
+HANDLERS = '''\
+"""Reports: a package of handlers."""
+
+from msgspec import Struct
+
+from ...prices import with_tax
+
+
+class Report(Struct):
+    total: int
+
+
+def daily() -> Report:
+    return Report(total=with_tax(100))
+'''
+HANDLERS_TEST = '''\
+"""The reports."""
+
+from webtest import TestApp
+
+
+def test_daily_report_includes_tax(authenticated_client: TestApp) -> None:
+    report = authenticated_client.get("/api/v1/reports/daily")
+    assert report.json == {"total": 119}
+'''
+MIDDLEWARE = '''\
+"""A header of every response."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class PermissionsPolicy:
+    """WSGI middleware that forbids the camera."""
+
+    def __init__(self, app: WSGIApp) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, ("Permissions-Policy", "camera=()")], exc_info)
+
+        return self._app(environ, start)
+'''
+MIDDLEWARE_TEST = '''\
+"""The header of every response."""
+
+from webtest import TestApp
+
+
+def test_errors_have_the_header_too(client: TestApp) -> None:
+    response = client.get("/nothing", status=404)
+    assert response.headers["Permissions-Policy"] == "camera=()"
+'''
+
+
+def substitute(path: Path, pattern: str, text: str) -> None:
+    """Replace the one match of the pattern."""
+    changed, count = re.subn(pattern, text, path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert count == 1, f"{path}: {count} matches of {pattern}"
+    path.write_text(changed)
+
+
+def add_module(project: Path) -> None:
+    (project / PACKAGE / "prices.py").write_text(MODULE)
+
+
+def add_package_of_routes(project: Path) -> None:
+    add_module(project)
+    reports = project / PACKAGE / "routes" / "reports"
+    reports.mkdir()
+    (reports / "__init__.py").write_text(HANDLERS)
+    table = reports.parent / "__init__.py"
+    substitute(table, "^from . import (.*?)$", r"from . import \1, reports")
+    table.write_text(
+        f'{table.read_text()}    app.route("/api/v1/reports/daily", "GET", reports.daily)\n'
+    )
+    (project / "tests" / "test_reports.py").write_text(HANDLERS_TEST)
+
+
+def add_default_header(project: Path) -> None:
+    (project / PACKAGE / "policy.py").write_text(MIDDLEWARE)
+    app = project / PACKAGE / "app.py"
+    substitute(
+        app,
+        r"^    return (build_application\(.*?^    \))$",
+        r"    app = \1\n    app.wsgi = PermissionsPolicy(app.wsgi)\n    return app",
+    )
+    substitute(
+        app, "^from .routes import", "from .policy import PermissionsPolicy\nfrom .routes import"
+    )
+    (project / "tests" / "test_policy.py").write_text(MIDDLEWARE_TEST)
+
+
+def add_setting(project: Path) -> None:
+    add_setting_without_its_line(project)
+    add_line(project / ".env.example", "# The colour of things", "#COLOUR=green")
+
+
+def add_setting_without_its_line(project: Path) -> None:
+    add_line(project / PACKAGE / "settings.py", '    colour: str = "green"')
+
+
+def add_secret(project: Path) -> None:
+    add_secret_without_its_file(project)
+    add_line(project / ".env.example", "#PARTNER_KEY_FILE=")
+
+
+def add_secret_without_its_file(project: Path) -> None:
+    add_field_of_secret(project)
+    load_credential(project)
+
+
+def add_secret_without_its_credential(project: Path) -> None:
+    add_field_of_secret(project)
+    add_line(project / ".env.example", "#PARTNER_KEY_FILE=")
+
+
+def add_field_of_secret(project: Path) -> None:
+    settings = project / PACKAGE / "settings.py"
+    add_line(settings, '    partner_key: Secret = Secret("")')
+    imported = "from bottle_service.secret import Secret\n\\g<0>"
+    substitute(settings, r"^from bottle_service\.settings", imported)
+    add_line(project / ".env.example", "# The key of our partner", "#PARTNER_KEY=")
+
+
+def load_credential(project: Path) -> None:
+    substitute(
+        project / "deploy/systemd/my-service.service",
+        "^LoadCredential=API_TOKENS:",
+        "LoadCredential=PARTNER_KEY:/etc/my-service/credentials/PARTNER_KEY\n"
+        "SetCredential=PARTNER_KEY:\\\\n\n\\g<0>",
+    )
+
+
+def add_line(path: Path, *lines: str) -> None:
+    path.write_text("\n".join([path.read_text(), *lines, ""]))
+
+
+def add_sentence_to_readme(project: Path) -> None:
+    substitute(project / "README.md", "^## Every day$", "We serve it from Hamburg.\n\n## Every day")
+
+
+def add_comment_to_each_file(project: Path) -> None:
+    owned = [*(project / PACKAGE).rglob("*"), *(project / "tests").glob("*")]
+    names = (
+        ".env.example",
+        "README.md",
+        "pyproject.toml",
+        "gunicorn.conf.py",
+        "deploy/my-service.env",
+    )
+    owned += [project / name for name in names]
+    for path in owned:
+        if path.is_file() and path.suffix != ".pyc":
+            add_line(path, COMMENTS[path.suffix])
+
+
+def add_table(project: Path) -> None:
+    add_line(
+        project / PACKAGE / "models.py",
+        "class Colour(Base):",
+        '    __tablename__ = "colours"',
+        "    name: Mapped[str] = mapped_column(primary_key=True)",
+    )
+
+
+def add_memory(project: Path) -> None:
+    substitute(project / "deploy/systemd/my-service.service", "MemoryMax=512M", "MemoryMax=768M")
+
+
+def extend_graceful_timeout(project: Path) -> None:
+    substitute(project / "gunicorn.conf.py", "^graceful_timeout = 40$", "graceful_timeout = 45")
+
+
+Change = Callable[[Path], None]
+GREEN: list[Change] = [
+    add_module,
+    add_package_of_routes,
+    add_default_header,
+    add_setting,
+    add_secret,
+    add_sentence_to_readme,
+    add_comment_to_each_file,
+]
+# Changes that need another one, and the sentence of the suite that says which.
+INCOMPLETE: list[tuple[Change, str]] = [
+    (
+        add_setting_without_its_line,
+        ".env.example: add the lines ['#COLOUR=green']",
+    ),
+    (
+        add_secret_without_its_file,
+        ".env.example: add a line `#PARTNER_KEY_FILE=` below PARTNER_KEY, because it is a secret",
+    ),
+    (
+        add_secret_without_its_credential,
+        "my-service.service: add the lines LoadCredential=PARTNER_KEY:/etc/my-service/credentials/",
+    ),
+    (
+        add_table,
+        'run `make migration MESSAGE="what has changed"`, because models.py changed: ',
+    ),
+    (add_memory, "my-service.service: change MemoryMax in deploy/README.md, too"),
+    (extend_graceful_timeout, "graceful_timeout: change it in deploy/README.md, too"),
+]
+
+
+def name_of(change: Change) -> str:
+    return change.__name__
+
+
+def change_and_format(project: Path, change: Change) -> None:
+    """Make the change, and format it as `make format` does."""
+    change(project)
+    run("ruff", "check", "--no-cache", "--quiet", "--fix", cwd=project)
+    run("ruff", "format", "--no-cache", "--quiet", cwd=project)
+    check_types(project)
+
+
+@pytest.mark.parametrize("change", GREEN, ids=name_of)
+def test_change_passes_style_types_and_suite(copied: Generate, change: Change) -> None:
+    project = copied()
+    change_and_format(project, change)
+    run("pytest", cwd=project)
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"), INCOMPLETE, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_incomplete_change_fails_with_advice(copied: Generate, change: Change, advice: str) -> None:
+    """One test fails, and its message is one line."""
+    project = copied()
+    change_and_format(project, change)
+    done = subprocess.run(["pytest"], cwd=project, check=False, capture_output=True, text=True)
+    assert re.search("^1 failed, ", done.stdout, re.MULTILINE), done.stdout
+    messages = re.findall(r"^E   +(?:AssertionError|Failed): (.*)$", done.stdout, re.MULTILINE)
+    assert len(messages) == 1, done.stdout
+    assert advice in messages[0]
