@@ -70,6 +70,7 @@ audit: .venv/ready ## look for known vulnerabilities of the locked packages
 bench: .venv/ready ## measure the figures of the README
 	@$(BIN)/python bench/figures.py
 	@$(BIN)/python bench/cost.py
+	@$(BIN)/python bench/served.py
 
 screenshot: .venv/ready ## draw the first run for the README
 	@$(BIN)/python -m tools.screenshot

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tomllib
@@ -16,6 +17,9 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Self
+
+from ..support.generate import PROJECT
+from ..support.git import copy_working_tree
 
 TESTS = Path(__file__).parents[1]
 # The projects whose files are mutated. Other combinations add no line.
@@ -27,15 +31,17 @@ PROJECTS = {
 }
 # The checks of a project itself, cheapest first.
 SUITE = ["pytest", "-x", "-p", "no:cacheprovider"]
-LIVE = [*SUITE, "-m", "live"]
 PROJECT_CHECKS = [
     ("*.sh", ["shellcheck", "{file}"]),
     ("*.py", ["ruff", "check", "--no-cache"]),
-    ("*", [*SUITE, "tests/test_deploy.py", "tests/test_nginx.py"]),
-    ("gunicorn.conf.py", LIVE),
-    ("uwsgi.ini", LIVE),
+    ("*", [*SUITE, "tests/contract"]),
 ]
-# Next, the template's tests of an Nginx stack, all mutants of a file in one run.
+# Next, the template's tests of started servers, with the mutant in the place of the template's file.
+SERVER_TESTS = {
+    "gunicorn.conf.py": ["server", "sd_notify", "gunicorn"],
+    "uwsgi.ini": ["server", "sd_notify", "uwsgi"],
+}
+# Then, the template's tests of an Nginx stack, all mutants of a file in one run.
 NGINX_TESTS = {
     "*/deploy/nginx/*-cache.conf": ["cache"],
     "*/deploy/nginx/*": ["hosts", "site", "limits", "attacks", "cache"],
@@ -173,6 +179,19 @@ def killed_by_project(project: Path, mutant: Mutant) -> str:
             if failure := _failure(words, project, SECONDS):
                 return failure
     return ""
+
+
+def killed_by_server(mutant: Mutant, directory: Path) -> str:
+    """Apply the mutant to a copy of the template; return the test of a server that kills it, or ""."""
+    if mutant.file not in SERVER_TESTS:
+        return ""
+    mutant.apply(copy_working_tree(directory) / PROJECT.name)
+    tests = [f"tests/package/test_{name}.py" for name in SERVER_TESTS[mutant.file]]
+    failure = _failure(
+        [*SUITE, "-k", f"not ({EXCLUDED_TESTS[mutant.project]})", *tests], directory, SECONDS
+    )
+    shutil.rmtree(directory)
+    return failure
 
 
 def killed_by_nginx(mutants: list[Mutant], directory: Path) -> dict[Mutant, str]:

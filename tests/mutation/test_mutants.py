@@ -30,6 +30,7 @@ from .mutants import (
     killed_by_machine,
     killed_by_nginx,
     killed_by_project,
+    killed_by_server,
     known_survivor,
     lines,
     mutants_of,
@@ -106,7 +107,7 @@ def test_mutants_are_killed(
         project = shutil.copytree(projects[mutant.project], directory(mutant))
         test = killed_by_project(project, mutant)
         shutil.rmtree(project)
-        return printed(mutant, test)
+        return printed(mutant, test or killed_by_server(mutant, project))
 
     def try_nginx(mutants: list[Mutant]) -> dict[Mutant, str]:
         directory(mutants[0]).mkdir()

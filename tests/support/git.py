@@ -1,6 +1,7 @@
 """Git repositories of generated projects, and of the template with its working tree."""
 
 import os
+import shutil
 from pathlib import Path
 
 from .generate import TEMPLATE
@@ -31,6 +32,21 @@ def clone_working_tree(target: Path) -> Path:
     here = ("--git-dir", target / ".git", "--work-tree", TEMPLATE)
     git(*here, "add", "--all", cwd=TEMPLATE)
     git(*here, "commit", "--quiet", "--allow-empty", "--message", "Now", cwd=TEMPLATE)
+    return target
+
+
+def tracked_files(*below: str | Path) -> list[str]:
+    """Return the files of the template that Git tracks or would add, below these paths."""
+    listed = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = git(*listed, *below, cwd=TEMPLATE).split("\0")
+    return [name for name in names if (TEMPLATE / name).is_file()]
+
+
+def copy_working_tree(target: Path) -> Path:
+    """Copy the files of the template, without its history."""
+    for name in tracked_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / name, target / name)
     return target
 
 

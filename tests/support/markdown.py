@@ -1,5 +1,6 @@
 """Code blocks of Markdown documents, for the tests that run them."""
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,15 +15,18 @@ class Block(NamedTuple):
 
 
 def read_blocks(document: Path) -> Iterator[Block]:
-    """Yield the code blocks of a document; blocks above the first section have an empty title."""
+    """Yield the code blocks of a document, also of a list in it.
+
+    Blocks above the first section have an empty title.
+    """
     title, fence, lines = "", None, list[str]()
     for line in document.read_text().splitlines(keepends=True):
         if fence is None and line.startswith("## "):
             title = line.removeprefix("## ").strip()
-        elif line.startswith("```"):
+        elif line.lstrip().startswith("```"):
             if fence is not None:
-                yield Block(title, fence, "".join(lines))
-            fence, lines = (line.strip("`\n") if fence is None else None), []
+                yield Block(title, fence, textwrap.dedent("".join(lines)))
+            fence, lines = (line.strip("` \n") if fence is None else None), []
         elif fence is not None:
             lines.append(line)
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from tools.screenshot import SCREENSHOT, draw, record
 
 from ..support.fixtures import Needs
 from ..support.generate import TEMPLATE
+from ..support.git import copy_working_tree
 from ..support.markdown import blocks
 from ..support.process import free_port, plain_path, run
 from ..support.terminal import Terminal
@@ -26,13 +26,7 @@ from ..support.terminal import Terminal
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the files that Git tracks or would add."""
-    target = tmp_path_factory.mktemp("clone")
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(listed, cwd=TEMPLATE, check=True, capture_output=True, text=True)
-    for name in filter(None, done.stdout.split("\0")):
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(TEMPLATE / name, target / name)
-    return target
+    return copy_working_tree(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from ..support.generate import (
     name_of,
     run_cookiecutter,
 )
+from ..support.git import tracked_files
 from ..support.locks import without_hashes
 from ..support.matrix import GROUPS
 from ..support.process import find_python, run
@@ -106,9 +107,7 @@ def test_template_directory_has_only_files_of_git() -> None:
 
     Files that Git ignores, such as __pycache__ and the caches of ruff and mypy, make this test fail.
     """
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", PROJECT.name]
-    done = subprocess.run(listed, cwd=TEMPLATE, check=True, capture_output=True, text=True)
-    known = {TEMPLATE / name for name in done.stdout.split("\0") if name}
+    known = {TEMPLATE / name for name in tracked_files(PROJECT.name)}
     there = {path for path in PROJECT.rglob("*") if not path.is_dir()}
     assert there == known
     assert not [path for path in there if path.is_symlink()]

@@ -1,6 +1,7 @@
 """Update of a project of each release, with its owner's changes, to the present template."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ RELEASES: dict[str, str] = tomllib.loads((TEMPLATE / "tests/releases.toml").read
 CREATE, LINK = blocks(TEMPLATE, "docs/upgrading.md", "Link")
 UPDATE, FIRST_UPDATE = blocks(TEMPLATE, "docs/upgrading.md", "Update")
 (CHANGE,) = blocks(TEMPLATE, "docs/upgrading.md", "Change an answer")
+(TAKE_THEIRS,) = blocks(TEMPLATE, "docs/upgrading.md", "From 0.2 to 0.3")
 
 # The owner's changes: a route, a setting, a limit.
 ROUTE = """\
@@ -49,8 +51,8 @@ EDITS = [
     ),
     (
         "src/my_service/settings.py",
-        "    cors_origins:",
-        '    colour: str = "green"\n    cors_origins:',
+        r'(?=    cors_origins:)|(?<=to \.env\.example\."""\n)',
+        '\n    colour: str = "green"\n',
     ),
     (
         ".env.example",
@@ -75,13 +77,18 @@ def test_each_release_is_in_history_and_changelog() -> None:
 
 def run_guide(commands: str, cwd: Path) -> str:
     """Run commands of the guide, with Enter as the answer to each prompt."""
-    return run("bash", "-ec", f"exec < <(yes '')\n{commands}", cwd=cwd, **IDENTITY)
+    return run(*guide(commands), cwd=cwd, **IDENTITY)
 
 
-def edited(project: Path) -> dict[str, bytes]:
-    """Return the content of the files that the owner changes."""
+def guide(commands: str) -> list[str]:
+    """Return the shell's command line for commands of the guide."""
+    return ["bash", "-ec", f"exec < <(yes '')\n{commands}"]
+
+
+def edited(project: Path, *only: str) -> dict[str, bytes]:
+    """Return the content of the files that the owner changes, or of some of them."""
     texts: dict[str, str] = {}
-    for name, pattern, text in EDITS:
+    for name, pattern, text in (edit for edit in EDITS if not only or edit[0] in only):
         before = texts.get(name) or (project / name).read_text()
         texts[name] = re.sub(pattern, text, before, count=1)
     files = {name: text.encode() for name, text in texts.items()}
@@ -121,6 +128,7 @@ def check(project: Path, fresh: Path) -> None:
 def test_update_from_release_keeps_the_owners_changes(
     template: Path, generated: Generate, tmp_path: Path, version: str
 ) -> None:
+    """Version 0.3 has new settings, so the owner adds theirs again."""
     address = f"{template} --checkout {RELEASES[version]}"
     run_guide(CREATE.replace("ADDRESS", address), tmp_path)
     project = tmp_path / "my-service"
@@ -128,7 +136,18 @@ def test_update_from_release_keeps_the_owners_changes(
     edit(project)
     commit(project, "Colour")
     has_update = "\nupdate:" in (project / "Makefile").read_text()
-    run_guide("make update" if has_update else FIRST_UPDATE, project)
+    command = guide("make update" if has_update else FIRST_UPDATE)
+    environ = {**os.environ, **IDENTITY}
+    done = subprocess.run(
+        command, cwd=project, env=environ, check=False, capture_output=True, text=True
+    )
+    settings = "src/my_service/settings.py"
+    unmerged = git("diff", "--name-only", "--diff-filter=U", cwd=project)
+    assert unmerged == f"{settings}\n", done.stdout + done.stderr
+    assert not has_update or done.stderr.count(f"make lock ci: {settings}\n") == 1
+    run_guide(TAKE_THEIRS, project)
+    (project / settings).write_bytes(edited(project, settings)[settings])
+    run_guide("make lock", project)
     check(project, generated())
 
 
@@ -151,10 +170,12 @@ def linked(first: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(first, tmp_path / first.name))
 
 
-def update(project: Path, **answers: str) -> subprocess.CompletedProcess[str]:
-    """Run `make update` with changed answers."""
+def update(
+    project: Path, target: str = "update-template", **answers: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `make update-template`, or its former name, with changed answers."""
     return subprocess.run(
-        ["make", "update", f"ANSWERS={json.dumps(answers)}"],
+        ["make", target, f"ANSWERS={json.dumps(answers)}"],
         cwd=project,
         check=False,
         capture_output=True,
@@ -165,8 +186,9 @@ def update(project: Path, **answers: str) -> subprocess.CompletedProcess[str]:
 def test_update_changes_answers(linked: Path, generated: Generate) -> None:
     run_guide(CHANGE, linked)
     run_guide(UPDATE.replace("make update-template\nmake ci\n", ""), linked)
-    done = update(linked, description="O'Brien's")
+    done = update(linked, "update", description="O'Brien's")
     assert done.returncode == 0, done.stderr
+    assert "make update is now called make update-template; " in done.stderr
     answers = {"wsgi_server": "waitress", "ci": "gitlab", "description": "O'Brien's"}
     check(linked, generated(**answers))
 
