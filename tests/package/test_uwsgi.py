@@ -21,6 +21,9 @@ pytestmark = with_uwsgi
 SETTINGS = (PROJECT / "uwsgi.ini").read_text()
 
 
+SLOW_POST_FORK = "hook-post-fork = safeexec:sleep 1\nhook-post-fork ="
+
+
 @contextlib.contextmanager
 def uwsgi(settings: str, launcher: Launcher, **environ: str) -> Iterator["subprocess.Popen[str]"]:
     """Start uWSGI itself with these settings, in a directory where it listens."""
@@ -31,6 +34,7 @@ def uwsgi(settings: str, launcher: Launcher, **environ: str) -> Iterator["subpro
         cwd=launcher.directory,
         env={
             "PYTHONPATH": str(launcher.project / "src"),
+            "SAMPLE_SERVER": "uwsgi",
             "SERVE_MODULE": "sample.wsgi:app",
             "SERVE_NAME": "sample-service",
             "SERVE_WEB_CONCURRENCY": "1",
@@ -46,6 +50,13 @@ def uwsgi(settings: str, launcher: Launcher, **environ: str) -> Iterator["subpro
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def read_until(process: "subprocess.Popen[str]", text: str) -> None:
+    """Read the log up to a line with this text."""
+    assert process.stderr
+    while text not in (line := process.stderr.readline()):
+        assert line, f"uWSGI has exited without {text!r}"
 
 
 @pytest.fixture
@@ -104,10 +115,13 @@ def test_stop_before_a_reloaded_worker_has_its_handlers_stops(
     launcher: Launcher, number: signal.Signals
 ) -> None:
     """The worker ignores its master's HUP then, and must exit when its application is loaded."""
-    service = launcher.start(sitecustomize="slow_fork", WEB_CONCURRENCY="1")
-    service.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "Respawned uWSGI worker 1" in service.log())
-    assert service.stop(number, seconds=15) == 0
+    settings = SETTINGS.replace("hook-post-fork =", SLOW_POST_FORK, 1)
+    with uwsgi(settings, launcher, APP_ENV="test", API_TOKENS="tester:token") as process:
+        read_until(process, "(accepting)")
+        process.send_signal(signal.SIGHUP)
+        read_until(process, "Respawned uWSGI worker 1")
+        process.send_signal(number)
+        assert process.wait(timeout=15) == 0
 
 
 def test_worker_whose_master_was_killed_early_accepts_no_request(

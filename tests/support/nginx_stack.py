@@ -20,7 +20,7 @@ from pathlib import Path
 from .http_client import DOMAIN, SiteClient
 from .process import free_port, terminate
 
-# The service with the routes of the generated suite.
+# The service with routes of the tests: tests/contract/service of a project.
 COMMAND = [sys.executable, "-m", "tests.contract.service"]
 MAIN = """
 daemon off;
@@ -71,7 +71,7 @@ class NginxStack(SiteClient):
         self.certificate = directory / "tls" / "fullchain.pem"
         self.environ = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{project}/src{os.pathsep}{project}",
+            "PYTHONPATH": f"{project}/src:{project}",
             "ENV_FILE": str(project / "deploy" / "my-service.env"),
             "API_TOKENS": f"tester:{self.token}",
             "ADMIN_TOKEN": self.token,
@@ -177,8 +177,9 @@ class NginxStack(SiteClient):
     def start_service(self) -> None:
         """Start the service and wait until it responds."""
         with (self.directory / "service.log").open("ab") as log:
+            # In the working directory of the template, `tests` would be the template's.
             self.service = subprocess.Popen(
-                [*COMMAND, "serve"], cwd=self.project, env=self.environ, stderr=log
+                [*COMMAND, "serve"], env=self.environ, cwd=self.directory, stderr=log
             )
         self._wait(self._serves)
 
@@ -201,12 +202,9 @@ class NginxStack(SiteClient):
 
     def command(self, *arguments: str) -> None:
         """Run a command of the service."""
+        command = [*COMMAND, *arguments]
         subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.project,
-            env=self.environ,
-            check=True,
-            capture_output=True,
+            command, env=self.environ, cwd=self.directory, check=True, capture_output=True
         )
 
     def stop_service(self) -> None:
