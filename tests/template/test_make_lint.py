@@ -36,7 +36,7 @@ def test_make_lint_leaves_no_file_in_the_project(linted: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "line", "found"),
     [
-        (PACKAGE / "release.py", "release_id(3)", "[arg-type]"),
+        (PACKAGE / "release.py", "\n\nrelease_id(3)", "[arg-type]"),
         (PACKAGE / "release.py", "import bottle", "F401"),
         (PACKAGE / "http/auth.py", "request.json", "TID251"),
         (PACKAGE / "release.py", "X=1", "would be reformatted"),
