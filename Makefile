@@ -94,7 +94,8 @@ export NOT_SET_UP
 .venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ERROR: Python 3.11 or later is needed: make PYTHON=python3.13")'
 	@echo "setting up .venv"
-	@if command -v uv >/dev/null; then \
+	@case "$$(command -v uv)" in "" | "$(CURDIR)/$(BIN)/uv" | $(BIN)/uv) false ;; esac && uv=yes || uv=no; \
+	if [ $$uv = yes ]; then \
 		uv venv --quiet --clear --seed --python $(PYTHON) .venv && \
 		uv pip install --quiet --python .venv --require-hashes --only-binary :all: -r requirements.txt; \
 	else \
