@@ -141,4 +141,4 @@ def test_make_upgrade_runs_make_upgrade_deps(copied: Generate) -> None:
 
 def test_make_ci_runs_all_checks(generated: Generate) -> None:
     makefile = (generated() / "Makefile").read_text()
-    assert re.findall(r"^ci: ([a-z ]+) ##", makefile, re.MULTILINE) == ["lint test test-server"]
+    assert re.findall(r"^ci: ([a-z -]+) ##", makefile, re.MULTILINE) == ["lint test test-server"]

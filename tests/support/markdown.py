@@ -1,6 +1,5 @@
 """Code blocks of Markdown documents, for the tests that run them."""
 
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,16 +18,17 @@ def read_blocks(document: Path) -> Iterator[Block]:
 
     Blocks above the first section have an empty title.
     """
-    title, fence, lines = "", None, list[str]()
+    title, fence, indent, lines = "", None, 0, list[str]()
     for line in document.read_text().splitlines(keepends=True):
         if fence is None and line.startswith("## "):
             title = line.removeprefix("## ").strip()
         elif line.lstrip().startswith("```"):
             if fence is not None:
-                yield Block(title, fence, textwrap.dedent("".join(lines)))
+                yield Block(title, fence, "".join(lines))
             fence, lines = (line.strip("` \n") if fence is None else None), []
+            indent = line.index("`")
         elif fence is not None:
-            lines.append(line)
+            lines.append(line[indent:] if line.strip() else line)
 
 
 def blocks(root: Path, name: str, title: str | None = None, language: str = "sh") -> list[str]:
