@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from bottle import HTTPResponse, request
+from bottle import response as bottle_response
 from msgspec import Struct
 from webtest import TestApp
 
@@ -39,6 +40,36 @@ def test_status_and_location_of_the_route_are_set() -> None:
 def test_status_204_sends_no_body() -> None:
     response = client_for(("DELETE", "/", lambda: None, {"status": 204})).delete("/", status=204)
     assert response.body == b""
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_status_of_the_handler_without_a_body_sends_none(status: int) -> None:
+    def handler() -> Thing:
+        bottle_response.status = status
+        return Thing(5)
+
+    response = client_for(("GET", "/", handler)).get("/", status=status)
+    assert response.body == b""
+    assert "Content-Type" not in response.headers
+
+
+def test_head_of_json_has_its_headers_and_no_body() -> None:
+    client = client_for(("GET", "/", lambda: Thing(5)))
+    response, get = client.head("/"), client.get("/")
+    assert response.body == b""
+    assert response.headers["Content-Length"] == get.headers["Content-Length"]
+    assert response.content_type == "application/json"
+
+
+def test_headers_and_cookies_of_the_handler_are_sent() -> None:
+    def handler() -> Thing:
+        bottle_response.set_header("X-Own", "1")
+        bottle_response.add_header("Set-Cookie", "a=b; HttpOnly")
+        return Thing(5)
+
+    response = client_for(("GET", "/", handler)).get("/")
+    assert (response.headers["X-Own"], response.headers["Set-Cookie"]) == ("1", "a=b; HttpOnly")
+    assert response.headers.getall("Content-Type") == ["application/json"]
 
 
 def test_raw_handler_is_a_plain_bottle_handler() -> None:

@@ -21,6 +21,9 @@ __all__ = ["JSONBody", "ServiceBottle", "freeze", "validate_routes"]
 OPTIONS = ("admin", "location", "public", "raw", "redirect_slashes", "status")
 
 
+NO_BODY = frozenset({100, 101, 204, 304})  # RFC 9110, section 6.4.1
+
+
 class JSONBody(Struct):
     """The encoded result of a typed handler."""
 
@@ -43,7 +46,8 @@ class ServiceBottle(Bottle):  # type: ignore[misc]
         Bottle's handling of headers takes half of the time of a small response.
         """
         out = self._handle(environ)
-        if type(out) is JSONBody:
+        is_head = environ["REQUEST_METHOD"] == "HEAD"  # RFC 9110, section 9.3.2
+        if type(out) is JSONBody and response.status_code not in NO_BODY:
             headers = [
                 ("Content-Type", "application/json"),
                 ("Content-Length", str(len(out.content))),
@@ -51,15 +55,14 @@ class ServiceBottle(Bottle):  # type: ignore[misc]
             if response._headers or response._cookies:  # set by the handler or its route
                 headers = _merge(headers, response.headerlist)
             start_response(response._wsgi_status_line(), headers)
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [out.content]
-        out = self._cast(out)
-        # These statuses have no body, and HEAD has none (RFC 9110, sections 6.4.1 and 9.3.2).
-        if response.status_code in (100, 101, 204, 304) or environ["REQUEST_METHOD"] == "HEAD":
-            if hasattr(out, "close"):
-                out.close()
-            out = []
+            return [] if is_head else [out.content]
+        body: Iterable[bytes] = self._cast(b"" if type(out) is JSONBody else out)
+        # Bottle may have set the status of an error meanwhile.
+        if is_head or response.status_code in NO_BODY:
+            if hasattr(body, "close"):
+                body.close()
+            body = []
         start_response(response._wsgi_status_line(), response.headerlist)
-        body: Iterable[bytes] = out
         return body
 
     def add_route(self, route: Route) -> None:
