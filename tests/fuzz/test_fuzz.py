@@ -90,7 +90,7 @@ def test_broken_service_is_found(
     text = source.read_text()
     assert text.count(line) == 1
     source.write_text(text.replace(line, replacement))
-    done = in_process(project, tmp_path, "own", 3000)
+    done = in_process(project, tmp_path, "own", 6000)
     assert done.returncode == 1, done.stdout
     assert f"FUZZ_SEED={SEED}: request " in done.stdout, done.stderr
 
