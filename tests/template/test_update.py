@@ -206,7 +206,9 @@ def test_update_conflict_is_reported(linked: Path, suffix: str) -> None:
     locks = (linked / "requirements.txt").read_bytes()
     done = update(linked, database="none")
     assert done.returncode != 0
-    names = (".env.example", "src/my_service/routes/__init__.py")
+    names = [".env.example", "src/my_service/routes/__init__.py"]
+    if suffix:  # a patch needs the unchanged lines around it, a merge does not
+        names.append("src/my_service/settings.py")
     paths = " ".join(f"{name}{suffix}" for name in names)
     assert f"merge these by hand, then make lock ci: {paths}\n" in done.stderr
     assert ("<<<<<<<" in table.read_text()) == (not suffix)
