@@ -81,13 +81,25 @@ def test_invalid_setting_stops_the_start(launcher: Launcher, line: str, message:
 
 @pytest.mark.parametrize("moment", ["registered nl:own", "spawned uWSGI worker 2"])
 def test_stop_during_the_start_stops(launcher: Launcher, moment: str) -> None:
-    """Before master or workers are ready; systemd sends the signal to each process."""
-    service = launcher.start(wait=False)
-    wait_until(lambda: moment in service.log())
-    for process in (service.process.pid, *service.workers()):
-        os.kill(process, signal.SIGTERM)
-    # `_exit`, which uwsgi.ini makes the handler, is called with the signal's number.
-    assert service.process.wait(timeout=20) in (0, signal.SIGTERM)
+    """Before master or workers are ready; systemd sends the signal to each process.
+
+    uWSGI 2.0.30 loses a signal that comes in the microseconds around a fork: seen once in some
+    hundred starts on a busy machine. So the test starts the service again then; without the hooks
+    of uwsgi.ini every signal is lost.
+    """
+    for _ in range(3):
+        service = launcher.start(wait=False)
+        wait_until(lambda service=service: moment in service.log())  # type: ignore[misc]
+        for process in (service.process.pid, *service.workers()):
+            os.kill(process, signal.SIGTERM)
+        try:
+            # `_exit`, which uwsgi.ini makes the handler, is called with the signal's number.
+            assert service.process.wait(timeout=20) in (0, signal.SIGTERM)
+            break
+        except subprocess.TimeoutExpired:
+            service.process.kill()
+    else:
+        pytest.fail("no stop during the start had an effect")
 
 
 @pytest.mark.parametrize("slow_hooks", [["post-fork"], ["post-fork", "master-start"]])
