@@ -213,7 +213,7 @@ def test_former_command_assets_is_accepted(
     main(SERVICE, ["assets", str(tmp_path / "out")])
     assert (tmp_path / "out" / "app.css").exists()
     assert capsys.readouterr().err == (
-        "`assets` is now called `collect-static`; the former name will stop to work\n"
+        "`assets` is now called `collect-static`; the former name will stop working\n"
     )
 
 

@@ -176,7 +176,7 @@ def test_former_name_is_accepted_with_a_warning(source: str) -> None:
     reader = reader_of({"ENV_FILE": "service.env", **environ})
     settings, problems = parse_settings(Settings, reader)
     assert (settings.colour, problems) == ("blue", [])
-    reason = "is now called COLOUR; rename it, because the former name will stop to work"
+    reason = "is now called COLOUR; rename it, because the former name will stop working"
     assert reader.warnings == [StartupProblem("TINT", reason, source)]
 
 

@@ -228,5 +228,5 @@ def test_former_command_migrate_new_is_accepted(
     history.run("migrate", "--new", "add things")
     assert history.migrations.revisions() == ["0001_add_things"]
     assert capsys.readouterr().err.startswith(
-        "`migrate --new` is now called `revision -m`; the former name will stop to work\n"
+        "`migrate --new` is now called `revision -m`; the former name will stop working\n"
     )

@@ -162,7 +162,7 @@ def test_former_name_trusted_proxies_is_accepted_with_a_warning() -> None:
     assert (settings.trusted_proxy_count, problems) == (2, [])
     assert [str(warning) for warning in warnings] == [
         "TRUSTED_PROXIES (environment): is now called TRUSTED_PROXY_COUNT; rename it, because the "
-        "former name will stop to work"
+        "former name will stop working"
     ]
 
 

@@ -74,7 +74,7 @@ def _rename_former_commands(arguments: list[str]) -> list[str]:
         " ".join(renamed[: -len(rest) or None]),
     )
     print(
-        f"`{former}` is now called `{present}`; the former name will stop to work", file=sys.stderr
+        f"`{former}` is now called `{present}`; the former name will stop working", file=sys.stderr
     )
     return renamed
 

@@ -140,7 +140,7 @@ class SettingsReader:
         if name in self:
             self._problem(former, f"is the former name of {name}, which is set too", value.source)
             return
-        reason = f"is now called {name}; rename it, because the former name will stop to work"
+        reason = f"is now called {name}; rename it, because the former name will stop working"
         self.warnings.append(StartupProblem(former, reason, value.source))
         self._values[name] = value
 
