@@ -1,5 +1,6 @@
 """Continuous integration of the generated project: each step runs in a clean clone."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from ..support.ci_runner import Runner
 from ..support.fixtures import Generate, Needs
 from ..support.generate import CHOICES, TEMPLATE
-from ..support.git import commit, git
+from ..support.git import IDENTITY, commit, git
 from ..support.process import find_python, run
 from ..support.shared_venv import use_shared_venv
 
@@ -111,6 +112,7 @@ def test_pre_commit_rejects_lint_errors(copied: Generate) -> None:
     done = subprocess.run(
         ["git", "commit", "--message", "Unused"],
         cwd=project,
+        env={**os.environ, **IDENTITY},
         check=False,
         capture_output=True,
         text=True,
