@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -67,12 +68,20 @@ class ProxyApp:
         if environ["QUERY_STRING"]:
             target += f"?{environ['QUERY_STRING']}"
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        with contextlib.closing(connect(self._url, self._connect_to)) as connection:
-            # A server may respond before it has read a body that is too large.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(environ["REQUEST_METHOD"], target, body or None, headers)
-            response = connection.getresponse()
-            content = response.read()
+        response, content = self._send(environ["REQUEST_METHOD"], target, body, headers)
+        while response.status == 429:  # Nginx limits the requests of a client
+            time.sleep(0.5)
+            response, content = self._send(environ["REQUEST_METHOD"], target, body, headers)
         kept = [(n, v) for n, v in response.getheaders() if n.lower() not in HOP_BY_HOP]
         start_response(f"{response.status} {response.reason or '-'}", kept)
         return [content]
+
+    def _send(
+        self, method: str, target: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        with contextlib.closing(connect(self._url, self._connect_to)) as connection:
+            # A server may respond before it has read a body that is too large.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body or None, headers)
+            response = connection.getresponse()
+            return response, response.read()
