@@ -21,8 +21,8 @@ __all__ = ["Service", "start_worker"]
 class Server(Protocol):
     """A module of `bottle_service.servers`."""
 
-    def check(self, settings: Any) -> list[StartupProblem]: ...
-    def serve(self, service: "Service", settings: Any, app: Bottle) -> None: ...
+    def check(self, settings: Any, /) -> list[StartupProblem]: ...
+    def serve(self, service: "Service", settings: Any, app: Bottle, /) -> None: ...
     def prepare_worker(self) -> None: ...
 
 
@@ -53,7 +53,7 @@ class Service:
     directory: Path
     settings: type[ServiceSettings]
     create_app: Callable[[Any], Bottle]
-    server: Any
+    server: Server
     open_database: Callable[[Any], Database] = _no_database
     example: tuple[str, str] | None = None
 
