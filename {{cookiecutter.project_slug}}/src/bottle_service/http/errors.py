@@ -38,8 +38,9 @@ class ErrorMiddleware:
         headers, body = self._renderer.render(environ, error)
         headers += [("Content-Length", str(len(body))), *error.headers.items()]
         status = f"{error.status_code} {title(error.status_code)}"
-        # The failed application may have called start_response already (PEP 3333, exc_info).
-        start_response(status, headers, None if isinstance(error, Problem) else sys.exc_info())
+        # The failed application may have called start_response already. InstrumentationMiddleware
+        # passes exc_info on only then.
+        start_response(status, headers, sys.exc_info())
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
