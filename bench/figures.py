@@ -46,7 +46,7 @@ def first_response(project: Path, directory: Path) -> float:
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(project / "src"),
-        "API_TOKENS": f"bench:{secrets.token_urlsafe(32)}",
+        "API_TOKENS": f"bench:{secrets.token_hex(32)}",
         "DATABASE_URL": f"sqlite:///{directory}/bench.sqlite3",
         "PORT": str(port),
     }

@@ -69,7 +69,7 @@ def generated(project: Path, database: Path) -> Server:
     port = free_port()
     environ = {
         "PYTHONPATH": str(project / "src"),
-        "API_TOKENS": f"bench:{secrets.token_urlsafe(32)}",
+        "API_TOKENS": f"bench:{secrets.token_hex(32)}",
         "DATABASE_URL": f"sqlite:///{database}",
         "BIND": f"{HOST}:{port}",
         "WEB_CONCURRENCY": "1",

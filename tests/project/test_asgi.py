@@ -31,7 +31,7 @@ def wait_until_ready(port: int) -> None:
 def test_asgi_recipe_works(copied: Generate) -> None:
     project = copied()
     (project / "src" / "my_service" / "asgi.py").write_text(CODE)
-    port, token = free_port(), secrets.token_urlsafe(32)
+    port, token = free_port(), secrets.token_hex(32)
     settings = {"API_TOKENS": f"tester:{token}", "TRUSTED_PROXY_COUNT": "1", "PYTHONPATH": "src"}
     settings |= {"DATABASE_URL": f"sqlite:///{project}/asgi.sqlite3"}
     run("python", "-m", "my_service", "migrate", cwd=project, **settings)

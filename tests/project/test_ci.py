@@ -32,8 +32,10 @@ def test_ci_job_passes(
     assert python
     project = copied(ci="gitlab" if "gitlab" in path else "github", wsgi_server=server)
     commit(project, "Generated")
-    printed = Runner(project, tmp_path, python).run(path, "ci", **{axis: version})
+    runner = Runner(project, tmp_path, python)
+    printed = runner.run(path, "ci", **{axis: version})
     assert printed.count("shared cases passed") == 2
+    assert git("status", "--porcelain", cwd=runner.clone) == "", "make ci leaves something"
     assert (tmp_path / f"clone/.venv/lib/python{version}").is_dir()
 
 

@@ -23,8 +23,8 @@ from .contract.http_client import ProxyApp
 from .contract.running_service import ServiceProcess, reserved_port
 from .contract.service import SERVICE
 
-TOKEN = secrets.token_urlsafe(32)
-ADMIN_TOKEN = secrets.token_urlsafe(32)
+TOKEN = secrets.token_hex(32)
+ADMIN_TOKEN = secrets.token_hex(32)
 
 
 def service_environ() -> dict[str, str]:
