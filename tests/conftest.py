@@ -16,7 +16,7 @@ from .debian.selection import HOSTS
 from .mutation import plugin
 from .mutation.mutants import Mutant
 from .support.fixtures import Generate, Needs
-from .support.generate import Answers, generate
+from .support.generate import Answers, compile_templates_once, generate
 from .support.git import clone_working_tree
 
 
@@ -31,6 +31,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for name in ("APP_ENV", "BIND", "PORT", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH"):
         os.environ.pop(name, None)
+    compile_templates_once()
     # Cookiecutter never removes the hooks that it renders. Paths of unix sockets must be short.
     with tempfile.TemporaryDirectory(prefix="t") as directory:
         os.environ["TMPDIR"] = directory

@@ -1,1 +1,1 @@
-"""Generated projects as their owners use them: suites, commands, CI and documents."""
+"""Generated projects as their owners use them: suites, commands and documents."""

@@ -18,11 +18,11 @@ Place = tuple[bool, str, str | None, str]
 NAMED = {
     "make run": "template/test_first_run.py::test_make_run_reloads_after_a_change",
     "make test": "project/test_readme.py::test_suite_on_each_installed_python_passes",
-    "make test-server": "project/test_ci.py::test_ci_job_passes",
-    "make lint": "project/test_ci.py::test_ci_job_passes",
+    "make test-server": "workflows/test_workflows.py::test_ci_job_passes",
+    "make lint": "workflows/test_workflows.py::test_ci_job_passes",
     "make format": "project/test_make_it_yours.py::test_examples_can_be_removed",
     "make help": "project/test_readme.py::test_make_help_lists_all_targets",
-    "make ci": "project/test_ci.py::test_ci_job_passes",
+    "make ci": "workflows/test_workflows.py::test_ci_job_passes",
     "make lock": "template/test_locks.py::test_make_lock_changes_nothing",
     'make migration MESSAGE="…"': "project/test_readme.py::test_readme_migration_example_works",
     "make migrate": "project/test_readme.py::test_readme_migration_example_works",
@@ -34,7 +34,7 @@ NAMED = {
     "make audit": "template/test_audit.py::test_audit_without_known_vulnerability_passes",
     "make update": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
     "make update-template": "template/test_update.py::test_update_from_release_keeps_the_owners_changes",
-    "make upgrade-deps": "project/test_ci.py::test_maintenance_job_proposes_updates",
+    "make upgrade-deps": "workflows/test_workflows.py::test_maintenance_job_proposes_updates",
     "make availability": "tests/debian is its short form",
     "make mutants": "tests/mutation is its short form",
     "python -m my_service check": "project/test_asgi.py::test_asgi_recipe_works",
@@ -46,7 +46,7 @@ NAMED = {
     "REQUIRE_ALL=1 make test-all": ".ci/run",
     "AVAILABILITY=20000 make availability": "tests/debian is its short form",
     "MUTANTS='*/deploy/nginx/*' make mutants": "tests/mutation is its short form",
-    "pre-commit install": "project/test_ci.py::test_pre_commit_rejects_lint_errors",
+    "pre-commit install": "workflows/test_workflows.py::test_pre_commit_rejects_lint_errors",
 }
 # tests/debian runs an operator's commands on a machine: Host.runbook_commands.
 COMMANDS = r"(?:[A-Z_]+=\S+ )?(?:make|cookiecutter|python -m|pre-commit) [^`\n]+"

@@ -1,4 +1,4 @@
-"""Commands and examples of the generated README, with uv and with pip."""
+"""Commands and examples of the generated README."""
 
 import re
 import subprocess
@@ -15,8 +15,7 @@ from ..support.matrix import NO_WHEEL
 from ..support.process import check_types, find_python, run
 from ..support.shared_venv import use_shared_venv
 
-
-# test_ci.py runs the suites on 3.11 and 3.13; debian/test_pythons.py on 3.14 and 3.15 where this host
+# workflows/ runs the suites on 3.11 and 3.13; debian/test_pythons.py on 3.14 and 3.15 where this host
 # has neither.
 PYTHONS = [version for version in ("3.12", "3.14", "3.15") if find_python(version)]
 

@@ -60,7 +60,7 @@ def ensure_dev_token(settings_type: type[ServiceSettings]) -> None:
         return
     file = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(file, "w") as env:
-        env.write(f"\nAPI_TOKENS=dev:{secrets.token_hex(32)}\n")
+        env.write(f"\nAPI_TOKENS=dev:{secrets.token_hex(16)}\n")
 
 
 def print_banner_when_ready(package: str) -> None:
