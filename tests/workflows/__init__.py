@@ -1,0 +1,1 @@
+"""Workflows of GitHub and GitLab, of generated projects and of the template, run step by step."""
