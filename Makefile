@@ -22,7 +22,7 @@ demo: .venv/ready ## generate the default service under build/ and serve it
 	fi
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(MAKE) --no-print-directory -C $(BUILD)/my-service run
 
-new: .venv/ready ## answer questions and generate a service beside this directory, or in TO=directory
+new: .venv/ready ## answer questions and generate a service next to this directory, or in TO=directory
 	@$(BIN)/python -m tools.new "$(or $(TO),..)"
 
 test: .venv/ready ## test generation, projects and their package: any user, minutes; REQUIRE_ALL=1 fails skipped tests
