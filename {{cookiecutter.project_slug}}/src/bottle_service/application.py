@@ -32,7 +32,7 @@ def build_application(
     """Return the WSGI application of the service whose package is in `directory`.
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
-    name, besides `views`, `assets` and `metrics`. Raises StartupError with every problem.
+    name, besides `settings`, `views`, `assets` and `metrics`. Raises StartupError with every problem.
     """
     release = release_id(directory)
     assets = Assets(directory / "static", fingerprints=settings.app_env == "production")
@@ -42,7 +42,13 @@ def build_application(
     admin_token = settings.admin_token
     app = build_http_application(
         add_routes,
-        dependencies={"views": views, "assets": assets, "metrics": metrics, **dependencies},
+        dependencies={
+            "settings": settings,
+            "views": views,
+            "assets": assets,
+            "metrics": metrics,
+            **dependencies,
+        },
         authenticate_client=settings.api_tokens.authenticate,
         authenticate_admin=admin_token.authenticate if admin_token.clients else None,
         problem_renderer=ProblemRenderer(views, hints=settings.app_env == "development"),

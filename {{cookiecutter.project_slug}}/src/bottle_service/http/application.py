@@ -38,7 +38,7 @@ def build_http_application(
     each request. More middleware is added around the result: `app.wsgi = Middleware(app.wsgi)`.
     Raises StartupError for routes that could never work.
     """
-    app = ServiceBottle()
+    app = ServiceBottle(dependencies)
     app.catchall = False  # ErrorMiddleware logs and renders exceptions
     app.uninstall(True)  # HandlerPlugin replaces Bottle's own plugins
     app.install(BearerAuthPlugin(authenticate_client, authenticate_admin))

@@ -2,8 +2,9 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from string import punctuation
+from types import MappingProxyType
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -35,10 +36,13 @@ class ServiceBottle(Bottle):  # type: ignore[misc]
 
     # The application with its middleware: `app.wsgi = Middleware(app.wsgi)` adds more.
     wsgi: WSGIApp
+    # What handlers and commands get, by parameter name.
+    dependencies: Mapping[str, Any]
 
-    def __init__(self) -> None:
+    def __init__(self, dependencies: Mapping[str, Any] = MappingProxyType({})) -> None:
         super().__init__()
         self.wsgi = self._respond
+        self.dependencies = dependencies
 
     def _respond(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Respond to a request: Bottle's own method without `catchall`, and direct for JSONBody.
