@@ -173,4 +173,7 @@ def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProb
     problems += [problem for problem in more if problem.setting not in invalid]
     if problems:
         raise StartupError(problems)
+    if settings.app_env == "development":
+        blocked = app.dependencies["views"].blocked()
+        warnings += [StartupProblem("", reason, str(path)) for path, reason in blocked]
     return settings, app, warnings
