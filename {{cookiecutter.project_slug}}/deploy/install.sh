@@ -214,6 +214,7 @@ build() {  # install wheels and put src/ on the path, so that the host needs no 
         --require-hashes --only-binary :all: -r "$release/requirements.txt"
     echo "$release/src" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/src.pth"
     "$python" -m compileall -q "$release/src"
+    "$python" -m bottle_service.sbom >"$release/sbom.cdx.json"
     build_service
     touch "$release/.venv/ready"
 }
