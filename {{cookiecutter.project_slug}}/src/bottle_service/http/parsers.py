@@ -1,6 +1,7 @@
 """Parse the body, form or query of a request into the type that a handler declares."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, TypeAlias, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -152,8 +153,9 @@ def _multipart_pairs(environ: Environ) -> Iterator[tuple[str, Any]]:
             files.append(part)
             yield part.name, part
         else:
-            yield part.name, part.value
-            part.close()
+            with closing(part):
+                text = part.value
+            yield part.name, text
 
 
 def close_form(environ: Environ) -> None:
