@@ -38,6 +38,9 @@ class FieldReader:
     or file. An absent field without a default is None, a checkbox that is not checked (False) or an
     empty list, if its type can be that. A checked one is `on`. Only lists may be repeated.
 
+    A browser sends nothing for an unchecked box, so the type of a checkbox is `bool` without the
+    default True.
+
     `<input type="datetime-local">` sends no time zone: its type has `Meta(tz=False)`.
     """
 
