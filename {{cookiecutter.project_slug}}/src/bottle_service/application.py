@@ -8,6 +8,7 @@ from bottle import Bottle
 
 from .assets import Assets
 from .http import build_http_application
+from .http.auth import Authenticator, SessionAuthenticator
 from .http.problems import ProblemRenderer
 from .http.routing import ServiceBottle
 from .release import release_id
@@ -29,12 +30,17 @@ def build_application(
     variables: Mapping[str, str],
     dependencies: Mapping[str, Any],
     page_policy: str = PAGE_POLICY,
+    authenticate_client: Authenticator | None = None,
+    authenticate_session: SessionAuthenticator | None = None,
 ) -> ServiceBottle:
     """Return the WSGI application of the service whose package is in `directory`.
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
     name, besides `settings`, `views`, `assets` and `metrics`. `page_policy` is the
-    Content-Security-Policy of pages. Raises StartupError with every problem.
+    Content-Security-Policy of pages. `authenticate_client` returns the name of the client with a
+    bearer token; by default these are the clients of API_TOKENS. `authenticate_session` returns the
+    name of the client with a session, by the cookies of the environ. Both return None for credentials
+    that are not valid. Raises StartupError with every problem.
     """
     release = release_id(directory)
     assets = Assets(directory / "static", fingerprints=settings.app_env == "production")
@@ -51,7 +57,8 @@ def build_application(
             "metrics": metrics,
             **dependencies,
         },
-        authenticate_client=settings.api_tokens.authenticate,
+        authenticate_client=authenticate_client or settings.api_tokens.authenticate,
+        authenticate_session=authenticate_session,
         authenticate_admin=admin_token.authenticate if admin_token.clients else None,
         problem_renderer=ProblemRenderer(views, hints=settings.app_env == "development"),
         recorders=[access_log, metrics],
@@ -59,14 +66,15 @@ def build_application(
         trusted_proxy_count=settings.trusted_proxy_count,
         max_body_bytes=settings.max_body_bytes,
     )
-    if problems := _problems(app, settings, assets, views):
+    problems = _problems(assets, views)
+    if not authenticate_client and not authenticate_session:
+        problems += _missing_tokens(app, settings)
+    if problems:
         raise StartupError(problems)
     return app
 
 
-def _problems(
-    app: Bottle, settings: ServiceSettings, assets: Assets, views: Views
-) -> list[StartupProblem]:
+def _problems(assets: Assets, views: Views) -> list[StartupProblem]:
     problems = [
         StartupProblem("", "cannot be read by this user; run `chmod -R a+rX` on it", str(path))
         for path in assets.unreadable()
@@ -75,12 +83,16 @@ def _problems(
         StartupProblem("", f"cannot be rendered: {error}", str(path))
         for path, error in views.check()
     ]
+    return problems
+
+
+def _missing_tokens(app: Bottle, settings: ServiceSettings) -> list[StartupProblem]:
     private = [route for route in app.routes if not route.config.get("public")]
     guarded = [route for route in private if not route.config.get("admin")]
-    if guarded and not settings.api_tokens.clients:
-        reason = (
-            f"{len(guarded)} routes require a token but none is configured; set API_TOKENS to "
-            "NAME:TOKEN, with a token from `openssl rand -hex 32`"
-        )
-        problems.append(StartupProblem("API_TOKENS", reason))
-    return problems
+    if not guarded or settings.api_tokens.clients:
+        return []
+    reason = (
+        f"{len(guarded)} routes require a token but none is configured; set API_TOKENS to "
+        "NAME:TOKEN, with a token from `openssl rand -hex 32`"
+    )
+    return [StartupProblem("API_TOKENS", reason)]

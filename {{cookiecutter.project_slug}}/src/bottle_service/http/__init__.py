@@ -10,16 +10,26 @@ The way of a request, from the outside to the handler and back:
               SanitizeRequestMiddleware   reject or repair what Bottle would misread
                 RequestContextMiddleware  one request per thread or greenlet
                   ServiceBottle           routing; 404 and 405
-                    BearerAuthPlugin      401
+                    BearerAuthPlugin      401; 403 if another site sends a request of a session
                       HandlerPlugin       parse body, form, query; open dependencies
                         your handler
                       HandlerPlugin       the result becomes the JSON response
 """
 
 from .application import build_http_application
+from .auth import require_same_origin
 from .forms import Form
 from .handlers import RequestScoped
 from .parsers import Upload
-from .problems import FieldError, Problem
+from .problems import Environ, FieldError, Problem
 
-__all__ = ["FieldError", "Form", "Problem", "RequestScoped", "Upload", "build_http_application"]
+__all__ = [
+    "Environ",
+    "FieldError",
+    "Form",
+    "Problem",
+    "RequestScoped",
+    "Upload",
+    "build_http_application",
+    "require_same_origin",
+]

@@ -6,7 +6,7 @@ from typing import Any
 from bottle import Bottle
 
 from ..telemetry.exchange import Recorder
-from .auth import Authenticator, BearerAuthPlugin
+from .auth import Authenticator, BearerAuthPlugin, SessionAuthenticator
 from .cors import CORSMiddleware
 from .errors import ErrorMiddleware, error_handler
 from .handlers import HandlerPlugin
@@ -31,6 +31,7 @@ def build_http_application(
     cors_origins: Collection[str],
     trusted_proxy_count: int,
     max_body_bytes: int,
+    authenticate_session: SessionAuthenticator | None = None,
 ) -> ServiceBottle:
     """Return a Bottle with these routes that is ready to be served.
 
@@ -41,7 +42,7 @@ def build_http_application(
     app = ServiceBottle(dependencies)
     app.catchall = False  # ErrorMiddleware logs and renders exceptions
     app.uninstall(True)  # HandlerPlugin replaces Bottle's own plugins
-    app.install(BearerAuthPlugin(authenticate_client, authenticate_admin))
+    app.install(BearerAuthPlugin(authenticate_client, authenticate_admin, authenticate_session))
     app.install(HandlerPlugin(dependencies))
     app.default_error_handler = error_handler(problem_renderer)
     add_filters(app)

@@ -1,4 +1,7 @@
-"""Authentication: every route requires a bearer token (RFC 6750) unless it is public."""
+"""Authentication: every route requires a bearer token (RFC 6750) unless it is public.
+
+A service with sessions of people accepts the cookie of a session, too.
+"""
 
 import re
 from collections.abc import Callable
@@ -7,12 +10,21 @@ from typing import Any
 from bottle import Route, request
 
 from ..settings import TOKEN
-from .problems import DETAILS, Problem
+from .problems import DETAILS, Environ, Problem
 
-__all__ = ["Authenticator", "BearerAuthPlugin"]
+__all__ = [
+    "Authenticator",
+    "BearerAuthPlugin",
+    "SessionAuthenticator",
+    "require_same_origin",
+]
 
 # Returns the name of the client with this token, or None.
 Authenticator = Callable[[str], str | None]
+# Returns the name of the client whose session the request's cookie names, or None.
+SessionAuthenticator = Callable[[Environ], str | None]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, section 9.2.1
 
 _match_credentials = re.compile(f"(?i:bearer) +({TOKEN})").fullmatch
 
@@ -22,17 +34,25 @@ class BearerAuthPlugin:
 
     Routes with `public=True` need no token. Routes with `admin=True` use `authenticate_admin`; if
     that is None they respond with 404. The client's name is stored in the WSGI environ as
-    `service.client_name`, for the access log.
+    `service.client_name`, for the access log and for handlers.
+
+    Without an Authorization header, routes other than admin routes use `authenticate_session`. The
+    request must then come from a page of the same origin, unless its method is safe: a browser sends
+    the cookie also with the forms of other sites (CSRF).
     """
 
     name = "bearer_auth"
     api = 2
 
     def __init__(
-        self, authenticate_client: Authenticator, authenticate_admin: Authenticator | None
+        self,
+        authenticate_client: Authenticator,
+        authenticate_admin: Authenticator | None,
+        authenticate_session: SessionAuthenticator | None = None,
     ) -> None:
         self._authenticate_client = authenticate_client
         self._authenticate_admin = authenticate_admin
+        self._authenticate_session = authenticate_session
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         if route.config.get("public"):
@@ -41,17 +61,40 @@ class BearerAuthPlugin:
         authenticate = self._authenticate_admin if admin else self._authenticate_client
         if authenticate is None:
             return _not_found
+        authenticate_session = None if admin else self._authenticate_session
 
         def authenticated(**wildcards: Any) -> Any:
             environ = request.environ
-            credentials = _match_credentials(environ.get("HTTP_AUTHORIZATION", ""))
+            authorization = environ.get("HTTP_AUTHORIZATION", "")
+            credentials = _match_credentials(authorization)
             client_name = authenticate(credentials[1]) if credentials else None
+            if authenticate_session and not authorization:
+                client_name = authenticate_session(environ)
+                if client_name is not None and environ["REQUEST_METHOD"] not in SAFE_METHODS:
+                    require_same_origin(environ)
             if client_name is None:
                 raise Problem(401, DETAILS[401], headers={"WWW-Authenticate": "Bearer"})
             environ["service.client_name"] = client_name
             return callback(**wildcards)
 
         return authenticated
+
+
+def require_same_origin(environ: Environ) -> None:
+    """Raise Problem 403 if the request does not come from a page of the same origin.
+
+    Browsers send Sec-Fetch-Site over HTTPS and to localhost; older ones send only Origin
+    (https://www.w3.org/TR/fetch-metadata/, https://fetch.spec.whatwg.org/#origin-header). A request
+    with neither does not come from a browser that protects its user.
+    """
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site is None:
+        own = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST')}"
+        is_allowed = environ.get("HTTP_ORIGIN") == own
+    else:
+        is_allowed = site in ("same-origin", "none")  # none: typed by the user, not sent by a page
+    if not is_allowed:
+        raise Problem(403, "This request must come from a page of this service.")
 
 
 def _not_found(**_wildcards: Any) -> None:

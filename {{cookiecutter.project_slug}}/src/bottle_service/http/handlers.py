@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
+from operator import itemgetter
 from string import punctuation
 from typing import Any, NamedTuple, get_type_hints
 from urllib.parse import quote
@@ -18,6 +19,8 @@ __all__ = ["HandlerPlugin", "RequestScoped"]
 
 PARSERS: dict[str, Callable[[Any], parsers.Parser]] = {
     "body": parsers.parse_json,
+    "client_name": lambda _kind: itemgetter("service.client_name"),
+    "environ": lambda _kind: lambda environ: environ,
     "form": parsers.parse_form,
     "query": parsers.parse_query,
 }
@@ -44,8 +47,8 @@ class HandlerPlugin:
     """Bottle plugin that calls typed handlers.
 
     A parameter is a wildcard of the route's rule, `body`, `form` or `query` (parsed into its
-    annotated type), or a dependency of that name. This is decided when the route is prepared, at
-    startup.
+    annotated type), `client_name` (of the token or session), `environ` (PEP 3333), or a dependency of
+    that name. This is decided when the route is prepared, at startup.
 
     The result is encoded as JSON before the dependencies close, so a result that cannot be
     encoded is not committed. A handler may also return or raise a Bottle HTTPResponse: from status
@@ -120,6 +123,8 @@ class HandlerPlugin:
             elif name in PARSERS:
                 if name not in types:
                     raise TypeError(f"parameter {name!r} has no type; annotate it")
+                if name == "client_name" and route.config.get("public"):
+                    raise TypeError("is public, so its client has no name; remove `client_name`")
                 parse.append((name, PARSERS[name](types[name])))
             elif name not in self._dependencies:
                 available = ", ".join([*PARSERS, *self._dependencies])
