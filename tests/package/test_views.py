@@ -47,6 +47,11 @@ def test_check_accepts_references_that_exist_or_vary(directory: Path, source: st
     assert Views(directory, asset=Assets(STATIC, fingerprints=True).url).check() == []
 
 
+def test_page_can_have_a_variable_called_name(directory: Path) -> None:
+    (directory / "home.tpl").write_text("{{name}}")
+    assert Views(directory).page("home", name="Ada").body == b"Ada"
+
+
 def test_page_is_html_with_a_policy_for_own_files(directory: Path) -> None:
     (directory / "hello.tpl").write_text("<p>{{service}}: {{text}}</p>")
     page = Views(directory, service="Sample").page("hello", text="<b> & café")

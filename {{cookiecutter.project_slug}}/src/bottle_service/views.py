@@ -72,7 +72,7 @@ class Views:
             case ast.Call(ast.Name("asset"), [ast.Constant(str(name))]):
                 self._common["asset"](name)
 
-    def page(self, name: str, **variables: Any) -> HTTPResponse:
+    def page(self, name: str, /, **variables: Any) -> HTTPResponse:
         """Return the view as a response. Raises OSError if the view does not exist."""
         text = self._template(name).render(**self._common, **variables)
         return HTTPResponse(text.encode(), headers=self._headers)
