@@ -55,6 +55,15 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
     collect.add_argument("destination", metavar="DESTINATION", type=Path)
     if service.has_database:
         add("migrate", _migrate, "upgrade the database's tables to the newest revision")
+        downgrade = add("downgrade", _downgrade, "revert migrations, which deletes their data")
+        downgrade.add_argument(
+            "revision",
+            metavar="REVISION",
+            nargs="?",
+            default="-1",
+            help="the newest revision to keep, or `base`; default: revert one",
+        )
+        downgrade.add_argument("--yes", action="store_true", help="required in production")
         revision = add("revision", _revision, "write a migration for changed models")
         revision.add_argument("-m", "--message", required=True, type=_message)
     return parser
@@ -120,6 +129,18 @@ def _migrate(service: "Service", _options: argparse.Namespace) -> None:
         if newer := database.migrate():
             reason = f"the database is at revision {newer}, which this release does not know"
             print(f"{service.name}: {reason}; the tables are left unchanged")
+
+
+def _downgrade(service: "Service", options: argparse.Namespace) -> None:
+    settings = service.settings.load(os.environ)
+    if settings.app_env == "production" and not options.yes:
+        reason = "a downgrade deletes columns and tables with their data"
+        advice = "copy the database, then repeat the command with --yes"
+        print(f"{service.name}: {reason}; {advice}", file=sys.stderr)
+        sys.exit(2)
+    with closing(service.open_database(settings)) as database:
+        revision = database.downgrade(options.revision)
+        print(f"{service.name}: the database is at revision {revision or 'base'}")
 
 
 def _revision(service: "Service", options: argparse.Namespace) -> None:
