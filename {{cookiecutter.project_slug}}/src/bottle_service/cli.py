@@ -23,6 +23,11 @@ __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
+DEVELOPMENT_HINT = (
+    "APP_ENV is not set, so these settings are for production; in development, run the command "
+    "with APP_ENV=development"
+)
+
 
 def main(service: "Service", arguments: Sequence[str] | None = None) -> None:
     """Run one command. Exits with 2, and every problem on stderr, if the service cannot start."""
@@ -32,6 +37,8 @@ def main(service: "Service", arguments: Sequence[str] | None = None) -> None:
         options.run(service, options)
     except StartupError as error:
         print(f"{service.name} cannot start:", *error.problems, sep="\n  ", file=sys.stderr)
+        if not os.environ.get("APP_ENV") and os.path.exists(".env.example"):  # a project's tree
+            print(DEVELOPMENT_HINT, file=sys.stderr)
         sys.exit(2)
 
 
@@ -134,10 +141,9 @@ def _migrate(service: "Service", _options: argparse.Namespace) -> None:
 def _downgrade(service: "Service", options: argparse.Namespace) -> None:
     settings = service.settings.load(os.environ)
     if settings.app_env == "production" and not options.yes:
-        reason = "a downgrade deletes columns and tables with their data"
         advice = "copy the database, then repeat the command with --yes"
-        print(f"{service.name}: {reason}; {advice}", file=sys.stderr)
-        sys.exit(2)
+        reason = f"deletes columns and tables with their data; {advice}"
+        raise StartupError([StartupProblem("", reason, "downgrade")])
     with closing(service.open_database(settings)) as database:
         revision = database.downgrade(options.revision)
         print(f"{service.name}: the database is at revision {revision or 'base'}")
