@@ -9,8 +9,9 @@ import secrets
 import sys
 import threading
 import time
+import traceback
 import urllib.request
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -37,8 +38,45 @@ def serve(package: str) -> None:
         os.setsid()  # Ctrl-C reaches this process through its parent only, and once
     service: Service = import_module(f"{package}.app").SERVICE
     if service.has_database:
-        run(service, ["migrate"])
+        migrate(service)
     run(service, ["serve"])
+
+
+def migrate(service: Service) -> None:
+    """Migrate the database; after a failure, wait for a change of it or of a migration.
+
+    `should_reload` ignores the migrations, so no restart would follow when one is repaired.
+    """
+    from .cli import main as run
+
+    while True:
+        before = migration_state(service)
+        try:
+            return run(service, ["migrate"])
+        except SystemExit:
+            pass  # the command has printed the problems
+        except Exception:
+            traceback.print_exc()
+        print("Waiting for a change of the migrations or the database.", file=sys.stderr)
+        try:
+            while migration_state(service) == before:
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            sys.exit(0)  # a restart, or the end
+
+
+def migration_state(service: Service) -> tuple[list[str], list[tuple[str, int]]]:
+    """Return the problems of the database, and when each migration was changed."""
+    settings, problems, _ = service.settings.read(os.environ)
+    if not problems:
+        with closing(service.open_database(settings)) as database:
+            problems = database.problems()
+    files = sorted((service.directory / "migrations" / "versions").glob("*.py"))
+    changed = []
+    for file in files:
+        with suppress(FileNotFoundError):
+            changed.append((file.name, file.stat().st_mtime_ns))
+    return list(map(str, problems)), changed
 
 
 def should_reload(_change: Change, path: str) -> bool:
