@@ -272,7 +272,7 @@ def small_disk(tmp_path: Path, needs: Needs) -> Iterator[Path]:
     needs("mount", also=os.getuid() == 0, reason="only root can mount a file system")
     directory = tmp_path / "disk"
     directory.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=3M", "tmpfs", directory]
+    options = ["-t", "tmpfs", "-o", "size=3M", "tmpfs", str(directory)]
     if subprocess.run(["mount", *options], check=False, capture_output=True).returncode:
         needs("mount", also=False, reason="a file system cannot be mounted")
     yield directory

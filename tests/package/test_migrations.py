@@ -31,6 +31,7 @@ from sqlalchemy import (
     inspect,
     text,
 )
+from sqlalchemy.schema import SchemaItem
 
 from bottle_service.cli import main
 from bottle_service.database import NAMING_CONVENTION
@@ -158,7 +159,7 @@ def test_message_of_a_migration_is_never_code(history: History, message: str) ->
     assert history.problems() == ""
 
 
-def columns(*more: Column[Any]) -> list[Any]:
+def columns(*more: SchemaItem) -> list[Any]:
     return [Column("id", Integer, primary_key=True), Column("name", String), *more]
 
 
@@ -262,7 +263,18 @@ def test_unchanged_tables_need_no_migration(
     history: History, convention: dict[str, str] | None
 ) -> None:
     def tables() -> list[Any]:
-        defaults = [text("10"), text("-1"), "10", "", "it's", '"', "(x)", "a b", "{}", "1.5"]
+        defaults: list[Any] = [
+            text("10"),
+            text("-1"),
+            "10",
+            "",
+            "it's",
+            '"',
+            "(x)",
+            "a b",
+            "{}",
+            "1.5",
+        ]
         defaults += [func.now(), func.lower("X'y"), text("(lower('X'))"), text("NULL"), false()]
         return [
             *columns(*(Column(f"c{n}", String, server_default=d) for n, d in enumerate(defaults))),
@@ -354,6 +366,90 @@ def test_copied_table_keeps_the_rows_that_refer_to_it(history: History) -> None:
     assert history.execute("SELECT count(*) FROM children") == [3]
     with history.database.session("POST") as session:
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+PLAIN = "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT NOT NULL{})"
+COPY = "with op.batch_alter_table('things'{}) as batch: batch.alter_column('name', nullable=True)"
+DESC = "CREATE INDEX newest ON things (id DESC)"
+LOWERED = "CREATE INDEX lowered ON things (lower(name))"
+TRIGGER = "CREATE TRIGGER guard BEFORE DELETE ON things BEGIN SELECT raise(ABORT, 'no'); END"
+NOCASE = ", reflect_args=[sa.Column('name', sa.String(collation='NOCASE'))]"
+CHECK = ", table_args=[sa.CheckConstraint('length(name) > 1')]"
+# What a copy loses: the statements that create it, its name, and how a migration keeps it.
+LOSSES: dict[str, tuple[list[str], str, list[str]]] = {
+    "trigger": ([PLAIN.format(""), TRIGGER], "trigger guard", [COPY.format(""), TRIGGER]),
+    "expression": ([PLAIN.format(""), LOWERED], "index lowered", [COPY.format(""), LOWERED]),
+    "descending": (
+        [PLAIN.format(""), DESC],
+        "DESC of the index newest",
+        [COPY.format(""), "DROP INDEX newest", DESC],
+    ),
+    "check": ([PLAIN.format(" CHECK (length(name) > 1)")], "CHECK length", [COPY.format(CHECK)]),
+    "check of the table": (
+        [PLAIN.format(', CHECK (length("name") > 1)')],
+        "CHECK length",
+        [COPY.format(CHECK)],
+    ),
+    "collation": ([PLAIN.format(" COLLATE NOCASE")], "COLLATE NOCASE", [COPY.format(NOCASE)]),
+}
+
+
+def statements_of(steps: list[str]) -> list[str]:
+    return [step if step.startswith("with") else f"op.execute({step!r})" for step in steps]
+
+
+@pytest.mark.filterwarnings("ignore:Unnamed CHECK constraint:UserWarning")
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+@pytest.mark.parametrize("loss", LOSSES)
+def test_migration_that_would_lose_a_part_of_a_table_changes_nothing(
+    history: History, loss: str
+) -> None:
+    """As on a new database, where the table is created by a migration of the same run."""
+    create, name, keep = LOSSES[loss]
+    history.add("0001_things", *statements_of(create))
+    history.database.migrate()
+    before = history.execute("SELECT sql FROM sqlite_master ORDER BY name")
+    history.add("0002_copy", COPY.format(""))
+    with pytest.raises(StartupError) as caught:
+        history.database.migrate()
+    (problem,) = caught.value.problems
+    assert problem.source.endswith("0002_copy.py")
+    assert f"would lose the {name}" in problem.reason
+    assert history.execute("SELECT sql FROM sqlite_master ORDER BY name") == before
+    history.database.downgrade("base")
+    for table in history.shape():
+        history.execute(f"DROP TABLE {table}")
+    with pytest.raises(StartupError, match="would lose"):
+        history.database.migrate()
+
+    # Do as the message says: mention it, or keep it.
+    history.add("0002_copy", COPY.format(""), f"# {problem.reason}", after="0001_things")
+    history.database.migrate()
+    for table in history.shape():
+        history.execute(f"DROP TABLE {table}")
+    history.execute("DELETE FROM alembic_version")
+    history.add("0002_copy", "import sqlalchemy as sa", *statements_of(keep), after="0001_things")
+    history.database.migrate()
+    assert len(history.execute("SELECT sql FROM sqlite_master")) == len(before)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["op.drop_table('things')"],
+        ["op.rename_table('things', 'goods')"],
+        ["op.alter_column('things', 'name', new_column_name='title')"],
+        ["op.drop_index('newest')", "op.execute('DROP TRIGGER guard')"],
+        ["op.execute('DROP INDEX lowered')", "op.execute('ALTER TABLE things DROP COLUMN name')"],
+        ["op.add_column('things', sa.Column('more', sa.String))"],
+    ],
+)
+def test_migration_may_remove_and_rename_on_purpose(history: History, steps: list[str]) -> None:
+    named = PLAIN.format(" CHECK (length(name) > 1) COLLATE NOCASE")
+    history.add("0001_things", *statements_of([named, DESC, LOWERED, TRIGGER]))
+    history.add("0002_step", "import sqlalchemy as sa", *steps)
+    history.database.migrate()
+    assert history.problems() == ""
 
 
 def test_migration_that_leaves_orphans_changes_nothing(history: History) -> None:

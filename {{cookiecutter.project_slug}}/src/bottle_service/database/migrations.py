@@ -89,7 +89,7 @@ class Migrations:
         if forked := self.problems():
             raise StartupError(forked)
         known = self.revisions()
-        current, applied = read_version(connection)
+        current, applied = _read_version(connection)
         if divergence := self.divergence(current, applied):
             raise StartupError([StartupProblem("DATABASE_URL", divergence)])
         if current not in (None, *known):
@@ -106,11 +106,11 @@ class Migrations:
         """
         from alembic import command
 
-        current, _ = read_version(connection)
+        current, _ = _read_version(connection)
         if current is None:
             raise StartupError([StartupProblem("DATABASE_URL", "no migration can be reverted")])
         command.downgrade(self._config(connection), revision)
-        return read_version(connection)[0]
+        return _read_version(connection)[0]
 
     def create_revision(self, connection: Connection, message: str) -> None:
         """Write the next revision: from the connection's tables to those of the models."""
@@ -128,19 +128,6 @@ class Migrations:
         return config
 
 
-def _number(revision: str) -> int:
-    digits = re.match(r"\d*", revision)
-    return int(digits[0] or -1) if digits else -1
-
-
-def read_version(connection: Connection) -> tuple[str | None, str | None]:
-    """Return the columns of `alembic_version`: the revision, and those applied if recorded."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None, None
-    row = connection.execute(text("SELECT * FROM alembic_version")).mappings().first()
-    return (row["version_num"], row.get("applied")) if row else (None, None)
-
-
 def run_alembic(
     metadata: MetaData, migrating: Callable[[], AbstractContextManager[Connection]]
 ) -> None:
@@ -152,6 +139,7 @@ def run_alembic(
     from alembic import context
 
     from .autogenerate import name_new_constraint, render_item
+    from .lost_parts import LossGuard
 
     def number_revision(_context: Any, _revision: Any, scripts: Any) -> None:
         """Name the new revision after its number and message, such as `0002_add_colour`."""
@@ -159,19 +147,16 @@ def run_alembic(
         name = re.sub(r"[^a-z0-9]+", "_", (scripts[0].message or "").lower()).strip("_")
         scripts[0].rev_id = f"{number:04}_{name}"
 
-    def record_applied(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
-        """Record all applied revisions, for `Migrations.divergence`, next to the newest one.
-
-        Alembic stores the newest one only, and allows more columns (`version_table_impl`).
-        """
-        applied = [script.revision for script in context.script.iterate_revisions(heads, "base")]
-        columns = inspect(ctx.connection).get_columns("alembic_version")
-        if not any(column["name"] == "applied" for column in columns):
-            ctx.connection.execute(text("ALTER TABLE alembic_version ADD COLUMN applied TEXT"))
-        statement = text("UPDATE alembic_version SET applied = :applied")
-        ctx.connection.execute(statement, {"applied": " ".join(reversed(applied))})
-
     def run(connection: Connection) -> None:
+        guard = LossGuard(connection) if connection.dialect.name == "sqlite" else None
+
+        def step_applied(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
+            """Finish one migration, upwards or downwards."""
+            applied = context.script.iterate_revisions(heads, "base")
+            _record_applied(connection, [script.revision for script in applied])
+            if guard and not step.is_stamp:
+                guard.check(Path(step.up_revision.path))
+
         context.configure(
             connection=connection,
             target_metadata=metadata,
@@ -180,7 +165,7 @@ def run_alembic(
             render_item=render_item,
             include_object=name_new_constraint,
             process_revision_directives=number_revision,
-            on_version_apply=record_applied,
+            on_version_apply=step_applied,
         )
         with context.begin_transaction():
             context.run_migrations()
@@ -190,3 +175,29 @@ def run_alembic(
     else:
         with migrating() as connection:
             run(connection)
+
+
+def _number(revision: str) -> int:
+    """Return the number at the beginning of a revision, or -1."""
+    digits = re.match(r"\d+", revision)
+    return int(digits[0]) if digits else -1
+
+
+def _read_version(connection: Connection) -> tuple[str | None, str | None]:
+    """Return the columns of `alembic_version`: the revision, and those applied if recorded."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None, None
+    row = connection.execute(text("SELECT * FROM alembic_version")).mappings().first()
+    return (row["version_num"], row.get("applied")) if row else (None, None)
+
+
+def _record_applied(connection: Connection, revisions: list[str]) -> None:
+    """Record all applied revisions, newest first, for `Migrations.divergence`.
+
+    Alembic stores the newest revision only, and allows more columns (`version_table_impl`).
+    """
+    columns = inspect(connection).get_columns("alembic_version")
+    if all(column["name"] != "applied" for column in columns):
+        connection.execute(text("ALTER TABLE alembic_version ADD COLUMN applied TEXT"))
+    statement = text("UPDATE alembic_version SET applied = :applied")
+    connection.execute(statement, {"applied": " ".join(reversed(revisions))})
