@@ -279,6 +279,12 @@ def small_disk(tmp_path: Path, needs: Needs) -> Iterator[Path]:
     subprocess.run(["umount", directory], check=True)
 
 
+def fill(ballast: Path) -> None:
+    """Let the file take all the room that is left."""
+    with ballast.open("ab") as file:
+        file.write(b"x" * shutil.disk_usage(ballast.parent).free)
+
+
 def test_full_disk_is_503_and_not_ready_until_there_is_room(small_disk: Path) -> None:
     (copy_migrations(small_disk) / "0001_things.py").write_text(REVISION)
     database = open_database(small_disk / "db.sqlite3")
@@ -290,7 +296,7 @@ def test_full_disk_is_503_and_not_ready_until_there_is_room(small_disk: Path) ->
     )
     database.ping()
     ballast = small_disk / "ballast"
-    ballast.write_bytes(b"x" * shutil.disk_usage(small_disk).free)
+    fill(ballast)
     statuses = {client.post_json("/things", {"name": "x"}, status="*").status_int}
     for _ in range(20):
         statuses.add(client.post_json("/things", {"name": "x" * 5000}, status="*").status_int)
@@ -299,6 +305,10 @@ def test_full_disk_is_503_and_not_ready_until_there_is_room(small_disk: Path) ->
     assert client.get("/things").status_int == 200
     with pytest.raises(OSError, match="No space left on device"):
         database.ping()
+    database.close()  # the next connection is the first one, which creates files
+    fill(ballast)
+    assert client.get("/things", status=503).headers["Retry-After"] == "60"
+    assert client.post_json("/things", {"name": "x"}, status=503).headers["Retry-After"] == "60"
     ballast.unlink()
     client.post_json("/things", {"name": "x"}, status=201)
     database.ping()

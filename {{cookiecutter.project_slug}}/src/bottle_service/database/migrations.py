@@ -152,6 +152,8 @@ def run_alembic(
 
         def step_applied(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
             """Finish one migration, upwards or downwards."""
+            if ctx.as_sql:  # `--sql` prints statements, and changes nothing
+                return
             applied = context.script.iterate_revisions(heads, "base")
             _record_applied(connection, [script.revision for script in applied])
             if guard and not step.is_stamp:

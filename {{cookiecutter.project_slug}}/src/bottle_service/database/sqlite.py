@@ -76,7 +76,8 @@ class Database:
             # A cause would be logged with its traceback: these are expected, and need one line.
             if code == sqlite3.SQLITE_BUSY:
                 raise _unavailable("The database is busy.", 1) from None
-            if code == sqlite3.SQLITE_FULL:
+            # A new connection needs room for its `-shm` file, and fails with SQLITE_IOERR_SHMSIZE.
+            if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
                 raise _unavailable("The database's disk is full.", 60) from None
             raise
 
@@ -84,8 +85,11 @@ class Database:
         """Check that the database responds and can grow. Raises SQLAlchemyError or OSError."""
         with self._reading.connect() as connection:
             connection.execute(text("SELECT 1 FROM alembic_version"))
-        if shutil.disk_usage(self.path.parent).free < MIN_FREE_BYTES:
+        if self._is_full():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path.parent))
+
+    def _is_full(self) -> bool:
+        return shutil.disk_usage(self.path.parent).free < MIN_FREE_BYTES
 
     def migrate(self) -> str | None:
         """Upgrade the tables to the newest revision, and switch on write-ahead logging.
