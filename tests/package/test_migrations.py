@@ -342,6 +342,21 @@ def test_column_renamed_by_hand_keeps_its_data(history: History) -> None:
     assert history.execute("SELECT width FROM things") == [42]
 
 
+def test_required_column_without_a_default_is_explained(history: History) -> None:
+    set_tables(NAMING_CONVENTION, columns())
+    history.revise("tables")
+    history.database.migrate()
+    set_tables(NAMING_CONVENTION, columns(Column("n", Integer, nullable=False)))
+    history.revise("required")
+    with pytest.raises(StartupError, match="give it a `server_default` in models.py"):
+        history.database.migrate()
+    (history.versions / "0002_required.py").unlink()
+    default = Column("n", Integer, nullable=False, server_default="0")
+    set_tables(NAMING_CONVENTION, columns(default))
+    history.revise("required")
+    history.database.migrate()
+
+
 def test_type_of_the_service_is_written_with_its_import(history: History) -> None:
     written = history.write("things", *columns(Column("at", UtcDateTime)))
     assert "from bottle_service.database.types import UtcDateTime\n" in written

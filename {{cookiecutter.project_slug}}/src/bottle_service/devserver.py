@@ -6,6 +6,7 @@ works alike for every WSGI server.
 
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -38,45 +39,48 @@ def serve(package: str) -> None:
         os.setsid()  # Ctrl-C reaches this process through its parent only, and once
     service: Service = import_module(f"{package}.app").SERVICE
     if service.has_database:
-        migrate(service)
-    run(service, ["serve"])
+        serve_when_migrated(service)
+    else:
+        run(service, ["serve"])
 
 
-def migrate(service: Service) -> None:
-    """Migrate the database; after a failure, wait for a change of it or of a migration.
+def serve_when_migrated(service: Service) -> None:
+    """Migrate the database and serve; after a failure, repeat this when a migration has changed.
 
-    `should_reload` ignores the migrations, so no restart would follow when one is repaired.
+    `should_reload` ignores migrations and the database, so no restart would follow when a failed
+    migration is repaired, or when the migration of a changed model is there.
     """
     from .cli import main as run
 
     while True:
-        before = migration_state(service)
+        files, _ = migration_state(service)
         try:
-            return run(service, ["migrate"])
-        except SystemExit:
-            pass  # the command has printed the problems
+            run(service, ["migrate"])
+            return run(service, ["serve"])
+        except SystemExit as end:  # after a failure, the command has printed the problems
+            if not end.code:
+                raise
         except Exception:
             traceback.print_exc()
         print("Waiting for a change of the migrations or the database.", file=sys.stderr)
-        try:
-            while migration_state(service) == before:
-                time.sleep(0.5)
-        except KeyboardInterrupt:
-            sys.exit(0)  # a restart, or the end
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server may have its own handlers
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _, problems = migration_state(service)  # the failed attempt may have created the database
+        while migration_state(service) == (files, problems):
+            time.sleep(0.5)
 
 
-def migration_state(service: Service) -> tuple[list[str], list[tuple[str, int]]]:
-    """Return the problems of the database, and when each migration was changed."""
+def migration_state(service: Service) -> tuple[list[tuple[str, int]], list[str]]:
+    """Return when each migration was changed, and the problems of the database."""
+    files = []
+    for path in sorted((service.directory / "migrations" / "versions").glob("*.py")):
+        with suppress(FileNotFoundError):
+            files.append((path.name, path.stat().st_mtime_ns))
     settings, problems, _ = service.settings.read(os.environ)
     if not problems:
         with closing(service.open_database(settings)) as database:
             problems = database.problems()
-    files = sorted((service.directory / "migrations" / "versions").glob("*.py"))
-    changed = []
-    for file in files:
-        with suppress(FileNotFoundError):
-            changed.append((file.name, file.stat().st_mtime_ns))
-    return list(map(str, problems)), changed
+    return files, list(map(str, problems))
 
 
 def should_reload(_change: Change, path: str) -> bool:

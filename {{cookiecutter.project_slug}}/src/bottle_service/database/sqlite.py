@@ -205,7 +205,13 @@ def _startup_errors() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise StartupError([_problem(str(error.orig))]) from None
+        reason = str(error.orig)
+        if "Cannot add a NOT NULL column" in reason:  # also in an empty table
+            reason += (
+                "; give it a `server_default` in models.py, or let it be None, then remove the "
+                "migration and write it again"
+            )
+        raise StartupError([_problem(reason)]) from None
     except CommandError as error:
         raise StartupError([_problem(str(error))]) from None
 
