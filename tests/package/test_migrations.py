@@ -346,6 +346,7 @@ def test_required_column_without_a_default_is_explained(history: History) -> Non
     set_tables(NAMING_CONVENTION, columns())
     history.revise("tables")
     history.database.migrate()
+    history.execute("INSERT INTO things VALUES (1, 'kept')")
     set_tables(NAMING_CONVENTION, columns(Column("n", Integer, nullable=False)))
     history.revise("required")
     with pytest.raises(StartupError, match="give it a `server_default` in models.py"):

@@ -206,7 +206,7 @@ def _startup_errors() -> Iterator[None]:
         yield
     except DatabaseError as error:
         reason = str(error.orig)
-        if "Cannot add a NOT NULL column" in reason:  # also in an empty table
+        if "Cannot add a NOT NULL column" in reason:  # only if the table has rows
             reason += (
                 "; give it a `server_default` in models.py, or let it be None, then remove the "
                 "migration and write it again"
