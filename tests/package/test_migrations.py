@@ -349,7 +349,7 @@ def test_required_column_without_a_default_is_explained(history: History) -> Non
     history.execute("INSERT INTO things VALUES (1, 'kept')")
     set_tables(NAMING_CONVENTION, columns(Column("n", Integer, nullable=False)))
     history.revise("required")
-    with pytest.raises(StartupError, match="give it a `server_default` in models.py"):
+    with pytest.raises(StartupError, match="give it a `server_default`"):
         history.database.migrate()
     (history.versions / "0002_required.py").unlink()
     default = Column("n", Integer, nullable=False, server_default="0")
