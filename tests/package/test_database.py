@@ -276,7 +276,7 @@ def small_disk(tmp_path: Path, needs: Needs) -> Iterator[Path]:
     if subprocess.run(["mount", *options], check=False, capture_output=True).returncode:
         needs("mount", also=False, reason="a file system cannot be mounted")
     yield directory
-    subprocess.run(["umount", directory], check=True)
+    subprocess.run(["umount", "--lazy", directory], check=True)  # a failed test leaves it open
 
 
 def fill(ballast: Path) -> None:
