@@ -134,6 +134,25 @@ def test_broken_view_is_a_problem(
     assert problem.startswith(f"{tmp_path}/views/home.tpl: cannot be rendered: invalid syntax")
 
 
+@pytest.mark.parametrize(("app_env", "warned"), [("development", True), ("production", False)])
+def test_check_warns_of_blocked_parts_in_development(
+    settings: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    app_env: str,
+    warned: bool,
+) -> None:
+    settings["APP_ENV"] = app_env
+    for directory in ("static", "views"):
+        (tmp_path / directory).mkdir()
+    (tmp_path / "views" / "home.tpl").write_text("<p>\n<style></style>")
+    monkeypatch.setattr(f"{create_app.__module__}.DIRECTORY", tmp_path)
+    main(SERVICE, ["check"])
+    warning = f"{tmp_path}/views/home.tpl: line 2: the Content-Security-Policy blocks <style>; "
+    assert capsys.readouterr().err.startswith(warning) == warned
+
+
 @pytest.mark.usefixtures("settings")
 def test_problems_of_routes_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     def add_routes(app: Bottle) -> None:

@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import BigInteger, Column, MetaData, Table, insert, select, text
+from sqlalchemy.exc import DatabaseError, StatementError
 from sqlalchemy.orm import Session
 from webtest import TestApp
 
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.sqlite import Database
+from bottle_service.database.types import UtcDateTime
 from bottle_service.database.url import DatabaseUrl
 from bottle_service.http import Problem, RequestScoped
 from bottle_service.startup import StartupError
@@ -160,6 +162,68 @@ def test_writing_threads_queue_for_one_connection(database: Database) -> None:
         assert "Current Checked out connections: 1" in status
     for thread in threads:
         thread.join()
+
+
+METADATA = MetaData()
+EVENTS = Table("events", METADATA, Column("n", BigInteger), Column("at", UtcDateTime))
+
+
+class Event(Struct):
+    at: datetime
+    n: int = 0
+
+
+@pytest.fixture
+def events(database: Database) -> TestApp:
+    """A client of routes that pass what the client sends to the database."""
+    with database.session("POST") as session:
+        METADATA.create_all(session.connection())
+
+    def create(body: Event, session: Session) -> Event:
+        session.execute(insert(EVENTS).values(n=body.n, at=body.at))
+        return body
+
+    def find(query: Event, session: Session) -> list[Event]:
+        found = select(EVENTS.c.at, EVENTS.c.n).where(EVENTS.c.at <= query.at)
+        rows = session.execute(found.where(EVENTS.c.n >= query.n))
+        return [Event(at, n) for at, n in rows]
+
+    def show(n: int, session: Session) -> int:
+        return len(session.execute(select(EVENTS).where(EVENTS.c.n == n)).all())
+
+    return client_for(
+        ("POST", "/events", create),
+        ("GET", "/events", find),
+        ("GET", "/events/<n:int>", show),
+        dependencies={"session": RequestScoped(database.session, database.close)},
+    )
+
+
+def test_time_is_the_same_when_it_is_created_and_read(events: TestApp) -> None:
+    sent = {"at": "2026-06-01T12:30:00+01:00", "n": 2**63 - 1}
+    created = events.post_json("/events", sent).json
+    assert created["at"] == "2026-06-01T11:30:00Z"
+    assert events.get("/events?at=2026-06-01T12:30:00%2B01:00").json == [created]
+    assert events.get("/events?at=2026-06-01T12:29:00%2B01:00").json == []
+    assert events.get(f"/events/{2**63 - 1}").json == 1
+
+
+def test_values_that_the_database_does_not_accept_are_422_or_404(events: TestApp) -> None:
+    time = "2026-06-01T12:30:00Z"
+    for sent in ({"at": time, "n": 2**63}, {"at": "0001-01-01T00:00:00+14:00"}, {"at": time[:-1]}):
+        events.post_json("/events", sent, status=422)
+    for query in (f"at={time}&n={2**63}", "at=0001-01-01T00:00:00%2B14:00", f"at={time[:-1]}"):
+        events.get(f"/events?{query}", status=422)
+    events.get(f"/events/{2**63}", status=404)
+    events.get(f"/events/{'9' * 20}", status=404)
+
+
+def test_time_without_a_time_zone_is_refused(database: Database, events: TestApp) -> None:
+    with database.session("POST") as session:
+        with pytest.raises(StatementError, match="has no time zone; use a time such as"):
+            session.execute(insert(EVENTS).values(at=datetime.fromisoformat("2026-06-01")))
+        session.execute(insert(EVENTS).values(at=None))
+        assert session.scalar(select(EVENTS.c.at)) is None
 
 
 def test_locked_database_is_503(
