@@ -1,5 +1,6 @@
 """Build the application of a service from its parts."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from .http import build_http_application
 from .http.auth import Authenticator, SessionAuthenticator
 from .http.problems import ProblemRenderer
 from .http.routing import ServiceBottle
+from .http.url_prefix import URL_PREFIX, UrlPrefixMiddleware
 from .release import release_id
 from .settings import ServiceSettings
 from .startup import StartupError, StartupProblem
@@ -30,6 +32,7 @@ def build_application(
     variables: Mapping[str, str],
     dependencies: Mapping[str, Any],
     page_policy: str = PAGE_POLICY,
+    url_prefix: str = "",
     authenticate_client: Authenticator | None = None,
     authenticate_session: SessionAuthenticator | None = None,
 ) -> ServiceBottle:
@@ -40,11 +43,20 @@ def build_application(
     Content-Security-Policy of pages. `authenticate_client` returns the name of the client with a
     bearer token; by default these are the clients of API_TOKENS. `authenticate_session` returns the
     name of the client with a session, by the cookies of the environ. Both return None for credentials
-    that are not valid. Raises StartupError with every problem.
+    that are not valid. `url_prefix` is the path of the service on its host, such as `/app`; views
+    have it as a variable. Raises StartupError with every problem.
     """
+    if not re.fullmatch(URL_PREFIX, url_prefix):
+        reason = f"{url_prefix!r} is not a path such as /app, without a slash at its end"
+        raise StartupError([StartupProblem("URL_PREFIX", reason)])
     release = release_id(directory)
-    assets = Assets(directory / "static", fingerprints=settings.app_env == "production")
-    views = Views(directory / "views", policy=page_policy, asset=assets.url, **variables)
+    assets = Assets(
+        directory / "static",
+        fingerprints=settings.app_env == "production",
+        url_prefix=url_prefix,
+    )
+    common = {"asset": assets.url, "url_prefix": url_prefix, **variables}
+    views = Views(directory / "views", policy=page_policy, **common)
     metrics = Metrics(release)
     access_log = AccessLog(name, release, settings.log_format, settings.log_level)
     admin_token = settings.admin_token
@@ -71,6 +83,8 @@ def build_application(
         problems += _missing_tokens(app, settings)
     if problems:
         raise StartupError(problems)
+    if url_prefix:
+        app.wsgi = UrlPrefixMiddleware(app.wsgi, url_prefix)
     return app
 
 

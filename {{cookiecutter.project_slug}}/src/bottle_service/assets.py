@@ -30,10 +30,11 @@ class Assets:
     """The static files of one directory.
 
     `fingerprints` makes `url` return the names that change with the content; switch it off where
-    files change while the service runs.
+    files change while the service runs. `url_prefix` is the path of the service on its host.
     """
 
-    def __init__(self, directory: Path, *, fingerprints: bool) -> None:
+    def __init__(self, directory: Path, *, fingerprints: bool, url_prefix: str = "") -> None:
+        self._url_prefix = url_prefix
         self._root = str(directory.resolve())
         self._directory = directory
         self._fingerprints = fingerprints
@@ -53,7 +54,7 @@ class Assets:
             self.names = _fingerprint(self._directory)  # the file may be newer than the process
         if name not in self.names:
             raise LookupError(f"there is no static file {name!r}")
-        return f"/static/{self.names[name] if self._fingerprints else name}"
+        return f"{self._url_prefix}/static/{self.names[name] if self._fingerprints else name}"
 
     def serve(self, path: str) -> HTTPResponse:
         """Return the file as a response. Raises Problem: 404, or 416 for an unsatisfiable range."""
