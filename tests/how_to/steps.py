@@ -1,7 +1,7 @@
 """Steps of a how-to page: each code block, and the sentence above it that says where it belongs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,11 +38,17 @@ def read_steps(page: Path) -> Iterator[Step]:
         yield Step(re.split(r"(?<=[.!?]) (?=[A-Z])", paragraph)[-1], block["language"], text)
 
 
-def follow(project: Path, name: str, **environ: str) -> list[str]:
+def follow(
+    project: Path,
+    name: str,
+    after_command: Callable[[str], None] = lambda _command: None,
+    **environ: str,
+) -> list[str]:
     """Follow a page from top to bottom as its reader does, and return the output of each command.
 
     The project has a virtual environment and a token, as after `make run`. `environ` is added to the
-    environment of the commands.
+    environment of the commands. `after_command` is called with the text of each block of commands
+    that has run.
     """
     if not (project / ".venv").exists():
         use_shared_venv(project)
@@ -51,6 +57,7 @@ def follow(project: Path, name: str, **environ: str) -> list[str]:
     for step in read_steps(project / DIRECTORY / name):
         if step.language == "sh":
             outputs.append(run("sh", "-euc", step.text, cwd=project, **environ))
+            after_command(step.text)
         elif step.language not in SHOWN:
             edit(project, step)
     return outputs
