@@ -11,19 +11,18 @@ from pathlib import Path
 from ..support.fixtures import Generate, Needs
 from ..support.http_client import DOMAIN
 from ..support.nginx_stack import NginxStack
-from ..support.process import terminate
+from ..support.process import run, terminate
 from .steps import check, follow
 
 NOTES, EVENTS = "/api/v1/notes", "/api/v1/events"
 
 
-def test_events_are_sent_beside_the_service(
-    copied: Generate, needs: Needs, tmp_path: Path
-) -> None:
-    needs("nginx", "openssl")
+def test_events_are_sent_beside_the_service(copied: Generate, needs: Needs, tmp_path: Path) -> None:
+    needs("nginx", "openssl", "systemd-analyze")
     project = copied()
     follow(project, "events.md")
     check(project)
+    verify_unit(project, tmp_path)
     directory = tmp_path / "stack"
     directory.mkdir()
     stack = NginxStack(project, directory, changed={"/run/my-service-events/": f"{directory}/"})
@@ -44,6 +43,14 @@ def test_events_are_sent_beside_the_service(
         with serving_events(stack), closing(Stream(stack, last)) as stream:
             assert stream.next_id() == missed
     assert "Traceback" not in (directory / "service.log").read_text()
+
+
+def verify_unit(project: Path, directory: Path) -> None:
+    """Check that systemd reads each line of the unit; an unknown one would only be a warning."""
+    unit = (project / "deploy/systemd/my-service-events.service").read_text()
+    copy = directory / "my-service-events.service"
+    copy.write_text(unit.replace("/opt/my-service/current", str(project)))
+    assert run("systemd-analyze", "verify", copy, cwd=directory) == ""
 
 
 @contextmanager

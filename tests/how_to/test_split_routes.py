@@ -24,7 +24,9 @@ def test_routes_can_be_split(copied: Generate) -> None:
 
     routes = project / "src/my_service/routes"
     totals, table = routes / "reports/totals.py", routes / "reports/__init__.py"
-    totals.write_text(totals.read_text().replace("from msgspec", "from .. import pages\nfrom msgspec"))
+    totals.write_text(
+        totals.read_text().replace("from msgspec", "from .. import pages\nfrom msgspec")
+    )
     assert "the packages of routes are independent" in fails(".venv/bin/lint-imports", "--no-cache")
     hidden = f'{table.read_text()}    app.route("/livez", "GET", totals.show, public=True)\n'
     table.write_text(hidden)

@@ -12,7 +12,7 @@ from bottle_service.http import Environ
 from bottle_service.startup import StartupError
 from bottle_service.views import Views
 
-from .sample import app as sample
+from .sample.settings import Settings
 
 
 def page(views: Views) -> HTTPResponse:
@@ -36,7 +36,7 @@ def add_routes(app: Bottle) -> None:
 
 
 def client_of(directory: Path, url_prefix: str) -> TestApp:
-    settings = sample.Settings.load({})
+    settings = Settings.load({})
     options: dict[str, Any] = {"variables": {}, "dependencies": {}, "url_prefix": url_prefix}
     return TestApp(build_application("sample", directory, settings, add_routes, **options))
 
