@@ -27,7 +27,9 @@ def makefile(request: pytest.FixtureRequest, generated: Generate, tmp_path: Path
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("locked.py", "")
         metadata = "locked-1.0.dist-info"
-        archive.writestr(f"{metadata}/METADATA", "Metadata-Version: 2.1\nName: locked\nVersion: 1.0\n")
+        archive.writestr(
+            f"{metadata}/METADATA", "Metadata-Version: 2.1\nName: locked\nVersion: 1.0\n"
+        )
         archive.writestr(f"{metadata}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr(f"{metadata}/RECORD", "")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()

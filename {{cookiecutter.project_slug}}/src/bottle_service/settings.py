@@ -7,6 +7,7 @@ config.py.
 
 import hmac
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
@@ -48,7 +49,11 @@ class Bind(Struct, frozen=True):
         if text.startswith("unix:"):
             if not text.startswith("unix:/"):
                 raise ValueError("must be an absolute path, such as unix:/run/service.sock")
-            return cls(path=text.removeprefix("unix:"))
+            path = text.removeprefix("unix:")
+            if len(os.fsencode(path)) > 107:
+                reason = "is longer than 107 bytes, the limit of a unix socket (sun_path, unix(7))"
+                raise ValueError(f"the path {path} {reason}")
+            return cls(path=path)
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", text)
         if match is None:
             raise ValueError(f"{text!r} is neither host:port nor unix:/path")
@@ -172,8 +177,9 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
             port, source = reader["PORT"]
             if not re.fullmatch("[0-9]{1,5}", port):
                 reader.problems.append(StartupProblem("PORT", f"{port!r} is not a port", source))
-            elif "BIND" not in reader:
-                reader["BIND"] = RawValue(f"0.0.0.0:{port}", f"PORT, {source}")
+            elif "BIND" not in reader or source == "environment" != reader["BIND"].source:
+                host = "127.0.0.1" if reader.app_env == "development" else "0.0.0.0"  # noqa: S104
+                reader["BIND"] = RawValue(f"{host}:{port}", f"PORT, {source}")
         settings, problems = parse_settings(cls, reader, app_env=reader.app_env)
         # An invalid APP_ENV is replaced by production, whose rules would only confuse the reader.
         if (environ.get("APP_ENV") or "production") == "production":
