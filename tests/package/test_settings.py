@@ -149,7 +149,7 @@ def test_every_problem_is_reported_at_once_without_a_secret() -> None:
         "API_TOKENS (environment and credential API_TOKENS): is set more than once; keep one source",
         "BIND (service.env line 4): port 99999 is not between 1 and 65535",
         "LOG_FORMAT (environment): 'xml' is not one of json, text",
-        "WEB_THREADS (service.env line 10): 'many' is invalid: expected int, got str",
+        "WEB_THREADS (service.env line 10): 'many' is invalid: expected int",
         "API_TOKENS (environment): a token has fewer than 32 characters",
     ]
     assert secret not in "".join(found)

@@ -72,8 +72,9 @@ class DevelopmentServer:
             print(*error.problems, sep="\n", file=sys.stderr)
             return False
         inherited = [self._listener.fileno()] if self._listener else []
+        command = [sys.executable, "-m", "bottle_service.devserver", self._package, "serve"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bottle_service.devserver", self._package, "serve", *map(str, inherited)],
+            [*command, *map(str, inherited)],
             pass_fds=inherited,
             start_new_session=True,  # Ctrl-C reaches it through this process only, and once
         )
@@ -139,10 +140,10 @@ def ensure_dev_token(settings_type: type[ServiceSettings]) -> None:
     """Write an API token to `.env`, which Git ignores, unless one is set or invalid."""
     settings, problems, _ = settings_type.read(os.environ)
     invalid = any(problem.setting.startswith("API_TOKENS") for problem in problems)
-    if settings.api_tokens.clients or invalid:
+    if invalid or settings.api_tokens.clients:
         return
     file = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(file, "w") as env:
+    with os.fdopen(file, "w", encoding="utf-8") as env:
         env.write(f"\nAPI_TOKENS=dev:{secrets.token_hex(16)}\n")
 
 

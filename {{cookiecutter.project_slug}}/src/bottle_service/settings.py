@@ -2,7 +2,14 @@
 
 A field's upper-case name is the setting's name, and its default is the one in production. A
 service adds fields, and the defaults of other environments, in a subclass. How values are read:
-config.py.
+config.py. The types of fields:
+
+    str, int, float, bool       `true` or `false`; Annotated[int, Meta(ge=1)] limits the values
+    Literal["a", "b"], an Enum  one of these values
+    Path, Url, timedelta        30 (seconds), 30s, 15m, 12h, 7d
+    list[X], tuple[X, ...]      values separated by commas
+    Secret                      never logged; Annotated[Secret, Meta(min_length=32)] limits the length
+    X | None = None             an optional setting; a field without a default is a required one
 """
 
 import hmac
@@ -10,12 +17,13 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-from .config import AppEnv, RawValue, SettingsReader, parse_settings
+from .config import AppEnv, RawValue, SettingsReader, kinds_in, parse_settings
 from .secret import Secret
 from .startup import StartupError, StartupProblem
 
@@ -27,6 +35,7 @@ __all__ = [
     "Bind",
     "Defaults",
     "ServiceSettings",
+    "Url",
 ]
 
 # Values of settings that differ from production's, by APP_ENV.
@@ -138,6 +147,26 @@ class AllowedOrigins(Struct, frozen=True):
         return cls(origins)
 
 
+class Url(str):
+    """An absolute URL with http or https, such as `https://api.example.com/v1`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the URL. Raises ValueError, which does not quote it: it may hold a password."""
+        try:
+            url = urlsplit(text)
+            valid = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        except ValueError:  # an invalid port, or an invalid IPv6 address
+            valid = None
+        if not valid or re.search(r"[\s\x00-\x1f\x7f]", text):
+            raise ValueError("is not a URL such as https://api.example.com/v1")
+        if "@" in url.netloc:
+            raise ValueError("must not contain a user and password; use a setting of type Secret")
+        return cls(text)
+
+
 class ServiceSettings(Struct, frozen=True, kw_only=True):
     """The settings of every service: one frozen object, made once at startup.
 
@@ -162,6 +191,11 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     web_threads: Annotated[int, Meta(ge=1, le=256)] = 4
 
     @classmethod
+    def required(cls) -> frozenset[str]:
+        """Return the names of the settings without a default."""
+        return frozenset(field.name.upper() for field in fields(cls) if field.required)
+
+    @classmethod
     def secrets(cls) -> frozenset[str]:
         """Return the names of the settings that hold a secret."""
         return frozenset(field.name.upper() for field in fields(cls) if _is_secret(field.type))
@@ -170,7 +204,10 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     def read(
         cls, environ: Mapping[str, str]
     ) -> tuple[Self, list[StartupProblem], list[StartupProblem]]:
-        """Return the settings, all problems and all warnings; invalid settings have defaults."""
+        """Return the settings, all problems and all warnings.
+
+        Invalid settings have their defaults; required ones are None if they are invalid or missing.
+        """
         names = {field.name.upper() for field in fields(cls)} - {"APP_ENV"}
         reader = SettingsReader(environ, {*names, "PORT"}, cls.secrets(), cls.defaults, cls.renamed)
         if "PORT" in reader:
@@ -187,7 +224,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
             problems += [
                 StartupProblem(name, "a token has fewer than 32 characters", reader[name].source)
                 for name, value in tokens.items()
-                if value.has_short_token()
+                if value and value.has_short_token()
             ]
         return settings, problems, reader.warnings
 
@@ -201,5 +238,6 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
 
 
 def _is_secret(kind: Any) -> bool:
-    kinds = (kind, *get_args(kind))  # also of `Secret | None`
-    return any(isinstance(one, type) and issubclass(one, (Secret, ApiTokens)) for one in kinds)
+    return any(
+        isinstance(one, type) and issubclass(one, (Secret, ApiTokens)) for one in kinds_in(kind)
+    )

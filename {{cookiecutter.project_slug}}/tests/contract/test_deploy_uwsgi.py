@@ -18,5 +18,5 @@ def test_uwsgi_rejects_unknown_names(path: Path) -> None:
 
 
 def test_settings_file_names_the_socket_of_nginx() -> None:
-    settings = Settings.load({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
+    settings, _, _ = Settings.read({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
     assert f"    server {settings.bind} " in read("deploy/nginx/SLUG.conf")
