@@ -47,7 +47,7 @@ def test_limit_is_the_documented_one(name: str, file: str, expected: str) -> Non
     directory = "nginx" if file.endswith(".conf") else "*"
     (path,) = [*ROOT.glob(file), *DEPLOY.glob(f"{directory}/{SLUG}{file}")]
     pattern = rf"^(?!;)[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
-    found = re.findall(pattern, path.read_text(), re.MULTILINE)
+    found = re.findall(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
     assert found == [expected], f"{path.name}: change {name} in deploy/README.md, too"
 
 

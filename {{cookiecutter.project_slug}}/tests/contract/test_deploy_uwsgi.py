@@ -14,7 +14,7 @@ from .deploy_files import DEPLOY, ROOT, SLUG, read
 )
 def test_uwsgi_rejects_unknown_names(path: Path) -> None:
     """Without this line uWSGI ignores them without a warning."""
-    assert "strict = true" in path.read_text().splitlines()
+    assert "strict = true" in path.read_text(encoding="utf-8").splitlines()
 
 
 def test_settings_file_names_the_socket_of_nginx() -> None:
