@@ -12,7 +12,7 @@ from pathlib import Path
 
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
-# Top-level modules of every locked package, and of this project and its environment.
+# Top-level modules of every locked package, of gevent, and of this project and its environment.
 TAKEN = {
     "alembic", "anyio", "ast_serialize", "bottle", "bottle_service", "bs4", "cffi", "cgi", "cgitb",
     "click", "colorama", "dotenv", "gevent", "greenlet", "grimp", "gunicorn", "idna", "importlinter",

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -68,6 +69,22 @@ def test_another_python_sets_up_the_environment_again(makefile: Path, needs: Nee
         assert run(makefile / ".venv/bin/python", "-VV", cwd=makefile) == version
     # Without PYTHON, the environment stays as it is.
     assert "setting up" not in make(makefile, ".venv/ready")
+
+
+def test_make_lint_reports_that_shellcheck_is_missing(copied: Generate, tmp_path: Path) -> None:
+    """shellcheck has no wheel for every platform, so the locks do not contain it."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("ruff", "mypy", "lint-imports"):
+        (programs / name).symlink_to(shutil.which("true") or "")
+    project, make = copied(), shutil.which("make")
+    assert make
+    command = [make, "-o", ".venv/ready", f"BIN={programs}", "lint"]
+    assert run(*command, cwd=project, PATH=str(programs)).startswith("not checked: ")
+    (programs / "shellcheck").write_text('#!/bin/sh\necho "shellcheck $*" && exit 1\n')
+    (programs / "shellcheck").chmod(0o755)
+    with pytest.raises(AssertionError, match="shellcheck deploy/install.sh\n"):
+        run(*command, cwd=project, PATH=str(programs))
 
 
 def test_make_format_formats_despite_a_finding(copied: Generate, tmp_path: Path) -> None:
