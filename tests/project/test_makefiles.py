@@ -83,7 +83,7 @@ def test_make_lint_reports_that_shellcheck_is_missing(copied: Generate, tmp_path
     assert run(*command, cwd=project, PATH=str(programs)).startswith("not checked: ")
     (programs / "shellcheck").write_text('#!/bin/sh\necho "shellcheck $*" && exit 1\n')
     (programs / "shellcheck").chmod(0o755)
-    with pytest.raises(AssertionError, match="shellcheck deploy/install.sh\n"):
+    with pytest.raises(AssertionError, match=r"shellcheck deploy/install\.sh"):
         run(*command, cwd=project, PATH=str(programs))
 
 
