@@ -26,6 +26,12 @@ def test_suite_on_each_installed_python_passes(copied: Generate, version: str) -
     assert (project / f".venv/lib/python{version}").is_dir()
 
 
+def test_suite_passes_in_an_unusual_environment(copied: Generate) -> None:
+    """Without UTF-8, and with the directory of another program's metrics that is gone."""
+    environ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run("pytest", cwd=copied(), PROMETHEUS_MULTIPROC_DIR="/gone", **environ)
+
+
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 # uv's names of the platforms in the README.
 GLIBC = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")

@@ -23,7 +23,8 @@ def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def example() -> dict[str, str]:
     """Return the settings of .env.example, which are comments there."""
-    return dict(re.findall(r"^#([A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE))
+    text = EXAMPLE.read_text(encoding="utf-8")
+    return dict(re.findall(r"^#([A-Z0-9_]+)=(.*)$", text, re.MULTILINE))
 
 
 def test_production_is_the_default_environment() -> None:
