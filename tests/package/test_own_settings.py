@@ -136,8 +136,15 @@ SECRETS: list[tuple[Any, str]] = [
     (Annotated[Secret, Meta(min_length=20)], "is invalid: expected str of length >= 20"),
     (Annotated[Secret | None, Meta(pattern="^[0-9]+$")], "is invalid: expected str matching regex"),
     (Annotated[Secret, Meta(min_length=20)] | None, "is invalid: expected str of length >= 20"),
-    (Number, "invalid literal for int() with base 10: '***'"),
+    (Number, "invalid literal for int() with base 10: ***"),
+    (list[Number], "invalid literal for int() with base 10: ***"),
 ]
+
+
+@pytest.mark.parametrize("secret", ["pin", "pi'n\\", f"1, {HUNTER} ,2"])
+def test_refused_part_of_a_secret_is_not_quoted(secret: str) -> None:
+    _, (problem,) = read(list[Number], secret)
+    assert problem == "OWN (environment): invalid literal for int() with base 10: ***"
 
 
 @pytest.mark.parametrize(("kind", "reason"), SECRETS)

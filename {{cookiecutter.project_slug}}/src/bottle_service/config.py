@@ -204,12 +204,21 @@ def parse_settings(
             try:
                 values[field.name] = _parse_value(text, field.type)
             except ValueError as error:
-                # A type's own `parse` may quote the text.
-                reason = str(error).replace(text, "***") if reader.is_secret(name) else str(error)
+                reason = _mask(str(error), text) if reader.is_secret(name) else str(error)
                 problems.append(StartupProblem(name, reason, source))
         elif field.required and not {name, f"{name}_FILE"} & {one.setting for one in problems}:
             problems.append(StartupProblem(name, f"required; {reader.remedy(name)}"))
     return kind(**values), problems
+
+
+def _mask(reason: str, secret: str) -> str:
+    """Return the reason without the secret, which a type's own `parse` may quote."""
+    parts = {secret, *(part.strip() for part in secret.split(","))}
+    for part in sorted(parts, key=len, reverse=True):
+        reason = reason.replace(repr(part), "***")
+        if len(part) >= 4:  # a shorter one may also be a word of the reason
+            reason = reason.replace(part, "***")
+    return reason
 
 
 def kinds_in(kind: Any) -> Iterator[Any]:
