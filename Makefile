@@ -7,7 +7,7 @@ BUILD := build
 # The folders of `make test` need Python, git and make, and no root. The other folders take longer; most
 # need root and these Debian packages, which `make test-all` installs on Debian and Ubuntu.
 QUICK := tests/template tests/package tests/project
-OTHERS := tests/debian tests/endurance tests/fuzz tests/mutation tests/nginx tests/workflows
+OTHERS := tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation tests/nginx tests/workflows
 PYTEST := pytest -n auto --maxprocesses 4 --no-loadscope-reorder
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
@@ -32,7 +32,7 @@ demo: .venv/ready ## generate the default service under build/ and serve it
 	fi
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(MAKE) --no-print-directory -C $(BUILD)/my-service run
 
-new: .venv/ready ## answer questions and generate a service beside this directory, or in TO=directory
+new: .venv/ready ## answer questions and generate a service next to this directory, or in TO=directory
 	@$(BIN)/python -m tools.new "$(or $(TO),..)"
 
 test: .venv/ready ## test generation, projects and their package: any user, minutes; REQUIRE_ALL=1 fails skipped tests

@@ -14,7 +14,7 @@ TEMPLATE = Path(__file__).parents[1]
 PROJECT = "{{cookiecutter.project_slug}}"
 DOCUMENTS = ("*.md", "docs/**/*.md", f"{PROJECT}/**/*.md")
 SOURCES = (
-    "[bht]*/**/*.py",  # bench, hooks, tests, tools
+    *(f"{directory}/**/*.py" for directory in ("bench", "hooks", "tests", "tools")),
     "templates/install/*.sh",
     f"{PROJECT}/*.[!m]*",
     f"{PROJECT}/[st]*/**/*.py",  # src, tests

@@ -25,7 +25,10 @@ if [[ -L $link ]]; then
 
     running() { is_ready "$socket" "${1:-$READY}" && readlink "/proc/$(vassal)/cwd"; }
 
-    register() { $dry_run || systemd-tmpfiles --create "/etc/tmpfiles.d/$slug.conf"; }
+    register() {  # RELEASE
+        register_timers "$1"
+        $dry_run || systemd-tmpfiles --create "/etc/tmpfiles.d/$slug.conf"
+    }
 
     restart() {  # READY counts from the end of the old process, which first completes its requests
         local old ends=$((SECONDS + 60))

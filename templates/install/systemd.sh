@@ -4,18 +4,30 @@ socket=/run/$slug.sock
 log="journalctl -u $slug"
 trial=/run/$slug-trial.sock
 trial_log="journalctl -u $slug-trial"
-dropin=/etc/systemd/system/$slug.service.d/outbound.conf
+units=/etc/systemd/system
+command_unit=$slug@.service  # runs a command of the service: $slug@NAME.service
+dropin=$units/$slug.service.d/outbound.conf
+dropins=("$dropin" "$units/$command_unit.d/outbound.conf")
 programs=(systemctl) packages=''
 outbound=''  # without an option, keep the current state
 
-service_files() {  # print the files of deploy/ and their target paths
+service_files() {  # RELEASE: print the files of deploy/ and their target paths
+    local file
     echo "systemd/$slug.sysusers /etc/sysusers.d/$slug.conf"
-    echo "systemd/$slug.service /etc/systemd/system/$slug.service"
-    echo "systemd/$slug.socket /etc/systemd/system/$slug.socket"
-    if $outbound; then echo "systemd/outbound.conf $dropin"; fi
+    for file in "$slug.service" "$slug.socket"; do echo "systemd/$file $units/$file"; done
+    # build() writes it; older versions of this script do not.
+    if [[ $1 == "$tree" || -e $1/deploy/systemd/$command_unit ]]; then
+        echo "systemd/$command_unit $units/$command_unit"
+    fi
+    for file in $(timers "$1"); do echo "systemd/$file $units/$file"; done
+    if $outbound; then printf 'systemd/outbound.conf %s\n' "${dropins[@]}"; fi
     # <% if cookiecutter.wsgi_server == "uwsgi" %>
     if [[ -L $link ]]; then echo "uwsgi/$slug.tmpfiles /etc/tmpfiles.d/$slug.conf"; fi
     # <% endif %>
+}
+
+timers() {  # RELEASE: print the file names of its timers
+    find "$1/deploy/systemd" -name "$slug-*.timer" -printf '%f\n' | sort
 }
 
 prepare_service() {
@@ -23,24 +35,46 @@ prepare_service() {
         step "create the user $slug" systemd-sysusers "$tree/deploy/systemd/$slug.sysusers"
 }
 
-in_sandbox() {  # run a command of the release with the properties of its unit
-    local properties units=("$release/deploy/systemd/$slug.service")
-    if $outbound; then units+=("$release/deploy/systemd/outbound.conf"); fi
-    mapfile -t properties < <(sed -nEs \
+sandbox() {  # UNIT…: print the lines of its service that hold for each of the service's processes
+    sed -nEs \
         -e '/^(Type|Exec\w+|WorkingDirectory|Restart\w*|Watchdog\w*|TimeoutStart\w*)=/d' \
-        -e '/^\[Service\]/,/^\[/ s/^[A-Z]\w+=/--property=&/p' "${units[@]}")
-    systemd-run --quiet --collect "${properties[@]}" --property=WorkingDirectory="$release" "$@"
+        -e '/^\[Service\]/,/^\[/ { /^[A-Z]\w+=/p }' "$@"
 }
 
-as_service() { in_sandbox --wait --pipe "$python" -m "$package" "$1"; }
+build_service() {  # write the unit of the service's commands: its timers start instances of it
+    # The release is resolved once, because a command may run on while the next release is installed.
+    cat - <(sandbox "$release/deploy/systemd/$slug.service") >"$release/deploy/systemd/$command_unit" <<END
+[Unit]
+Description=$slug, command %i
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'cd -P $current && exec .venv/bin/python -m $package %i'
+END
+}
+
+in_sandbox() {  # run a command of the release with the properties of its unit
+    local properties files=("$release/deploy/systemd/$slug.service")
+    if $outbound; then files+=("$release/deploy/systemd/outbound.conf"); fi
+    mapfile -t properties < <(sandbox "${files[@]}")
+    systemd-run --quiet --collect "${properties[@]/#/--property=}" --property=WorkingDirectory="$release" "$@"
+}
+
+as_service() { in_sandbox --wait --pipe "$python" -m "$package" "$@"; }
 
 verify() {  # check the units, with the path of the release instead of the link `current`
-    local file directory status=0
+    local file directory name names status=0
     directory=$(mktemp -d)
-    for file in "$slug.service" "$slug.socket"; do
+    for file in "$slug.service" "$slug.socket" "$command_unit" $(timers "$release"); do
+        [[ -e $release/deploy/systemd/$file ]] || continue
         sed "s|$current/|$release/|g" "$release/deploy/systemd/$file" >"$directory/$file"
     done
     systemd-analyze verify --recursive-errors=one "$directory"/* || status=$?
+    # systemd does not know whether the command of a timer exists.
+    mapfile -t names < <(sed -n "s/^Unit=$slug@\(.*\)\.service$/\1/p" "$directory"/*)
+    for name in "${names[@]}"; do
+        as_service "$name" --help >/dev/null || status=$?
+    done
     rm -r "$directory"
     return "$status"
 }
@@ -68,14 +102,39 @@ running() {  # print the release that serves
     if systemctl --quiet is-active "$service"; then readlink "/proc/$(process)/cwd"; fi
 }
 
-register() {  # have systemd read the files
-    if ! $outbound && [[ -e $dropin ]] && is_managed systemd/outbound.conf "$dropin"; then
-        step "remove $dropin" rm "$dropin"
+register() {  # RELEASE: have systemd read the files
+    register_timers "$1"
+    systemctl --quiet is-enabled "$slug.socket" "$service" 2>/dev/null ||
+        step "enable $slug.socket and $service" systemctl --quiet enable "$slug.socket" "$service"
+}
+
+register_timers() {  # RELEASE: have systemd read the files, and start the release's timers
+    local file wanted from=$1 removed=()
+    [[ -d $from ]] || from=$tree  # --dry-run
+    wanted=$(files "$from")
+    for file in "$units/$slug-"*.timer "${dropins[@]}"; do
+        if [[ -e $file && $wanted$'\n' != *" $file"$'\n'* ]] && is_managed "systemd/${file##*/}" "$file"; then
+            removed+=("$file")
+        fi
+    done
+    if [[ ${removed[*]} ]]; then
+        step "remove ${removed[*]}" remove_units "${removed[@]}"
         service_changed=true
     fi
     if $service_changed && ! $dry_run; then systemctl daemon-reload; fi
-    systemctl --quiet is-enabled "$slug.socket" "$service" 2>/dev/null ||
-        step "enable $slug.socket and $service" systemctl --quiet enable "$slug.socket" "$service"
+    for file in $(timers "$from"); do
+        systemctl --quiet is-enabled "$file" 2>/dev/null || step "enable $file" systemctl --quiet enable "$file"
+        # A restart applies a changed schedule.
+        $dry_run || ! $service_changed || systemctl restart "$file"
+    done
+}
+
+remove_units() {  # FILE…
+    local file
+    for file in "$@"; do
+        if [[ $file == *.timer ]]; then systemctl --quiet disable --now "${file##*/}"; fi
+    done
+    rm "$@"
 }
 
 restart() {  # READY counts from the end of the old process, which first completes its requests
@@ -88,4 +147,8 @@ restart() {  # READY counts from the end of the old process, which first complet
 
 reload_nginx() { systemctl reload-or-restart nginx; }
 
-disable() { systemctl --quiet disable --now "$service" "$slug.socket"; }
+disable() {
+    local names
+    mapfile -t names < <(timers "$release")
+    systemctl --quiet disable --now "$service" "$slug.socket" "${names[@]}"
+}

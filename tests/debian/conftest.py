@@ -18,6 +18,7 @@ ORDER = [
     "install",
     "failures",
     "release",
+    "timers",
     "prometheus",
     "refusals",
     "rollback",

@@ -21,9 +21,11 @@ FAST, SLOW, ALL = (
     f'{SECONDS}_bucket{{job="my-service", le="{le}"}}' for le in ("1.0", "2.5", "+Inf")
 )
 ONE, TWO = (f'process_resident_memory_bytes{{job="my-service", worker="{n}"}}' for n in (0, 1))
+FAILED = 'node_systemd_unit_state{name="my-service@tick.service", state="failed"}'
 # Half an hour of each alert's series, one value a minute: just below its threshold, and just above.
 ALERTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("ServiceDown", {'up{job="my-service"}': "1x30"}, {'up{job="my-service"}': "1x20 0x10"}),
+    ("CommandFailed", {FAILED: "0x30"}, {FAILED: "1x30"}),
     ("HighErrorRate", {OK: "0+99x30", ERROR: "0+1x30"}, {OK: "0+97x30", ERROR: "0+3x30"}),
     (
         "HighLatency",

@@ -17,6 +17,7 @@ from .machine import Booted
 HOLDER = "my-service:0"
 CONFIG = "/etc/supervisor/conf.d/my-service.conf"
 LOG = "/var/log/my-service/my-service.log"
+LOCK = "/var/lib/my-service/check.lock"
 RUN = "/opt/my-service/current/deploy/supervisor/run.sh"
 OWNERS = {
     "/etc/my-service/credentials": "root:my-service 2750",
@@ -284,3 +285,26 @@ def test_readme_paths_exist_and_runbook_blocks_succeed(installed: SupervisordHos
     output = installed.shell("".join(blocks(installed.source, "docs/runbook.md")))
     assert "root:www-data 660" in output
     assert "process_resident_memory_bytes" in output
+
+
+@only_gunicorn
+def test_line_of_cron_runs_a_command_once_at_a_time(installed: SupervisordHost) -> None:
+    """With `check` in the place of an owner's command; a shell runs the line as cron does."""
+    (line,) = [
+        block
+        for block in blocks(installed.source, "docs/how-to/commands.md", language="text")
+        if "flock" in block
+    ]
+    fields = line.replace("remove-old-notes", "check").split(maxsplit=6)
+    assert (fields[:5], fields[5]) == (["15", "3", "*", "*", "*"], "my-service")
+    command = ["runuser", "-u", fields[5], "--", "sh", "-c", fields[6]]
+    journal = ["journalctl", "--identifier=my-service", "--output=cat"]
+    installed.inside(*command)
+    installed.inside("journalctl", "--sync")
+    assert installed.inside(*journal).count("my-service could start: production") == 1
+    installed.shell(
+        f"flock {LOCK} sleep 5 & sleep 1; runuser -u my-service -- sh -c '{fields[6]}'; wait"
+    )
+    installed.inside("journalctl", "--sync")
+    assert installed.inside(*journal).count("my-service could start: production") == 1
+    installed.inside("rm", LOCK)

@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
+
+import pytest
 
 from ..support.fixtures import Generate
 from ..support.generate import PROJECT, TEMPLATE
@@ -37,18 +40,34 @@ def test_each_hazard_has_its_test(generated: Generate) -> None:
     assert set(PROOFS.values()) <= {name for _, name in found}
 
 
-def test_each_reverted_fix_is_killed(generated: Generate, tmp_path: Path) -> None:
-    """Revert one fix at a time: the test that proves it has to fail."""
+def test_each_hazard_has_its_reverted_fix() -> None:
     assert {fix["hazard"] for fix in FIXES} == set(PROOFS)
-    template = copy_working_tree(tmp_path / "template")
-    projects = [generated(wsgi_server=fix.get("server", "gunicorn")) for fix in FIXES]
-    copies = [tmp_path / str(number) for number in range(len(FIXES))]
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, generated: Generate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[bool]]]:
+    """Start the selected tests together, so that no core is idle: whether each fix was killed."""
+    template = copy_working_tree(tmp_path_factory.mktemp("template") / "template")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(killed, FIXES, [template] * len(FIXES), projects, copies))
-    for fix, outcome in zip(FIXES, outcomes, strict=True):
-        print(f"{'killed' if outcome else 'SURVIVED'}: {fix['hazard']}: {fix['fix'].strip()}")
-    print(f"{sum(outcomes)} of {len(FIXES)} killed")
-    assert all(outcomes)
+        futures = {}
+        for item in request.session.items:
+            if isinstance(item, pytest.Function) and item.function is test_reverted_fix_is_killed:
+                fix = cast(dict[str, str], item.callspec.params["fix"])
+                project = generated(wsgi_server=fix.get("server", "gunicorn"))
+                copy = tmp_path_factory.mktemp("reverted") / "copy"
+                futures[item.nodeid] = pool.submit(killed, fix, template, project, copy)
+        yield futures
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix["hazard"])
+def test_reverted_fix_is_killed(
+    outcomes: dict[str, Future[bool]], request: pytest.FixtureRequest, fix: dict[str, str]
+) -> None:
+    """The test that proves the fix fails without it."""
+    assert outcomes[request.node.nodeid].result(), f"SURVIVED: {fix['fix'].strip()}"
 
 
 def killed(fix: dict[str, str], template: Path, project: Path, copy: Path) -> bool:

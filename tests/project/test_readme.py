@@ -128,6 +128,8 @@ def test_readme_commands_list_routes_and_check(copied: Generate) -> None:
     assert "/livez" in run("sh", "-c", listing, cwd=project)
     run("sh", "-c", listing.replace(" routes", " migrate"), cwd=project)
     assert "could start" in run("sh", "-c", listing.replace(" routes", " check"), cwd=project)
+    (commands,) = blocks(project, "AGENTS.md", "Commands")
+    run("sh", "-ec", commands, cwd=project)
 
 
 # A part of other targets, and former names.

@@ -142,7 +142,7 @@ find_release() {
 
 files() {  # RELEASE: print the files of its deploy/ and their target paths
     local file from directory
-    service_files
+    service_files "$1"
     echo "nginx/$slug.conf $site"
     for file in "$1/deploy/nginx/$slug"-*.conf; do
         file=${file##*/} from=nginx/$file
@@ -220,6 +220,8 @@ build() {  # install wheels and put src/ on the path, so that the host needs no 
         --require-hashes --only-binary :all: -r "$release/requirements.txt"
     echo "$release/src" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/src.pth"
     "$python" -m compileall -q "$release/src"
+    "$python" -m bottle_service.sbom >"$release/sbom.cdx.json"
+    build_service
     touch "$release/.venv/ready"
 }
 
@@ -297,7 +299,7 @@ activate() {  # RELEASE
     [[ $(readlink "$current") == "$1" && -e $static/.manifest.json ]] ||
         step "write static files to $static" write_static "$1"
     [[ $(readlink "$current") == "$1" ]] || step "point $current to ${1##*/}" link "$1"
-    register
+    register "$1"
     if [[ ! -L $enabled ]]; then
         step "link $enabled" ln -s "../sites-available/$slug.conf" "$enabled"
         nginx_changed=true

@@ -9,6 +9,7 @@ and delete data there, so do not name the service in production. SSL_CERT_FILE n
 certificate of a private authority.
 """
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -40,6 +41,13 @@ def environ(
     shutil.copytree(migrated_directory, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return service_environ()
+
+
+@pytest.fixture
+def process_environ(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The process environment, which commands read."""
+    monkeypatch.setattr(os, "environ", environ)
+    return environ
 
 
 @pytest.fixture

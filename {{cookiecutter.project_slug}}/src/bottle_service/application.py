@@ -15,7 +15,7 @@ from .settings import ServiceSettings
 from .startup import StartupError, StartupProblem
 from .telemetry.access_log import AccessLog
 from .telemetry.metrics import Metrics
-from .views import Views
+from .views import PAGE_POLICY, Views
 
 __all__ = ["build_application"]
 
@@ -28,21 +28,29 @@ def build_application(
     *,
     variables: Mapping[str, str],
     dependencies: Mapping[str, Any],
+    page_policy: str = PAGE_POLICY,
 ) -> ServiceBottle:
     """Return the WSGI application of the service whose package is in `directory`.
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
-    name, besides `views`, `assets` and `metrics`. Raises StartupError with every problem.
+    name, besides `settings`, `views`, `assets` and `metrics`. `page_policy` is the
+    Content-Security-Policy of pages. Raises StartupError with every problem.
     """
     release = release_id(directory)
     assets = Assets(directory / "static", fingerprints=settings.app_env == "production")
-    views = Views(directory / "views", asset=assets.url, **variables)
+    views = Views(directory / "views", policy=page_policy, asset=assets.url, **variables)
     metrics = Metrics(release)
     access_log = AccessLog(name, release, settings.log_format, settings.log_level)
     admin_token = settings.admin_token
     app = build_http_application(
         add_routes,
-        dependencies={"views": views, "assets": assets, "metrics": metrics, **dependencies},
+        dependencies={
+            "settings": settings,
+            "views": views,
+            "assets": assets,
+            "metrics": metrics,
+            **dependencies,
+        },
         authenticate_client=settings.api_tokens.authenticate,
         authenticate_admin=admin_token.authenticate if admin_token.clients else None,
         problem_renderer=ProblemRenderer(views, hints=settings.app_env == "development"),

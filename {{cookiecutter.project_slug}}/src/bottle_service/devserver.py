@@ -13,9 +13,10 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import urllib.request
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -121,8 +122,51 @@ def serve(package: str, inherited: Sequence[int]) -> None:
         os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
     service: Service = import_module(f"{package}.app").SERVICE
     if service.has_database:
-        run(service, ["migrate"])
-    run(service, ["serve"])
+        serve_when_migrated(service)
+    else:
+        run(service, ["serve"])
+
+
+def serve_when_migrated(service: Service) -> None:
+    """Migrate the database and serve; after a failure, repeat this when a migration has changed.
+
+    `should_reload` ignores migrations and the database, so no restart would follow when a failed
+    migration is repaired, or when the migration of a changed model is there.
+    """
+    from .cli import main as run
+
+    while True:
+        files, _ = migration_state(service)
+        try:
+            run(service, ["migrate"])
+            return run(service, ["serve"])
+        except SystemExit as end:  # after a failure, the command has printed the problems
+            if not end.code:
+                raise
+        except Exception:
+            traceback.print_exc()
+        print(
+            "waiting for a change of a source, a setting, a migration or the database",
+            file=sys.stderr,
+        )
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server may have its own handlers
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _, problems = migration_state(service)  # the failed attempt may have created the database
+        while migration_state(service) == (files, problems):
+            time.sleep(0.5)
+
+
+def migration_state(service: Service) -> tuple[list[tuple[str, int]], list[str]]:
+    """Return when each migration was changed, and the problems of the database."""
+    files = []
+    for path in sorted((service.directory / "migrations" / "versions").glob("*.py")):
+        with suppress(FileNotFoundError):
+            files.append((path.name, path.stat().st_mtime_ns))
+    settings, problems, _ = service.settings.read(os.environ)
+    if not problems:
+        with closing(service.open_database(settings)) as database:
+            problems = database.problems()
+    return files, list(map(str, problems))
 
 
 def should_reload(_change: Change, path: str) -> bool:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from bottle import Bottle
@@ -31,6 +32,7 @@ class Database(Protocol):
 
     def problems(self) -> list[StartupProblem]: ...
     def migrate(self) -> str | None: ...
+    def downgrade(self, revision: str, /) -> str | None: ...
     def create_revision(self, message: str) -> None: ...
     def close(self) -> None: ...
 
@@ -44,7 +46,7 @@ class Service:
     """The parts of one service.
 
     `name` is used in log entries. `package` and `directory` are those of the service's own code,
-    which has its static files in `static`. `example` is a path and a JSON body that `make run`
+    which has its static files in `static`. `commands` is the module of its own commands. `example` is a path and a JSON body that `make run`
     prints as a first call.
     """
 
@@ -55,6 +57,7 @@ class Service:
     create_app: Callable[[Any], Bottle]
     server: Server
     open_database: Callable[[Any], Database] = _no_database
+    commands: ModuleType | None = None
     example: tuple[str, str] | None = None
 
     @property

@@ -15,6 +15,7 @@ from bottle_service.http import RequestScoped
 from bottle_service.servers import {{ cookiecutter.wsgi_server }}
 from bottle_service.service import Service
 
+from . import commands
 from .routes import add_routes
 from .settings import Settings
 
@@ -72,6 +73,7 @@ SERVICE = Service(
     settings=Settings,
     create_app=create_app,
     server={{ cookiecutter.wsgi_server }},
+    commands=commands,
     # <% if cookiecutter.database == "sqlite" %>
     open_database=open_database,
     example=("/api/v1/notes", '{"title": "Hello"}'),

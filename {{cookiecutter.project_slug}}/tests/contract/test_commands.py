@@ -1,19 +1,10 @@
 """The commands `check`, `serve` and `routes`: what they print, and how they exit."""
 
-import os
-
 import pytest
 
 from bottle_service.cli import main
 
 from .service import ECHO, SERVICE
-
-
-@pytest.fixture
-def process_environ(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The process environment, which the commands read."""
-    monkeypatch.setattr(os, "environ", environ)
-    return environ
 
 
 @pytest.mark.usefixtures("process_environ")

@@ -1,0 +1,1 @@
+"""Pages of docs/how-to/, each applied to a fresh project that is then tested."""

@@ -1,0 +1,87 @@
+"""Steps of a how-to page: each code block, and the sentence above it that says where it belongs."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..support.process import run
+from ..support.shared_venv import use_shared_venv
+
+DIRECTORY = "docs/how-to"
+# The sentences, in the order in which they are tried. `text` is a part of one line of the file.
+CREATE = r"Create `(?P<path>[^`]+)`"
+APPEND = r"Add .*to the end of `(?P<path>[^`]+)`"
+AFTER = r"In `(?P<path>[^`]+)`.* below `(?P<text>[^`]+)`"
+BEFORE = r"In `(?P<path>[^`]+)`.* above `(?P<text>[^`]+)`"
+REPLACE = r"In `(?P<path>[^`]+)`, replace `(?P<text>[^`]+)`"
+# Languages of blocks that show output.
+SHOWN = {"text", "json"}
+
+
+class Step(NamedTuple):
+    """A code block, with the last sentence of the paragraph above it."""
+
+    sentence: str
+    language: str
+    text: str
+
+
+def read_steps(page: Path) -> Iterator[Step]:
+    """Yield the steps of a page."""
+    fence = r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$"
+    document, end = page.read_text(), 0
+    for block in re.finditer(fence, document, re.DOTALL | re.MULTILINE):
+        paragraph = " ".join(document[end : block.start()].rstrip().rpartition("\n\n")[2].split())
+        end = block.end()
+        text = re.sub(rf"(?m)^{block['indent']}", "", block["text"])
+        yield Step(re.split(r"(?<=[.!?]) (?=[A-Z])", paragraph)[-1], block["language"], text)
+
+
+def follow(project: Path, name: str, **environ: str) -> list[str]:
+    """Follow a page from top to bottom as its reader does, and return the output of each command.
+
+    The project has a virtual environment and a token, as after `make run`. `environ` is added to the
+    environment of the commands.
+    """
+    if not (project / ".venv").exists():
+        use_shared_venv(project)
+        (project / ".env").write_text(f"API_TOKENS=dev:{'s' * 32}\n")
+    outputs = []
+    for step in read_steps(project / DIRECTORY / name):
+        if step.language == "sh":
+            outputs.append(run("sh", "-euc", step.text, cwd=project, **environ))
+        elif step.language not in SHOWN:
+            edit(project, step)
+    return outputs
+
+
+def edit(project: Path, step: Step) -> None:
+    """Write the block where the sentence says. Raises AssertionError if there is no such place."""
+    for pattern in (CREATE, APPEND, AFTER, BEFORE, REPLACE):
+        if found := re.search(pattern, step.sentence):
+            break
+    else:
+        raise AssertionError(f"no place for the block: {step.sentence}")
+    path = project / found["path"]
+    if pattern == CREATE:
+        assert not path.exists(), f"{found['path']} exists: {step.sentence}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(step.text)
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    if pattern == APPEND:
+        separator = "\n\n" if path.suffix == ".py" else ""
+        path.write_text("".join([*lines, separator, step.text]))
+        return
+    matching = [number for number, line in enumerate(lines) if found["text"] in line]
+    assert len(matching) == 1, f"{len(matching)} lines of {path} match: {step.sentence}"
+    start = matching[0] + (pattern == AFTER)
+    lines[start : matching[0] + (pattern != BEFORE)] = [step.text]
+    path.write_text("".join(lines))
+
+
+def check(project: Path) -> None:
+    """Run the checks of the project after its owner followed a page."""
+    run("make", "format", cwd=project)
+    run("make", "lint", "test", cwd=project)

@@ -1,0 +1,194 @@
+"""Commands of a service's own: arguments, transaction, exit status and log entries."""
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from types import ModuleType
+from typing import Annotated, Any
+
+import pytest
+from bottle import Bottle
+from msgspec import Meta
+
+from bottle_service.application import build_application
+from bottle_service.cli import main
+from bottle_service.commands import command
+from bottle_service.http import Problem, RequestScoped
+from bottle_service.service import Service
+
+from .sample.app import DIRECTORY, NAME, SERVICE
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+@pytest.fixture
+def settings(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The process environment of the commands, to be changed."""
+    monkeypatch.setattr(os, "environ", environ)
+    return environ
+
+
+class Transactions:
+    """A dependency that records how its transactions end."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    @contextmanager
+    def open(self, method: str) -> Iterator[str]:
+        try:
+            yield method
+        except BaseException:
+            self.ended.append("rolled back")
+            raise
+        self.ended.append("committed")
+
+    def close(self) -> None:
+        self.ended.append("closed")
+
+
+def service_with(
+    *functions: Callable[..., object], transactions: Transactions | None = None
+) -> Service:
+    """Return the sample service with these commands, and the dependencies `session` and `clock`."""
+    module = ModuleType("commands")
+    for function in functions:
+        setattr(module, function.__name__, function)
+    scoped = transactions or Transactions()
+    dependencies = {
+        "session": RequestScoped(scoped.open, scoped.close),
+        "clock": lambda: date(2026, 11, 30),
+    }
+
+    def create(settings: Any) -> Bottle:
+        return build_application(
+            NAME, DIRECTORY, settings, lambda app: None, variables={}, dependencies=dependencies
+        )
+
+    return replace(SERVICE, create_app=create, commands=module)
+
+
+def test_command_gets_dependencies_and_is_committed(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def list_overdue(session: str, clock: Callable[[], date]) -> None:
+        """Print overdue loans."""
+        print(session, clock())
+
+    transactions = Transactions()
+    main(service_with(list_overdue, transactions=transactions), ["list-overdue"])
+    assert capsys.readouterr().out == "POST 2026-11-30\n"
+    assert transactions.ended == ["committed", "closed"]
+
+
+def test_failed_command_is_rolled_back_and_logged(
+    settings: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    @command
+    def fail(session: str) -> None:
+        raise Problem(503, "The database is busy.")
+
+    settings["LOG_FORMAT"] = "json"
+    transactions = Transactions()
+    with pytest.raises(SystemExit, match=r"^1$"):
+        main(service_with(fail, transactions=transactions), ["fail"])
+    assert transactions.ended == ["rolled back", "closed"]
+    (entry,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert entry["message"] == "fail failed"
+    assert entry["error.type"] == "Problem"
+
+
+def test_log_entries_of_a_run_have_its_name_and_id(
+    settings: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    @command
+    def log_twice() -> None:
+        logging.getLogger("other.library").warning("hello")
+
+    settings["LOG_FORMAT"] = "json"
+    for _ in range(2):
+        main(service_with(log_twice), ["log-twice"])
+    entries = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [entry["message"] for entry in entries] == ["hello", "log-twice finished"] * 2
+    assert {entry["process.name"] for entry in entries} == {"log-twice"}
+    first, same, second, _ = (entry["process.entity_id"] for entry in entries)
+    assert first == same != second
+    assert entries[1]["event.duration"] > 0
+
+
+@command
+def seed(*, count: Annotated[int, Meta(ge=1)] = 10, since: date, dry_run: bool = False) -> None:
+    """Write sample data."""
+    print(count, since, dry_run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["--since", "2026-01-01"], "10 2026-01-01 False\n"),
+        (["--since=2026-01-01", "--count", "3", "--dry-run"], "3 2026-01-01 True\n"),
+    ],
+)
+def test_keyword_only_parameters_are_options(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], printed: str
+) -> None:
+    main(service_with(seed), ["seed", *arguments])
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: --since"),
+        (["--since", "today"], "argument --since: Invalid RFC3339 encoded date"),
+        (["--since=2026-01-01", "--count=0"], "argument --count: Expected `int` >= 1"),
+    ],
+)
+def test_invalid_option_is_reported(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(service_with(seed), ["seed", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_help_lists_commands_with_their_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(service_with(seed), ["--help"])
+    assert re.search("seed +Write sample data.", capsys.readouterr().out)
+
+
+def test_name_of_another_command_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def check() -> None:
+        """Check."""
+
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(service_with(check), ["serve"])
+    assert "command check: is a command of every service; rename" in capsys.readouterr().err
+
+
+def test_unknown_parameter_is_a_problem_of_check(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def repair(sesion: str) -> None:
+        """Repair."""
+
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(service_with(repair), ["check"])
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  command repair: unknown parameter 'sesion'; available: settings, views, assets, metrics, "
+        "session, clock; write options of the command line after `*`"
+    ]
+
+
+def test_commands_need_valid_settings(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings["LOG_LEVEL"] = "LOUD"
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(service_with(seed), ["seed", "--since=2026-01-01"])
+    assert "LOG_LEVEL" in capsys.readouterr().err
