@@ -1,5 +1,6 @@
 """Build the application of a service from its parts."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from .assets import Assets
 from .http import build_http_application
 from .http.problems import ProblemRenderer
 from .http.routing import ServiceBottle
+from .overview import Overview
 from .release import release_id
 from .settings import ServiceSettings
 from .startup import StartupError, StartupProblem
@@ -33,8 +35,9 @@ def build_application(
     """Return the WSGI application of the service whose package is in `directory`.
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
-    name, besides `settings`, `views`, `assets` and `metrics`. `page_policy` is the
-    Content-Security-Policy of pages. Raises StartupError with every problem.
+    name, besides `settings`, `views`, `assets`, `metrics`, and `overview`, which is None outside
+    of development. `page_policy` is the Content-Security-Policy of pages. Raises StartupError with
+    every problem.
     """
     release = release_id(directory)
     assets = Assets(directory / "static", fingerprints=settings.app_env == "production")
@@ -42,10 +45,14 @@ def build_application(
     metrics = Metrics(release)
     access_log = AccessLog(name, release, settings.log_format, settings.log_level)
     admin_token = settings.admin_token
+    overview = None
+    if settings.app_env == "development":
+        overview = Overview(variables, settings, os.environ, dependencies.get("checks", {}))
     app = build_http_application(
         add_routes,
         dependencies={
             "settings": settings,
+            "overview": overview,
             "views": views,
             "assets": assets,
             "metrics": metrics,

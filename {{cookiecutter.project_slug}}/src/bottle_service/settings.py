@@ -17,13 +17,13 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-from .config import AppEnv, RawValue, SettingsReader, kinds_in, parse_settings
+from .config import AppEnv, RawValue, SettingsReader, format_value, kinds_in, parse_settings
 from .secret import Secret
 from .startup import StartupError, StartupProblem
 
@@ -35,6 +35,7 @@ __all__ = [
     "Bind",
     "Defaults",
     "ServiceSettings",
+    "SettingInForce",
     "Url",
 ]
 
@@ -167,6 +168,14 @@ class Url(str):
         return cls(text)
 
 
+class SettingInForce(NamedTuple):
+    """A setting for people: `value` is "set" for a secret, `source` is where it was read."""
+
+    name: str
+    value: str
+    source: str
+
+
 class ServiceSettings(Struct, frozen=True, kw_only=True):
     """The settings of every service: one frozen object, made once at startup.
 
@@ -208,15 +217,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
 
         Invalid settings have their defaults; required ones are None if they are invalid or missing.
         """
-        names = {field.name.upper() for field in fields(cls)} - {"APP_ENV"}
-        reader = SettingsReader(environ, {*names, "PORT"}, cls.secrets(), cls.defaults, cls.renamed)
-        if "PORT" in reader:
-            port, source = reader["PORT"]
-            if not re.fullmatch("[0-9]{1,5}", port):
-                reader.problems.append(StartupProblem("PORT", f"{port!r} is not a port", source))
-            elif "BIND" not in reader or source == "environment" != reader["BIND"].source:
-                host = "127.0.0.1" if reader.app_env == "development" else "0.0.0.0"  # noqa: S104
-                reader["BIND"] = RawValue(f"{host}:{port}", f"PORT, {source}")
+        reader = cls._read_raw(environ)
         settings, problems = parse_settings(cls, reader, app_env=reader.app_env)
         # An invalid APP_ENV is replaced by production, whose rules would only confuse the reader.
         if (environ.get("APP_ENV") or "production") == "production":
@@ -227,6 +228,35 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
                 if value and value.has_short_token()
             ]
         return settings, problems, reader.warnings
+
+    @classmethod
+    def _read_raw(cls, environ: Mapping[str, str]) -> SettingsReader:
+        names = {field.name.upper() for field in fields(cls)} - {"APP_ENV"}
+        reader = SettingsReader(environ, {*names, "PORT"}, cls.secrets(), cls.defaults, cls.renamed)
+        if "PORT" in reader:
+            port, source = reader["PORT"]
+            if not re.fullmatch("[0-9]{1,5}", port):
+                reader.problems.append(StartupProblem("PORT", f"{port!r} is not a port", source))
+            elif "BIND" not in reader or source == "environment" != reader["BIND"].source:
+                host = "127.0.0.1" if reader.app_env == "development" else "0.0.0.0"  # noqa: S104
+                reader["BIND"] = RawValue(f"{host}:{port}", f"PORT, {source}")
+        return reader
+
+    def describe(self, environ: Mapping[str, str]) -> list[SettingInForce]:
+        """Return the settings with their sources, as read from the environment; no secret."""
+        reader, secrets = self._read_raw(environ), self.secrets()
+        described = []
+        for field in fields(self):
+            name, value = field.name.upper(), getattr(self, field.name)
+            if name in secrets:
+                text = "set" if name in reader else "not set"
+            else:
+                text = format_value(value) or str(value)
+            source = reader[name].source if name in reader else "default"
+            if name == "APP_ENV" and environ.get(name):
+                source = "environment"
+            described.append(SettingInForce(name, text, source))
+        return described
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
