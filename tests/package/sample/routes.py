@@ -32,7 +32,15 @@ def metrics(metrics: Metrics) -> HTTPResponse:
     return HTTPResponse(metrics.exposition(), headers={"Content-Type": "text/plain"})
 
 
-def greet(body: GreetingCreate) -> GreetingOut:
+def greet(body: GreetingCreate, metrics: Metrics) -> GreetingOut:
+    metrics.counter("greetings_total", "Greetings sent.").inc()
+    metrics.histogram("name_characters", "Length of names.", buckets=(5, 10)).observe(
+        len(body.name)
+    )
+    metrics.gauge("greeters_sum", "Workers that have greeted.").set(1)
+    metrics.gauge("longest_name", "", workers="max").set(len(body.name))
+    metrics.gauge("shortest_name", "", workers="min").set(len(body.name))
+    metrics.gauge("latest_name", "", workers="latest").set(len(body.name))
     return GreetingOut(greeting=f"Hello, {body.name}!")
 
 

@@ -1,10 +1,13 @@
 """Build the application of a service from its parts."""
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bottle import Bottle
+from prometheus_client.metrics import MetricWrapperBase
 
 from .assets import Assets
 from .http import build_http_application
@@ -66,7 +69,7 @@ def build_application(
         trusted_proxy_count=settings.trusted_proxy_count,
         max_body_bytes=settings.max_body_bytes,
     )
-    problems = _problems(assets, views)
+    problems = [*_problems(assets, views), *_metrics_of_modules(directory)]
     if not authenticate_client and not authenticate_session:
         problems += _missing_tokens(app, settings)
     if problems:
@@ -96,3 +99,21 @@ def _missing_tokens(app: Bottle, settings: ServiceSettings) -> list[StartupProbl
         "NAME:TOKEN, with a token from `openssl rand -hex 32`"
     )
     return [StartupProblem("API_TOKENS", reason)]
+
+
+def _metrics_of_modules(directory: Path) -> Iterator[StartupProblem]:
+    """Yield each metric of prometheus_client that a module of the service has created itself.
+
+    Workers count where the server tells them to, which is not known yet when a module is imported.
+    """
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None) or ""
+        if not path.startswith(f"{directory}{os.sep}"):
+            continue
+        for name, value in vars(module).items():
+            if isinstance(value, MetricWrapperBase):
+                reason = (
+                    f"{name} counts in the memory of one process and is not in /metrics; use the "
+                    "dependency `metrics`: docs/how-to/metrics.md"
+                )
+                yield StartupProblem("", reason, path)
