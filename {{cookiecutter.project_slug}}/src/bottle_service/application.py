@@ -39,11 +39,12 @@ def build_application(
     """Return the WSGI application of the service whose package is in `directory`.
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
-    name, besides `settings`, `views`, `assets` and `metrics`. `page_policy` is the
-    Content-Security-Policy of pages. `authenticate_client` returns the name of the client with a
-    bearer token; by default these are the clients of API_TOKENS. `authenticate_session` returns the
-    name of the client with a session, by the cookies of the environ. Both return None for credentials
-    that are not valid. Raises StartupError with every problem.
+    name, besides `settings`, `views`, `assets` and `metrics`. One that has a method `close` is closed
+    with the application. `page_policy` is the Content-Security-Policy of pages.
+    `authenticate_client` returns the name of the client with a bearer token; by default these are the
+    clients of API_TOKENS. `authenticate_session` returns the name of the client with a session, by
+    the cookies of the environ. Both return None for credentials that are not valid. Raises
+    StartupError with every problem.
     """
     release = release_id(directory)
     assets = Assets(directory / "static", fingerprints=settings.app_env == "production")
