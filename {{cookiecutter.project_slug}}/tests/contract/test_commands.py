@@ -17,7 +17,7 @@ def test_check_of_valid_settings_succeeds(capsys: pytest.CaptureFixture[str]) ->
 def test_invalid_settings_are_all_reported_with_exit_status_2(
     process_environ: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    process_environ.update(API_TOKENS="", BIND="localhost", LOG_LEVEL="LOUD")
+    process_environ.update(API_TOKENS="tester", BIND="localhost", LOG_LEVEL="LOUD")
     with pytest.raises(SystemExit, match=r"^2$"):
         main(SERVICE, [command])
     first, *problems = capsys.readouterr().err.splitlines()
