@@ -49,6 +49,18 @@ def test_check_prints_that_the_service_could_start(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == f"{NAME} could start: test, 5 routes\n"
 
 
+@pytest.mark.parametrize("app_env", ["development", ""])
+def test_missing_app_env_is_named_in_a_project(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str], app_env: str
+) -> None:
+    """On a host, it is missing on purpose; its working directory is no project."""
+    settings |= {"APP_ENV": app_env, "BIND": "localhost"}
+    assert "APP_ENV" not in str(problems_of(capsys))
+    Path(".env.example").touch()
+    hint = [problem for problem in problems_of(capsys) if "APP_ENV=development" in problem]
+    assert len(hint) == (app_env == "")
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 def test_every_problem_is_printed(
     settings: dict[str, str], capsys: pytest.CaptureFixture[str], command: str

@@ -6,11 +6,13 @@ works alike for every WSGI server.
 
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
+import traceback
 import urllib.request
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -37,8 +39,48 @@ def serve(package: str) -> None:
         os.setsid()  # Ctrl-C reaches this process through its parent only, and once
     service: Service = import_module(f"{package}.app").SERVICE
     if service.has_database:
-        run(service, ["migrate"])
-    run(service, ["serve"])
+        serve_when_migrated(service)
+    else:
+        run(service, ["serve"])
+
+
+def serve_when_migrated(service: Service) -> None:
+    """Migrate the database and serve; after a failure, repeat this when a migration has changed.
+
+    `should_reload` ignores migrations and the database, so no restart would follow when a failed
+    migration is repaired, or when the migration of a changed model is there.
+    """
+    from .cli import main as run
+
+    while True:
+        files, _ = migration_state(service)
+        try:
+            run(service, ["migrate"])
+            return run(service, ["serve"])
+        except SystemExit as end:  # after a failure, the command has printed the problems
+            if not end.code:
+                raise
+        except Exception:
+            traceback.print_exc()
+        print("Waiting for a change of the migrations or the database.", file=sys.stderr)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server may have its own handlers
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _, problems = migration_state(service)  # the failed attempt may have created the database
+        while migration_state(service) == (files, problems):
+            time.sleep(0.5)
+
+
+def migration_state(service: Service) -> tuple[list[tuple[str, int]], list[str]]:
+    """Return when each migration was changed, and the problems of the database."""
+    files = []
+    for path in sorted((service.directory / "migrations" / "versions").glob("*.py")):
+        with suppress(FileNotFoundError):
+            files.append((path.name, path.stat().st_mtime_ns))
+    settings, problems, _ = service.settings.read(os.environ)
+    if not problems:
+        with closing(service.open_database(settings)) as database:
+            problems = database.problems()
+    return files, list(map(str, problems))
 
 
 def should_reload(_change: Change, path: str) -> bool:
