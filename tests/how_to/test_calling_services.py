@@ -8,7 +8,7 @@ from ..support.matrix import LARGEST, SMALLEST
 from .steps import check, follow
 
 # Another write does not wait for the catalogue.
-LOCK_TEST = '''
+LOCK_TEST = """
 def test_other_writes_do_not_wait_for_the_catalogue(
     books_client: TestApp, catalogue: StubCatalogue
 ) -> None:
@@ -22,7 +22,7 @@ def test_other_writes_do_not_wait_for_the_catalogue(
     slow.join()
     titles = [note["title"] for note in books_client.get("/api/v1/notes").json["items"]]
     assert titles == ["Hello", "Bottle"]
-'''
+"""
 
 
 @pytest.mark.parametrize("answers", [LARGEST, SMALLEST], ids=name_of)
