@@ -1,10 +1,7 @@
 """docs/how-to/calling-services.md."""
 
-import pytest
-
 from ..support.fixtures import Generate
-from ..support.generate import Answers, name_of
-from ..support.matrix import LARGEST, SMALLEST
+from ..support.matrix import LARGEST
 from .steps import check, follow
 
 # Another write does not wait for the catalogue.
@@ -25,11 +22,9 @@ def test_other_writes_do_not_wait_for_the_catalogue(
 """
 
 
-@pytest.mark.parametrize("answers", [LARGEST, SMALLEST], ids=name_of)
-def test_other_service_can_be_called(copied: Generate, answers: Answers) -> None:
-    project = copied(**answers)
+def test_other_service_can_be_called(copied: Generate) -> None:
+    project = copied(**LARGEST)
     follow(project, "calling-services.md")
-    if answers["database"] == "sqlite":
-        with (project / "tests/test_books.py").open("a") as tests:
-            tests.write(f"\n{LOCK_TEST}")
+    with (project / "tests/test_books.py").open("a") as tests:
+        tests.write(f"\n{LOCK_TEST}")
     check(project)

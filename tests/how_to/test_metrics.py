@@ -3,19 +3,16 @@
 import shutil
 from pathlib import Path
 
-import pytest
 import yaml
 
 from ..support.fixtures import Generate
-from ..support.generate import Answers, name_of
-from ..support.matrix import LARGEST, SMALLEST
+from ..support.matrix import LARGEST
 from ..support.process import run
 from .steps import check, follow
 
 
-@pytest.mark.parametrize("answers", [LARGEST, SMALLEST], ids=name_of)
-def test_metric_and_alert_can_be_added(copied: Generate, answers: Answers) -> None:
-    project = copied(**answers)
+def test_metric_and_alert_can_be_added(copied: Generate) -> None:
+    project = copied(**LARGEST)
     follow(project, "metrics.md")
     check(project)
     (alerts,) = Path(project, "deploy/prometheus").glob("*-alerts.yml")

@@ -1,15 +1,11 @@
 """docs/how-to/settings.md."""
 
-import pytest
-
 from ..support.fixtures import Generate
-from ..support.generate import Answers, name_of
-from ..support.matrix import LARGEST, SMALLEST
+from ..support.matrix import LARGEST
 from .steps import check, follow
 
 
-@pytest.mark.parametrize("answers", [LARGEST, SMALLEST], ids=name_of)
-def test_setting_and_secret_can_be_added(copied: Generate, answers: Answers) -> None:
-    project = copied(**answers)
+def test_setting_and_secret_can_be_added(copied: Generate) -> None:
+    project = copied(**LARGEST)
     follow(project, "settings.md")
     check(project)
