@@ -15,7 +15,7 @@ import pytest
 from ..support.fixtures import Generate
 from ..support.process import free_port, run
 
-WAITING = "Waiting for a change of the migrations or the database."
+WAITING = "waiting for a change of a source, a setting, a migration or the database"
 STEP = """
 from alembic import op
 

@@ -11,6 +11,7 @@ from bottle_service.startup import StartupError
 
 from .apps import TOKEN, build_app, client_for, startup_errors
 from .sample import app as sample
+from .sample.settings import Settings
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
@@ -105,7 +106,7 @@ def test_public_route_has_no_client_name() -> None:
 
 def test_route_of_a_service_with_sessions_needs_no_api_tokens() -> None:
     def build(**options: Any) -> TestApp:
-        settings = sample.Settings.load({"DATABASE_URL": "sqlite:///unused.sqlite3"})
+        settings = Settings.load({"DATABASE_URL": "sqlite:///unused.sqlite3"})
         app = build_application(
             "sample",
             sample.DIRECTORY,

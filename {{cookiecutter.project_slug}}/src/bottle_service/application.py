@@ -14,6 +14,7 @@ from .http import build_http_application
 from .http.auth import Authenticator, SessionAuthenticator
 from .http.problems import ProblemRenderer
 from .http.routing import ServiceBottle
+from .overview import Overview
 from .release import release_id
 from .settings import ServiceSettings
 from .startup import StartupError, StartupProblem
@@ -39,12 +40,12 @@ def build_application(
     """Return the WSGI application of the service whose package is in `directory`.
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
-    name, besides `settings`, `views`, `assets` and `metrics`. One that has a method `close` is closed
-    with the application. `page_policy` is the Content-Security-Policy of pages.
-    `authenticate_client` returns the name of the client with a bearer token; by default these are the
-    clients of API_TOKENS. `authenticate_session` returns the name of the client with a session, by
-    the cookies of the environ. Both return None for credentials that are not valid. Raises
-    StartupError with every problem.
+    name, besides `settings`, `views`, `assets`, `metrics`, and `overview`, which is None outside
+    of development. One that has a method `close` is closed with the application. `page_policy` is the
+    Content-Security-Policy of pages. `authenticate_client` returns the name of the client with a
+    bearer token; by default these are the clients of API_TOKENS. `authenticate_session` returns the
+    name of the client with a session, by the cookies of the environ. Both return None for credentials
+    that are not valid. Raises StartupError with every problem.
     """
     release = release_id(directory)
     assets = Assets(directory / "static", fingerprints=settings.app_env == "production")
@@ -52,10 +53,14 @@ def build_application(
     metrics = Metrics(release)
     access_log = AccessLog(name, release, settings.log_format, settings.log_level)
     admin_token = settings.admin_token
+    overview = None
+    if settings.app_env == "development":
+        overview = Overview(variables, settings, os.environ, dependencies.get("checks", {}))
     app = build_http_application(
         add_routes,
         dependencies={
             "settings": settings,
+            "overview": overview,
             "views": views,
             "assets": assets,
             "metrics": metrics,

@@ -180,11 +180,12 @@ def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProb
     """Return settings, application and warnings if the service can start.
 
     Raises StartupError with every problem. An invalid setting is reported once: problems that
-    follow from its default are left out, and after an invalid APP_ENV all others.
+    follow from its default are left out; and all others, if APP_ENV is invalid or a required setting
+    is missing.
     """
     settings, problems, warnings = service.settings.read(os.environ)
     invalid = {problem.setting for problem in problems} - {""}
-    if "APP_ENV" in invalid:
+    if invalid & {"APP_ENV", *service.settings.required()}:
         raise StartupError(problems)
     more: list[StartupProblem] = list(service.server.check(settings))
     if settings.bind.path and not os.path.isdir(os.path.dirname(settings.bind.path)):

@@ -82,7 +82,7 @@ def _find_blocked(source: str) -> list[tuple[int, str]]:
     """Return line and reason of each part of a template that PAGE_POLICY blocks."""
     finder = _BlockedFinder()
     # Python may contain any text; without it, the lines keep their numbers.
-    python = r"(?m)^[ \t]*%.*$|(?s:<%.*?%>)|\{\{.*?\}\}"
+    python = r"(?m)^[ \t]*%.*$|(?s:<[%].*?%[>])|\{\{.*?\}\}"
     finder.feed(re.sub(python, lambda found: "\n" * found[0].count("\n"), source))
     finder.close()
     return finder.found

@@ -33,7 +33,7 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
 )
 def test_timeout_is_the_documented_one(name: str, expected: float) -> None:
     if name == "REQUEST_DEADLINE":
-        found = [Settings().request_deadline]
+        found = [Settings.read({})[0].request_deadline]
     else:
         deploy = read(
             "deploy/*/SLUG*", "gunicorn.conf.py", "uwsgi.ini", "src/bottle_service/servers/*.py"
@@ -47,7 +47,7 @@ def test_limit_is_the_documented_one(name: str, file: str, expected: str) -> Non
     directory = "nginx" if file.endswith(".conf") else "*"
     (path,) = [*ROOT.glob(file), *DEPLOY.glob(f"{directory}/{SLUG}{file}")]
     pattern = rf"^(?!;)[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
-    found = re.findall(pattern, path.read_text(), re.MULTILINE)
+    found = re.findall(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
     assert found == [expected], f"{path.name}: change {name} in deploy/README.md, too"
 
 
@@ -62,9 +62,14 @@ def test_nginx_accepts_bodies_of_the_same_size_as_the_service() -> None:
     (megabytes,) = re.findall(
         r"^client_max_body_size (\d+)m;", read("deploy/nginx/*.conf"), re.MULTILINE
     )
-    assert int(megabytes) * 2**20 == Settings().max_body_bytes
+    assert int(megabytes) * 2**20 == Settings.read({})[0].max_body_bytes
 
 
 def test_settings_file_is_valid_and_trusts_nginx() -> None:
-    settings = Settings.load({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
+    """install.sh installs it for the first release. It contains no secrets."""
+    settings, problems, _ = Settings.read({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
+    invalid = {problem.setting: problem for problem in problems}
+    missing = sorted(Settings.required() & invalid.keys() - Settings.secrets())
+    assert not missing, f"deploy/{SLUG}.env: add the lines {[f'{name}=VALUE' for name in missing]}"
+    assert invalid.keys() <= Settings.required(), problems
     assert settings.trusted_proxy_count == 1
