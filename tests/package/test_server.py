@@ -40,6 +40,22 @@ def test_client_address_is_that_of_the_trusted_proxy(shared_service: ServiceProc
     assert record["client.ip"] == "203.0.113.9"
 
 
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_body_that_is_not_read_does_not_reset_the_connection(
+    shared_service: ServiceProcess, connection: str
+) -> None:
+    """A client that still sends would not receive the response: Nginx would respond with 502."""
+    with closing(shared_service.connect()) as client:
+        client.putrequest("POST", "/greetings")
+        client.putheader("Connection", connection)
+        client.putheader("Content-Length", "400000")
+        client.endheaders(b"x" * 1000)
+        for _ in range(3):
+            time.sleep(0.2)
+            client.send(b"x" * 133_000)
+        assert client.getresponse().status == 401
+
+
 @with_http
 @pytest.mark.parametrize(
     "head",

@@ -13,10 +13,12 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from gunicorn import util
 from gunicorn.glogging import Logger
+from gunicorn.http import parser
 
 from ..telemetry.logging import configure_logging
 from . import malformed_request_problem
@@ -42,9 +44,14 @@ class ServiceLogger(Logger):  # type: ignore[misc]
 
 
 def on_starting(_server: Any) -> None:
-    """Prepare the master: its responses to malformed requests, and the end of the metrics."""
+    """Prepare the master: how it and its workers respond, and the end of the metrics."""
     # Gunicorn's own responses to malformed requests are HTML, which no setting changes.
     util.write_error = write_error
+    # Gunicorn (27.0.1) receives at most 64 KiB of a body that the application has not read, and
+    # closes the connection while Nginx still sends: Nginx responds with 502 (benoitc/gunicorn#872).
+    # Limits of time remain: 5 s for a connection that is kept open, 2 s for one that is closed.
+    parser._DRAIN_MAX_BYTES = sys.maxsize
+    util.close_graceful = partial(util.close_graceful, max_drain=sys.maxsize)
     # The hook on_exit does not run if Gunicorn cannot listen.
     atexit.register(remove_metrics_directory, os.getpid())
 
