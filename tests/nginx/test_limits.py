@@ -1,9 +1,11 @@
 """Limits on rate, connections and time of one client, without effect on other clients."""
 
 import contextlib
+import http.client
 import json
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..support.fake_upstream import fake_upstream
+from ..support.fixtures import Needs
 from ..support.http_client import DOMAIN
 from ..support.matrix import NEWER_NGINX, WITHOUT_DATABASE
 from ..support.nginx_stack import NginxStack
@@ -171,6 +174,15 @@ def test_hanging_service_is_504(stack: NginxStack) -> None:
         response.check_problem(504)
         assert response.headers["Retry-After"] == "5"
         assert len(requests) == 1
+
+
+def test_stream_that_fails_is_cut(stack: NginxStack, needs: Needs) -> None:
+    """Otherwise the client would take the part that it has received for the whole."""
+    needs("curl")
+    with pytest.raises(http.client.IncompleteRead):
+        stack.get("/broken-stream")
+    with pytest.raises(subprocess.CalledProcessError):
+        stack.request_http2("GET", "/broken-stream", None)
 
 
 def test_only_idempotent_requests_are_retried(stack: NginxStack) -> None:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from contextlib import closing
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_ambiguous_request_is_rejected(shared_service: ServiceProcess, head: byt
             received += chunk
     assert re.findall(rb"^HTTP/1.1 (\d+)", received, re.MULTILINE) in ([b"400"], [b"501"])
     assert b"Content-Type: application/problem+json" in received
+
+
+@pytest.mark.parametrize("path", ["/broken-chunks", "/broken-file"])
+def test_stream_that_fails_does_not_look_complete(service: ServiceProcess, path: str) -> None:
+    with closing(service.connect()) as connection:
+        connection.sock.settimeout(2)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == 200
+        with pytest.raises((IncompleteRead, ConnectionError, TimeoutError)):
+            response.read()
 
 
 # Logs

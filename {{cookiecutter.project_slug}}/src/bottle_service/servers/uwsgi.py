@@ -12,11 +12,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bottle import Bottle
 
+from ..http.problems import Environ, WSGIApp
 from ..startup import StartupProblem
 from ..telemetry.worker_slots import make_metrics_directory
 from .sd_notify import notify_when_ready
@@ -99,8 +101,8 @@ def serve(service: "Service", settings: Any, app: Bottle) -> None:
     os.execvp(command[0], command)
 
 
-def prepare_worker() -> None:
-    """Make this worker stop gracefully when its master is killed.
+def prepare_worker(app: Bottle) -> None:
+    """Cut streams that fail, and make this worker stop gracefully when its master is killed.
 
     By default a worker exits immediately, with its requests in flight, when one of its threads
     reads that the master's end of a socket is closed (`uwsgi_receive_signal` in uWSGI's
@@ -108,6 +110,7 @@ def prepare_worker() -> None:
     """
     if sys.platform != "linux" or "uwsgi" not in sys.modules:
         return
+    app.wsgi = BrokenStreamMiddleware(app.wsgi)
     process = sys.modules["uwsgi"].masterpid()
     try:
         watched = os.pidfd_open(process)
@@ -129,6 +132,59 @@ def prepare_worker() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=drain_when_master_dies, daemon=True).start()
+
+
+class BrokenStreamMiddleware:
+    """WSGI middleware that cuts the connection of a response that fails after its beginning.
+
+    uWSGI closes the connection as after a complete response (unbit/uwsgi#1572).
+    """
+
+    def __init__(self, app: WSGIApp) -> None:
+        self._app = app
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        body = self._app(environ, start_response)
+        return body if isinstance(body, list) else CutIfBroken(body)
+
+
+class CutIfBroken:
+    """A streamed body that cuts the connection if it raises."""
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._body
+        except Exception:
+            _cut_connection(sys.modules["uwsgi"].connection_fd())
+            raise
+
+    def close(self) -> None:
+        if hasattr(self._body, "close"):
+            self._body.close()
+
+
+def _cut_connection(fd: int) -> None:
+    """Prevent that the close of this connection, which follows, looks like the end of a response.
+
+    A TCP connection is reset. On a unix socket a close is always an end, so the connection stays
+    open until Nginx, after uwsgi_read_timeout, closes it and cuts the client's connection.
+    """
+    connection = socket.socket(fileno=os.dup(fd))
+    if connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        return
+
+    def hold() -> None:
+        with connection:
+            closed = select.poll()
+            closed.register(connection, select.POLLRDHUP)
+            closed.poll(60_000)  # milliseconds; longer than uwsgi_read_timeout
+
+    threading.Thread(target=hold, daemon=True).start()
 
 
 def _is_stopping(master: int) -> bool:

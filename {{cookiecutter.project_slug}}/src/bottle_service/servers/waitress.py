@@ -124,7 +124,7 @@ def serve(_service: "Service", settings: Any, app: Bottle) -> None:
     app.close()
 
 
-def prepare_worker() -> None:
+def prepare_worker(_app: Bottle) -> None:
     """Do nothing: `serve` uses the application that it is given."""
 
 
