@@ -22,6 +22,7 @@ from ..support.nginx_stack import NginxStack
 STACKS = [*WITHOUT_DATABASE, NEWER_NGINX]
 BALANCER = "127.0.0.9"
 TIMEOUT = 2
+CHUNKED = "Transfer-Encoding: chunked"
 HEAD = f"Host: {DOMAIN}\r\n"
 
 
@@ -182,7 +183,42 @@ def test_stream_that_fails_is_cut(stack: NginxStack, needs: Needs) -> None:
     with pytest.raises(http.client.IncompleteRead):
         stack.get("/broken-stream")
     with pytest.raises(subprocess.CalledProcessError):
-        stack.request_http2("GET", "/broken-stream", None)
+        stack.curl("GET", "/broken-stream", None)
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_nginx_error_is_a_problem_in_each_version(
+    stack: NginxStack, needs: Needs, version: str
+) -> None:
+    """With HTTP/2, Nginx would reject the internal redirect to its error page with 413 again."""
+    needs("curl")
+
+    def check(status: int, method: str, path: str, *options: str, body: bytes | None = None) -> None:
+        response = stack.curl(method, path, body, version, *options)
+        response.check_problem(status)
+        assert ("Retry-After" in response.headers) == (status in (429, 502, 503, 504))
+
+    too_large = b"x" * (2**20 + 1)
+    check(400, "GET", "/%00")
+    check(404, "GET", "/static/nothing")
+    check(404, "POST", "/metrics", body=b"x" * 100_000)
+    check(405, "POST", "/static/app.css", body=b"x" * 100_000)
+    check(405, "DELETE", "/static/app.css")
+    for path in ("/echo", "/nothing"):
+        check(413, "POST", path, body=too_large)
+        check(413, "PUT", path, "--header", CHUNKED, body=too_large)
+    check(413, "POST", "/static/app.css", body=too_large)
+    check(412, "GET", "/static/app.css", "--header", 'If-Match: "another"')
+    check(416, "GET", "/static/app.css", "--range", "9999999-")
+    check(421, "GET", "/", "--header", "Host: other.example.com")
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(100):
+            open_ones.enter_context(stack.connect("127.0.0.4")).sendall(partial_request(stack))
+        check(429, "GET", "/livez", "--interface", "127.0.0.4")
+    with fake_upstream(stack, lambda _: b""):
+        check(502, "POST", "/echo", body=b"x")
+    with fake_upstream(stack, lambda _: b"", hold=True):
+        check(504, "POST", "/echo", body=b"x")
 
 
 def test_only_idempotent_requests_are_retried(stack: NginxStack) -> None:

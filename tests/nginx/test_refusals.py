@@ -51,7 +51,7 @@ def test_refused_request_with_a_body_gets_its_status(
     needs("curl")
     headers = {"Content_Type": content_type}
     headers |= {"Authorization": f"Bearer {stack.token}"} if status == 415 else {}
-    send = stack.request if version == "HTTP/1.1" else stack.request_http2
+    send = stack.request if version == "HTTP/1.1" else stack.curl
     received = Counter(
         send("POST", path, b"x" * sizes[number % len(sizes)], **headers).status
         for number in range(TIMES)
