@@ -193,7 +193,9 @@ def test_nginx_error_is_a_problem_in_each_version(
     """With HTTP/2, Nginx would reject the internal redirect to its error page with 413 again."""
     needs("curl")
 
-    def check(status: int, method: str, path: str, *options: str, body: bytes | None = None) -> None:
+    def check(
+        status: int, method: str, path: str, *options: str, body: bytes | None = None
+    ) -> None:
         response = stack.curl(method, path, body, version, *options)
         response.check_problem(status)
         assert ("Retry-After" in response.headers) == (status in (429, 502, 503, 504))

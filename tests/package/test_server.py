@@ -2,9 +2,10 @@
 
 import re
 import signal
+import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from http.client import IncompleteRead
 from pathlib import Path
 
@@ -192,6 +193,33 @@ def test_request_in_flight_is_completed_at_a_stop(
     request.complete()
     stopping.join()
     assert service.process.returncode == 0
+
+
+def test_event_streams_are_cut_at_a_stop(launcher: Launcher) -> None:
+    """The next service starts after the stop, and requests wait for it in the inherited socket."""
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as connections:
+        listener.bind(str(launcher.directory / "inherited"))
+        listener.listen()
+        bind = f"unix:{listener.getsockname()}"
+        service = launcher.start(bind, inherited=listener, WEB_THREADS="4")
+        streams = []
+        for _ in range(2):
+            connection = connections.enter_context(closing(service.connect()))
+            connection.request("GET", "/events")
+            streams.append(connection.getresponse())
+            assert streams[-1].read1() == b"data: first\n\n"
+        request = service.open_partial_request()
+        time.sleep(0.3)
+        began = time.monotonic()
+        service.process.terminate()
+        time.sleep(2)
+        request.complete()
+        assert service.process.wait(timeout=12) == 0
+        assert time.monotonic() - began < 6
+        for stream in streams:
+            with suppress(IncompleteRead, ConnectionResetError):
+                assert stream.read() == b""
+        launcher.start(bind, inherited=listener)
 
 
 def test_application_is_closed_once_in_each_serving_process(

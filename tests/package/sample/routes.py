@@ -1,5 +1,6 @@
 """Routes of the sample service: one of each kind."""
 
+import time
 from collections.abc import Iterator
 
 from bottle import Bottle, HTTPResponse
@@ -54,6 +55,14 @@ def broken_file() -> HTTPResponse:
     return broken_stream({"Content-Length": "100"})
 
 
+def events() -> HTTPResponse:
+    def chunks() -> Iterator[bytes]:
+        yield b"data: first\n\n"
+        time.sleep(60)
+
+    return HTTPResponse(chunks(), headers={"Content-Type": "text/event-stream"})
+
+
 def add_routes(app: Bottle) -> None:
     app.route("/", "GET", home, public=True)
     app.route("/static/<path:path>", "GET", static, public=True)
@@ -62,3 +71,4 @@ def add_routes(app: Bottle) -> None:
     app.route("/greetings", "POST", greet)
     app.route("/broken-chunks", "GET", broken_chunks, public=True)
     app.route("/broken-file", "GET", broken_file, public=True)
+    app.route("/events", "GET", events, public=True)

@@ -12,6 +12,8 @@ import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -22,6 +24,7 @@ from gunicorn.http import parser
 
 from ..telemetry.logging import configure_logging
 from . import malformed_request_problem
+from .event_streams import EventStreamMiddleware, shut_down
 from .sd_notify import notify_when_ready
 
 __all__ = ["ServiceLogger", "on_starting", "post_fork", "post_worker_init", "when_ready"]
@@ -79,12 +82,35 @@ def post_fork(server: Any, _worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Make the worker stop gracefully at SIGQUIT, and when its master is killed."""
+    """Make the worker stop gracefully at SIGQUIT and when its master is killed, and cut streams."""
     # Make Ctrl-C a graceful stop too. Gunicorn's fast stop (27.0.1) deadlocks if it comes while
     # the thread pool starts a thread.
     signal.signal(signal.SIGQUIT, worker.handle_exit)
+    worker.wsgi = streams = EventStreamMiddleware(worker.wsgi, cutter_of)
+    threading.Thread(target=cut_streams_at_stop, args=[worker, streams], daemon=True).start()
     if sys.platform == "linux":
         threading.Thread(target=exit_when_master_dies, args=[worker.ppid], daemon=True).start()
+
+
+def cutter_of(environ: dict[str, Any]) -> Callable[[], None]:
+    """Return a function that shuts down the connection of a request."""
+    return partial(shut_down, environ["gunicorn.socket"])
+
+
+def cut_streams_at_stop(worker: Any, streams: EventStreamMiddleware) -> None:
+    """Cut event streams at a stop, and exit as soon as no other request is in flight.
+
+    The worker would wait for a stream that waits for its next event, and Python for its thread.
+    """
+    while worker.alive:
+        time.sleep(0.5)
+    while True:
+        streams.cut()
+        # A connection is counted until its request, which may be a stream, has finished.
+        if streams and worker.nr_conns <= len(streams):
+            atexit._run_exitfuncs()
+            os._exit(0)
+        time.sleep(0.1)
 
 
 def exit_when_master_dies(master: int) -> None:

@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bottle import Bottle
@@ -17,9 +18,11 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
+from ..http.problems import Environ
 from ..settings import Bind
 from ..startup import StartupError, StartupProblem
 from . import malformed_request_problem
+from .event_streams import EventStreamMiddleware
 from .sd_notify import notify_when_ready
 
 if TYPE_CHECKING:
@@ -93,6 +96,7 @@ def serve(_service: "Service", settings: Any, app: Bottle) -> None:
         reason = f"cannot listen on {settings.bind}: {error.strerror}"
         raise StartupError([StartupProblem("BIND", reason)]) from None
     connections: dict[int, Any] = {}
+    app.wsgi = streams = EventStreamMiddleware(app.wsgi, _cutter_of)
     server = create_server(
         app,
         map=connections,
@@ -120,7 +124,7 @@ def serve(_service: "Service", settings: Any, app: Bottle) -> None:
     while not stopping.is_set():
         _poll(connections, 30)
     logger.info("stopping")
-    _drain(server, connections)
+    _drain(server, connections, streams)
     app.close()
 
 
@@ -132,14 +136,24 @@ def _poll(connections: dict[int, Any], seconds: float) -> None:
     wasyncore.loop(timeout=seconds, use_poll=True, map=connections, count=1)
 
 
-def _drain(server: Any, connections: dict[int, Any]) -> None:
+def _cutter_of(environ: Environ) -> Callable[[], None]:
+    """Return a function that closes the connection of a request."""
+    # A bound method of the connection: https://docs.pylonsproject.org/projects/waitress/
+    channel = environ["waitress.client_disconnected"].__self__
+    return lambda: setattr(channel, "will_close", True)
+
+
+def _drain(server: Any, connections: dict[int, Any], streams: EventStreamMiddleware) -> None:
     """Accept no new connection, finish the requests in flight, close idle connections.
+
+    Event streams are cut.
 
     Waitress drops requests in flight when it stops (Pylons/waitress#269).
     """
     server.accepting = False
     started = time.monotonic()
     while server.active_channels and time.monotonic() < started + GRACEFUL_TIMEOUT:
+        streams.cut()
         if time.monotonic() > started + KEEPALIVE_DRAIN_SECONDS:
             for channel in list(server.active_channels.values()):
                 if not (channel.requests or channel.request or channel.total_outbufs_len):
