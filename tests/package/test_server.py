@@ -206,7 +206,7 @@ def test_event_streams_are_cut_at_a_stop(launcher: Launcher) -> None:
         for _ in range(2):
             connection = connections.enter_context(closing(service.connect()))
             connection.request("GET", "/events")
-            streams.append(connection.getresponse())
+            streams.append(connections.enter_context(closing(connection.getresponse())))
             assert streams[-1].read1() == b"data: first\n\n"
         request = service.open_partial_request()
         time.sleep(0.3)
@@ -214,7 +214,7 @@ def test_event_streams_are_cut_at_a_stop(launcher: Launcher) -> None:
         service.process.terminate()
         time.sleep(2)
         request.complete()
-        assert service.process.wait(timeout=12) == 0
+        assert service.process.wait(timeout=20) == 0
         assert time.monotonic() - began < 6
         for stream in streams:
             with suppress(IncompleteRead, ConnectionResetError):

@@ -163,7 +163,8 @@ def test_response_outlives_the_metrics_of_a_killed_master(
     """The metrics are removed, and a worker may count its first request after that."""
     bind = f"unix:{listener.getsockname()}"
     service = launcher.start(bind, inherited=listener, wait=False, WEB_CONCURRENCY="1")
-    request = service.open_partial_request()
+    connection = service.connect()
+    connection.request("GET", "/slow")
 
     def slots() -> list[Path]:
         return [*service.directory.glob("*-metrics-*/worker-0")]
@@ -172,4 +173,5 @@ def test_response_outlives_the_metrics_of_a_killed_master(
     service.process.kill()
     service.process.wait()
     wait_until(lambda: not slots())
-    request.complete()
+    with contextlib.closing(connection):
+        assert connection.getresponse().status == 200

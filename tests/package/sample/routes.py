@@ -39,6 +39,11 @@ def greet(body: GreetingCreate) -> GreetingOut:
     return GreetingOut(greeting=f"Hello, {body.name}!")
 
 
+def slow() -> dict[str, str]:
+    time.sleep(3)
+    return {"status": "ok"}
+
+
 def broken_stream(headers: dict[str, str]) -> HTTPResponse:
     def chunks() -> Iterator[bytes]:
         yield b"first"
@@ -69,6 +74,7 @@ def add_routes(app: Bottle) -> None:
     app.route("/livez", "GET", live, public=True)
     app.route("/metrics", "GET", metrics, admin=True)
     app.route("/greetings", "POST", greet)
+    app.route("/slow", "GET", slow, public=True)
     app.route("/broken-chunks", "GET", broken_chunks, public=True)
     app.route("/broken-file", "GET", broken_file, public=True)
     app.route("/events", "GET", events, public=True)

@@ -7,6 +7,7 @@ from bottle import Bottle
 
 from ..telemetry.exchange import Recorder
 from .auth import Authenticator, BearerAuthPlugin
+from .body_limit import BodyLimitPlugin, largest_body
 from .cors import CORSMiddleware
 from .errors import ErrorMiddleware, error_handler
 from .handlers import HandlerPlugin
@@ -42,6 +43,7 @@ def build_http_application(
     app.catchall = False  # ErrorMiddleware logs and renders exceptions
     app.uninstall(True)  # HandlerPlugin replaces Bottle's own plugins
     app.install(BearerAuthPlugin(authenticate_client, authenticate_admin))
+    app.install(BodyLimitPlugin(max_body_bytes))
     app.install(HandlerPlugin(dependencies))
     app.default_error_handler = error_handler(problem_renderer)
     # At most 18 digits, so that every ID fits into a 64-bit database column.
@@ -49,7 +51,7 @@ def build_http_application(
     add_routes(app)
     freeze(app)
     wsgi: WSGIApp = RequestContextMiddleware(app.wsgi)
-    wsgi = SanitizeRequestMiddleware(wsgi, max_body_bytes)
+    wsgi = SanitizeRequestMiddleware(wsgi, largest_body(app, max_body_bytes))
     wsgi = ProxyHeadersMiddleware(wsgi, trusted_proxy_count)
     wsgi = ErrorMiddleware(wsgi, problem_renderer)
     if cors_origins:

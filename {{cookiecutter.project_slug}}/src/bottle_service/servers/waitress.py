@@ -18,6 +18,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
+from ..http.body_limit import largest_body
 from ..http.problems import Environ
 from ..settings import Bind
 from ..startup import StartupError, StartupProblem
@@ -106,7 +107,7 @@ def serve(_service: "Service", settings: Any, app: Bottle) -> None:
         # ProxyHeadersMiddleware handles the headers of proxies, SanitizeRequestMiddleware the size
         # of bodies.
         clear_untrusted_proxy_headers=False,
-        max_request_body_size=2 * settings.max_body_bytes,
+        max_request_body_size=2 * largest_body(app, settings.max_body_bytes),
         ident=None,
     )
     server.channel_class = Channel
