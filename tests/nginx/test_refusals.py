@@ -18,7 +18,7 @@ def site_changes(project: Path) -> dict[str, str]:
     """Raise Nginx's limits, so that the service sees every request and every body."""
     return {
         "rate=50r/s": "rate=5000r/s",
-        "client_max_body_size 1m;": "client_max_body_size 2m;",
+        "client_max_body_size 1m;": "client_max_body_size 4m;",
     }
 
 
@@ -57,3 +57,10 @@ def test_refused_request_with_a_body_gets_its_status(
         for number in range(TIMES)
     )
     assert received == {status: TIMES}
+
+
+def test_upload_may_be_as_large_as_its_route_allows(stack: NginxStack) -> None:
+    limit = 3_000_000
+    accepted = stack.request("POST", "/upload", b"x" * limit)
+    assert (accepted.status, accepted.body) == (200, str(limit).encode())
+    stack.request("POST", "/upload", b"x" * (limit + 1)).check_problem(413)

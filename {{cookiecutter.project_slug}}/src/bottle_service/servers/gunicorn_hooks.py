@@ -101,13 +101,14 @@ def cut_streams_at_stop(worker: Any, streams: EventStreamMiddleware) -> None:
     """Cut event streams at a stop, and exit as soon as no other request is in flight.
 
     The worker would wait for a stream that waits for its next event, and Python for its thread.
+    gevent's worker does not count connections, so there a stream ends when it sends its next event.
     """
     while worker.alive:
         time.sleep(0.5)
     while True:
         streams.cut()
         # A connection is counted until its request, which may be a stream, has finished.
-        if streams and worker.nr_conns <= len(streams):
+        if streams and getattr(worker, "nr_conns", sys.maxsize) <= len(streams):
             atexit._run_exitfuncs()
             os._exit(0)
         time.sleep(0.1)
