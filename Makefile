@@ -11,6 +11,16 @@ OTHERS := tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation te
 PYTEST := pytest -n auto --maxprocesses 4 --no-loadscope-reorder
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
 
+# pip reads these variables, too: with them it would install somewhere else than in .venv.
+unexport PIP_DRY_RUN PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET
+export PIP_USER := 0
+# If PYTHON is set to another Python than that of .venv, .venv is set up again.
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) -VV 2>&1),$(shell $(BIN)/python -VV 2>&1))
+.PHONY: .venv/ready
+endif
+endif
+
 .PHONY: demo new test test-all fuzz soak availability mutants lint format lock audit bench screenshot packages clean help
 
 # An existing project is kept, with the changes that somebody tried out there. .venv contains uv.
@@ -56,10 +66,10 @@ lint: .venv/ready ## check style and types
 	@$(BIN)/mypy
 
 format: .venv/ready ## fix style problems automatically
-	@$(BIN)/ruff check --fix
-	@$(BIN)/ruff check --quiet --no-cache --fix $(PLAIN)
-	@$(BIN)/ruff format
-	@$(BIN)/ruff format --quiet --no-cache $(PLAIN)
+	@status=0; \
+	$(BIN)/ruff check --fix || status=1; \
+	$(BIN)/ruff check --quiet --no-cache --fix $(PLAIN) || status=1; \
+	$(BIN)/ruff format && $(BIN)/ruff format --quiet --no-cache $(PLAIN) && exit $$status
 
 lock: .venv/ready ## resolve the dependencies again, for every combination of answers
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/lock.py

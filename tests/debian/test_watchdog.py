@@ -150,3 +150,32 @@ def test_runbook_blocks_succeed(installed: Host) -> None:
     assert "process_resident_memory_bytes" in output
     assert "notAfter=" in output
     assert "gunicorn" in output  # in the stacks
+
+
+HOT = """
+import threading
+
+def planted_function() -> None:
+    while True:
+        sum(range(1000))
+
+threading.Thread(target=planted_function, daemon=True).start()
+"""
+
+
+@once
+def test_runbook_shows_the_hottest_function(installed: Host) -> None:
+    """In each worker a planted function takes a processor."""
+    (profile,) = blocks(installed.source, "docs/runbook.md", "High CPU")
+    module = "/opt/my-service/current/src/my_service/wsgi.py"
+    installed.shell(f"cp {module} /srv/wsgi.py && cat >>{module} <<'END'\n{HOT}\nEND")
+    try:
+        installed.start()
+        installed.fetch("py-spy")
+        hottest, *others = re.findall(r"^(\d+) (.*)$", installed.shell(profile), re.MULTILINE)
+    finally:
+        installed.shell(f"cp /srv/wsgi.py {module}")
+        installed.start()
+    assert "planted_function" in hottest[1], (hottest, others)
+    # Two workers were profiled for five seconds at 100 Hz.
+    assert int(hottest[0]) > 300

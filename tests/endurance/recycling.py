@@ -162,7 +162,7 @@ def main() -> None:
             setattr(WorkerSlot, "_slots", all_slots)  # noqa: B010 - mypy rejects an assignment
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        os.environ |= {"PROMETHEUS_MULTIPROC_DIR": directory, "SERVE_NAME": "sample"}
         wrong = [*recycle(int(sys.argv[1]), directory)]
         left = files(directory)
     figures = {

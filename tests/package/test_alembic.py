@@ -55,6 +55,17 @@ def test_upgrade_and_downgrade_change_the_tables(project: Path, alembic: Alembic
     assert "notes" not in tables_of(project)
 
 
+def test_sql_of_an_upgrade_is_printed(project: Path, alembic: Alembic) -> None:
+    assert "CREATE TABLE notes" in alembic("upgrade", "head", "--sql")
+    assert "notes" not in tables_of(project)
+
+
+def test_stamp_is_recorded(project: Path, alembic: Alembic) -> None:
+    alembic("stamp", "head")
+    with closing(sqlite3.connect(project / "my-service.sqlite3")) as connection:
+        assert list(connection.execute("SELECT applied FROM alembic_version")) == [("0001_notes",)]
+
+
 def test_revision_is_numbered_and_written_for_changed_models(
     project: Path, alembic: Alembic
 ) -> None:

@@ -49,6 +49,18 @@ def test_check_prints_that_the_service_could_start(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == f"{NAME} could start: test, 9 routes\n"
 
 
+@pytest.mark.parametrize("app_env", ["development", ""])
+def test_missing_app_env_is_named_in_a_project(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str], app_env: str
+) -> None:
+    """On a host, it is missing on purpose; its working directory is no project."""
+    settings |= {"APP_ENV": app_env, "BIND": "localhost"}
+    assert "APP_ENV" not in str(problems_of(capsys))
+    Path(".env.example").touch()
+    hint = [problem for problem in problems_of(capsys) if "APP_ENV=development" in problem]
+    assert len(hint) == (app_env == "")
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 def test_every_problem_is_printed(
     settings: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
@@ -120,6 +132,25 @@ def test_broken_view_is_a_problem(
     monkeypatch.setattr(f"{create_app.__module__}.DIRECTORY", tmp_path)
     (problem,) = problems_of(capsys)
     assert problem.startswith(f"{tmp_path}/views/home.tpl: cannot be rendered: invalid syntax")
+
+
+@pytest.mark.parametrize(("app_env", "warned"), [("development", True), ("production", False)])
+def test_check_warns_of_blocked_parts_in_development(
+    settings: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    app_env: str,
+    warned: bool,
+) -> None:
+    settings["APP_ENV"] = app_env
+    for directory in ("static", "views"):
+        (tmp_path / directory).mkdir()
+    (tmp_path / "views" / "home.tpl").write_text("<p>\n<style></style>")
+    monkeypatch.setattr(f"{create_app.__module__}.DIRECTORY", tmp_path)
+    main(SERVICE, ["check"])
+    warning = f"{tmp_path}/views/home.tpl: line 2: the Content-Security-Policy blocks <style>; "
+    assert capsys.readouterr().err.startswith(warning) == warned
 
 
 @pytest.mark.usefixtures("settings")

@@ -180,8 +180,8 @@ def test_unknown_parameter_is_a_problem_of_check(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit, match=r"^2$"):
         main(service_with(repair), ["check"])
     assert capsys.readouterr().err.splitlines()[1:] == [
-        "  command repair: unknown parameter 'sesion'; available: settings, views, assets, metrics, "
-        "session, clock; write options of the command line after `*`"
+        "  command repair: unknown parameter 'sesion'; available: settings, overview, views, assets, "
+        "metrics, session, clock; write options of the command line after `*`"
     ]
 
 

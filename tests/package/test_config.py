@@ -161,7 +161,7 @@ def test_every_problem_is_reported_at_once_with_file_and_line() -> None:
         "COLOUR (service.env line 6): is set twice; first at service.env line 5",
         "service.env line 7: is not of the form NAME=value",
         "ENV_FILE (service.env line 8): is read from the process environment only",
-        "LEVEL (service.env line 10): 'many' is invalid: expected int, got str",
+        "LEVEL (service.env line 10): 'many' is invalid: expected int",
         "TOKEN (service.env line 9): is not a token",
     ]
 

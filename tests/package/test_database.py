@@ -1,24 +1,31 @@
 """The database: its pragmas, its transactions, and the problems that stop a start."""
 
+import os
+import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import BigInteger, Column, MetaData, Table, insert, select, text
+from sqlalchemy.exc import DatabaseError, StatementError
 from sqlalchemy.orm import Session
 from webtest import TestApp
 
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.sqlite import Database
+from bottle_service.database.types import UtcDateTime
 from bottle_service.database.url import DatabaseUrl
-from bottle_service.http import RequestScoped
+from bottle_service.http import Problem, RequestScoped
 from bottle_service.startup import StartupError
 
+from ..support.fixtures import Needs
 from .apps import client_for
 from .schema import MIGRATIONS, copy_migrations
 
@@ -60,6 +67,12 @@ def create(body: Thing, session: Session) -> Thing:
     return body
 
 
+def limit(session: Session) -> str:
+    """Let the database, on the one connection that writes, not grow."""
+    session.execute(text("PRAGMA max_page_count = 1"))  # SQLite sets it to the present number
+    return "limited"
+
+
 def index(session: Session) -> list[str]:
     return list(session.scalars(text("SELECT name FROM things")))
 
@@ -71,6 +84,7 @@ def things(database: Database) -> Iterator[TestApp]:
     yield client_for(
         ("GET", "/things", index),
         ("POST", "/things", create, {"status": 201}),
+        ("POST", "/limit", limit),
         dependencies={"session": RequestScoped(impatient.session, impatient.close)},
     )
     impatient.close()
@@ -150,6 +164,68 @@ def test_writing_threads_queue_for_one_connection(database: Database) -> None:
         thread.join()
 
 
+METADATA = MetaData()
+EVENTS = Table("events", METADATA, Column("n", BigInteger), Column("at", UtcDateTime))
+
+
+class Event(Struct):
+    at: datetime
+    n: int = 0
+
+
+@pytest.fixture
+def events(database: Database) -> TestApp:
+    """A client of routes that pass what the client sends to the database."""
+    with database.session("POST") as session:
+        METADATA.create_all(session.connection())
+
+    def create(body: Event, session: Session) -> Event:
+        session.execute(insert(EVENTS).values(n=body.n, at=body.at))
+        return body
+
+    def find(query: Event, session: Session) -> list[Event]:
+        found = select(EVENTS.c.at, EVENTS.c.n).where(EVENTS.c.at <= query.at)
+        rows = session.execute(found.where(EVENTS.c.n >= query.n))
+        return [Event(at, n) for at, n in rows]
+
+    def show(n: int, session: Session) -> int:
+        return len(session.execute(select(EVENTS).where(EVENTS.c.n == n)).all())
+
+    return client_for(
+        ("POST", "/events", create),
+        ("GET", "/events", find),
+        ("GET", "/events/<n:int>", show),
+        dependencies={"session": RequestScoped(database.session, database.close)},
+    )
+
+
+def test_time_is_the_same_when_it_is_created_and_read(events: TestApp) -> None:
+    sent = {"at": "2026-06-01T12:30:00+01:00", "n": 2**63 - 1}
+    created = events.post_json("/events", sent).json
+    assert created["at"] == "2026-06-01T11:30:00Z"
+    assert events.get("/events?at=2026-06-01T12:30:00%2B01:00").json == [created]
+    assert events.get("/events?at=2026-06-01T12:29:00%2B01:00").json == []
+    assert events.get(f"/events/{2**63 - 1}").json == 1
+
+
+def test_values_that_the_database_does_not_accept_are_422_or_404(events: TestApp) -> None:
+    time = "2026-06-01T12:30:00Z"
+    for sent in ({"at": time, "n": 2**63}, {"at": "0001-01-01T00:00:00+14:00"}, {"at": time[:-1]}):
+        events.post_json("/events", sent, status=422)
+    for query in (f"at={time}&n={2**63}", "at=0001-01-01T00:00:00%2B14:00", f"at={time[:-1]}"):
+        events.get(f"/events?{query}", status=422)
+    events.get(f"/events/{2**63}", status=404)
+    events.get(f"/events/{'9' * 20}", status=404)
+
+
+def test_time_without_a_time_zone_is_refused(database: Database, events: TestApp) -> None:
+    with database.session("POST") as session:
+        with pytest.raises(StatementError, match="has no time zone; use a time such as"):
+            session.execute(insert(EVENTS).values(at=datetime.fromisoformat("2026-06-01")))
+        session.execute(insert(EVENTS).values(at=None))
+        assert session.scalar(select(EVENTS.c.at)) is None
+
+
 def test_locked_database_is_503(
     things: TestApp, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,9 +233,150 @@ def test_locked_database_is_503(
         session.execute(text("SELECT 1"))
         problem = things.post_json("/things", {"name": "x"}, status=503)
         assert problem.headers["Retry-After"] == "1"
-        assert "The database is busy." in caplog.text
+        (record,) = caplog.records
+        assert record.getMessage() == "request failed: The database is busy."
+        assert record.exc_info is None
         things.get("/things", status=200)
     things.post_json("/things", {"name": "x"}, status=201)
+
+
+def call_and_write(session: Session) -> str:
+    time.sleep(0.5)  # another service
+    return write(session)
+
+
+def read_commit_call_and_write(session: Session) -> str:
+    index(session)
+    session.commit()
+    return call_and_write(session)
+
+
+def read_call_and_write(session: Session) -> str:
+    index(session)
+    return call_and_write(session)
+
+
+def write(session: Session) -> str:
+    session.execute(text("INSERT INTO things VALUES ('called')"))
+    return "written"
+
+
+@pytest.mark.parametrize(
+    ("handler", "waits"),
+    [(call_and_write, False), (read_commit_call_and_write, False), (read_call_and_write, True)],
+)
+def test_call_before_the_transaction_does_not_block_writers(
+    database: Database, handler: Callable[[Session], str], waits: bool
+) -> None:
+    """Six requests call another service for 0.5 s, and wait 2 s for the lock at most."""
+    impatient = open_database(database.path, busy_timeout=2.0)
+    client = client_for(
+        ("POST", "/", handler),
+        ("POST", "/write", write),
+        dependencies={"session": RequestScoped(impatient.session, impatient.close)},
+    )
+    with ThreadPoolExecutor(7) as pool:
+        started = time.monotonic()
+        calls = [pool.submit(TestApp(client.app).post, "/", status="*") for _ in range(6)]
+        time.sleep(0.2)
+        TestApp(client.app).post("/write", status="*")
+        waited = time.monotonic() - started - 0.2
+        statuses = [call.result().status_int for call in calls]
+        took = time.monotonic() - started
+    impatient.close()
+    assert (waited > 1) == waits
+    assert (503 in statuses) == waits
+    assert (took > 1.5) == waits
+    with database.session("GET") as session:
+        assert len(index(session)) >= statuses.count(200)
+
+
+def test_session_goes_on_after_a_commit(database: Database) -> None:
+    """What was committed stays, although the request fails."""
+    with suppress(ZeroDivisionError), database.session("POST") as session:
+        write(session)
+        session.commit()
+        assert index(session) == ["called"]
+        write(session)
+        raise ZeroDivisionError
+    with database.session("GET") as session:
+        assert index(session) == ["called"]
+
+
+def test_transaction_after_a_commit_takes_the_lock_again(database: Database) -> None:
+    other = open_database(database.path, busy_timeout=0.1)
+    with database.session("POST") as session:
+        index(session)
+        session.commit()
+        with other.session("POST") as free:
+            write(free)
+        index(session)
+        with pytest.raises(Problem, match="busy"), other.session("POST") as locked:
+            index(locked)
+    other.close()
+
+
+def test_full_database_is_503(things: TestApp, caplog: pytest.LogCaptureFixture) -> None:
+    """One line is logged, and reads go on."""
+    things.post_json("/things", {"name": "kept"}, status=201)
+    things.post_json("/limit", status=200)
+    with caplog.at_level("WARNING"):
+        problem = things.post_json("/things", {"name": "x" * 100_000}, status=503)
+    assert problem.headers["Retry-After"] == "60"
+    assert problem.json["detail"] == "The database's disk is full."
+    (record,) = caplog.records
+    assert record.getMessage() == "request failed: The database's disk is full."
+    assert record.exc_info is None
+    assert things.get("/things").json == ["kept"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, needs: Needs) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    needs("mount", also=os.getuid() == 0, reason="only root can mount a file system")
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=3M", "tmpfs", str(directory)]
+    if subprocess.run(["mount", *options], check=False, capture_output=True).returncode:
+        needs("mount", also=False, reason="a file system cannot be mounted")
+    yield directory
+    subprocess.run(["umount", "--lazy", directory], check=True)  # a failed test leaves it open
+
+
+def fill(ballast: Path) -> None:
+    """Let the file take all the room that is left."""
+    with ballast.open("ab") as file:
+        file.write(b"x" * shutil.disk_usage(ballast.parent).free)
+
+
+def test_full_disk_is_503_and_not_ready_until_there_is_room(small_disk: Path) -> None:
+    (copy_migrations(small_disk) / "0001_things.py").write_text(REVISION)
+    database = open_database(small_disk / "db.sqlite3")
+    database.migrate()
+    client = client_for(
+        ("POST", "/things", create, {"status": 201}),
+        ("GET", "/things", index),
+        dependencies={"session": RequestScoped(database.session, database.close)},
+    )
+    database.ping()
+    ballast = small_disk / "ballast"
+    fill(ballast)
+    statuses = {client.post_json("/things", {"name": "x"}, status="*").status_int}
+    for _ in range(20):
+        statuses.add(client.post_json("/things", {"name": "x" * 5000}, status="*").status_int)
+    assert 503 in statuses
+    assert statuses <= {201, 503}
+    assert client.get("/things").status_int == 200
+    with pytest.raises(OSError, match="No space left on device"):
+        database.ping()
+    database.close()  # the next connection is the first one, which creates files
+    fill(ballast)
+    assert client.get("/things", status=503).headers["Retry-After"] == "60"
+    assert client.post_json("/things", {"name": "x"}, status=503).headers["Retry-After"] == "60"
+    ballast.unlink()
+    client.post_json("/things", {"name": "x"}, status=201)
+    database.ping()
+    database.close()
 
 
 def test_parameters_are_not_logged(

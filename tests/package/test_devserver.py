@@ -1,6 +1,15 @@
 """Development server: the token in `.env`, the restart after a change, and the banner."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -8,8 +17,11 @@ from watchfiles import Change
 
 from bottle_service.devserver import banner, ensure_dev_token, should_reload
 
+from .running_service import assemble, free_port, wait_until
 from .sample.app import SERVICE
 from .sample.settings import Settings
+
+MakeRun = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def clients() -> list[tuple[str, str]]:
@@ -75,3 +87,133 @@ def test_banner_has_url_token_and_a_first_call() -> None:
     assert f"token of 'dev': {token}" in text
     assert f"-H 'Authorization: Bearer {token}'" in text
     assert """-d '{"name": "World"}' http://127.0.0.1:8000/greetings""" in text
+
+
+# The development server in a process of its own
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, server: str) -> Iterator[MakeRun]:
+    """Return a function that starts the development server of the sample service, as `make run`."""
+    project = assemble(tmp_path)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(**environ: str) -> "subprocess.Popen[bytes]":
+        settings = {"APP_ENV": "development", "SAMPLE_SERVER": server, "PATH": os.environ["PATH"]}
+        one = {"WEB_CONCURRENCY": "1"} if server == "waitress" else {}
+        with (tmp_path / "output").open("wb") as output:
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "bottle_service.devserver", "sample"],
+                    cwd=project,
+                    env={**settings, **one, "PYTHONPATH": "src", **environ},
+                    stdout=output,
+                    stderr=output,
+                )
+            )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def page(port: int) -> str:
+    """Return the page at / over a new connection."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", "/")
+        return connection.getresponse().read().decode()
+
+
+def wait_for_banner(directory: Path) -> None:
+    wait_until(lambda: "Press Ctrl-C to stop." in (directory / "output").read_text())
+
+
+def test_change_is_served_while_no_connection_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    """Requests that come meanwhile wait for the new process."""
+    port = free_port()
+    make_run(PORT=str(port))
+    wait_for_banner(tmp_path)
+    errors: list[Exception] = []
+    changed = threading.Event()
+
+    def send_requests() -> None:
+        while not changed.wait(0.01):
+            try:
+                page(port)
+            except Exception as error:
+                errors.append(error)
+
+    client = threading.Thread(target=send_requests)
+    client.start()
+    try:
+        view = tmp_path / "src/sample/views/home.tpl"
+        for number in range(3):
+            view.write_text(f"<h1>Change {number}</h1>")
+            saved = time.monotonic()
+            while f"Change {number}" not in page(port):
+                assert time.monotonic() < saved + 10
+            print(f"served {time.monotonic() - saved:.1f} s after the change")
+    finally:
+        changed.set()
+        client.join()
+    assert errors == []
+
+
+def test_changed_address_is_listened_on(make_run: MakeRun, tmp_path: Path) -> None:
+    first, second = free_port(), free_port()
+    (tmp_path / ".env").write_text(f"BIND=127.0.0.1:{first}\n")
+    make_run()
+    wait_for_banner(tmp_path)
+    settings = (tmp_path / ".env").read_text()
+    (tmp_path / ".env").write_text(settings.replace(str(first), str(second)))
+
+    def responds(port: int) -> bool:
+        with suppress(ConnectionError):
+            return "Sample" in page(port)
+        return False
+
+    wait_until(lambda: responds(second))
+    wait_until(lambda: not responds(first))  # the previous process finishes its requests
+
+
+def test_service_starts_after_its_error_is_fixed(make_run: MakeRun, tmp_path: Path) -> None:
+    """Requests wait meanwhile."""
+    routes = tmp_path / "src/sample/routes.py"
+    source = routes.read_text()
+    routes.write_text("an error")
+    port = free_port()
+    make_run(PORT=str(port))
+    wait_until(lambda: "SyntaxError" in (tmp_path / "output").read_text())
+    fix = threading.Timer(0.5, routes.write_text, [source])
+    fix.start()
+    assert "Sample" in page(port)
+    fix.join()
+    wait_for_banner(tmp_path)
+
+
+def test_address_of_another_service_is_reported_without_a_banner(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        bind = f"127.0.0.1:{another.getsockname()[1]}"
+        process = make_run(BIND=bind)
+        assert process.wait(20) == 2
+    printed = (tmp_path / "output").read_text()
+    assert printed.startswith(f"BIND: cannot listen on {bind}: Address already in use; set PORT")
+    assert "Ctrl-C" not in printed
+
+
+def test_ctrl_c_ends_every_process(make_run: MakeRun, tmp_path: Path) -> None:
+    """Also with an idle connection."""
+    port = free_port()
+    process = make_run(PORT=str(port))
+    wait_for_banner(tmp_path)
+    with socket.create_connection(("127.0.0.1", port)):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    directories = list(Path("/proc").glob("[0-9]*/cwd"))
+    wait_until(
+        lambda: not any(path.exists() and path.resolve() == tmp_path for path in directories)
+    )

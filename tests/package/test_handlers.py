@@ -37,6 +37,42 @@ def test_status_and_location_of_the_route_are_set() -> None:
     assert response.content_type == "application/json"
 
 
+class Named(Struct):
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a b", "a%20b"),
+        ("Zo\u00eb", "Zo%C3%AB"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("100%", "100%25"),
+        ("a/b:c@d", "a/b:c@d"),
+        ("a\r\nX-Evil: 1", "a%0D%0AX-Evil:%201"),
+        ('"<>\\^`{}', "%22%3C%3E%5C%5E%60%7B%7D"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("pattern", "result"),
+    [
+        ("/caf\u00e9/{0.name}", Named),
+        ("/caf%C3%A9/{0[name]}", lambda name: {"name": name}),
+        ("/caf\u00e9/{0!s}", str),
+    ],
+)
+def test_location_is_percent_encoded(name: str, path: str, pattern: str, result: Any) -> None:
+    options = {"status": 201, "location": pattern}
+    response = client_for(("POST", "/", lambda: result(name), options)).post("/")
+    assert response.headers["Location"] == f"/caf%C3%A9/{path}"
+
+
+def test_query_of_the_location_pattern_is_kept() -> None:
+    options = {"status": 201, "location": "/things?id={0.id:03}#top"}
+    response = client_for(("POST", "/", lambda: Thing(5), options)).post("/")
+    assert response.headers["Location"].endswith("/things?id=005#top")
+
+
 def test_status_204_sends_no_body() -> None:
     response = client_for(("DELETE", "/", lambda: None, {"status": 204})).delete("/", status=204)
     assert response.body == b""

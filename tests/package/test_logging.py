@@ -3,6 +3,9 @@
 import json
 import logging
 import os
+import subprocess
+import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from bottle_service.telemetry.access_log import AccessLog
 from bottle_service.telemetry.logging import configure_logging
 from bottle_service.telemetry.metrics import Metrics
 
+from . import TEMPLATE
 from .apps import client_for
 
 HOSTILE = 'a\nb\x1b[31m\ud800\x00"é'
@@ -25,7 +29,9 @@ HOSTILE = 'a\nb\x1b[31m\ud800\x00"é'
 def _restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    hooks = sys.excepthook, threading.excepthook
     yield
+    sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(False)
     root.handlers, root.level = handlers, level
 
@@ -119,6 +125,59 @@ def test_text_format_ends_with_the_request_id(capfd: pytest.CaptureFixture[str])
     configure("text")
     logging.getLogger("own").warning("%s", "done")
     assert capfd.readouterr().err.endswith(" WARNING own: done [the-request]\n")
+
+
+@pytest.mark.usefixtures("_restored_logging")
+def test_text_format_shows_extra_fields(capfd: pytest.CaptureFixture[str]) -> None:
+    """One line, whatever the values are."""
+    configure("text")
+    fields = {
+        "loan": 7,
+        "state": "late",
+        "note": "two\nlines",
+        "tags": ["a"],
+        "empty": "",
+        "no": None,
+    }
+    logging.getLogger("own").warning("done", extra={**fields, "odd": Wordless()})
+    (line,) = capfd.readouterr().err.splitlines()
+    shown = r'own: done loan=7 state=late note="two\nlines" tags=["a"] empty="" odd="<Wordless'
+    assert shown in line
+    assert line.endswith(" [the-request]")
+
+
+@pytest.mark.usefixtures("_restored_logging")
+def test_text_format_shows_a_stack_once(capfd: pytest.CaptureFixture[str]) -> None:
+    configure("text")
+    logging.getLogger("own").warning("done", stack_info=True)
+    assert capfd.readouterr().err.count("Stack (most recent call last)") == 1
+
+
+def fail() -> None:
+    raise ZeroDivisionError(HOSTILE)
+
+
+def fail_in_a_thread() -> None:
+    thread = threading.Thread(target=fail, name="own-thread")
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("function", "where"), [("fail", "MainThread"), ("fail_in_a_thread", "own-thread")]
+)
+def test_uncaught_exception_is_one_line_of_json(function: str, where: str) -> None:
+    program = f"from {__name__} import configure, {function}; configure(); {function}()"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        cwd=TEMPLATE,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert line["message"] == f"uncaught exception in {where}"
+    assert line["error.type"] == "ZeroDivisionError"
 
 
 class Unformattable(SyntaxError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from webtest import TestApp
 
-from . import TEMPLATE
+from . import SOURCES, TEMPLATE
 from .exposition import COUNT, samples
 from .sample.app import create_app
 from .sample.settings import Settings
@@ -76,7 +76,7 @@ def run(program: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run a program that counts in the directory, as a worker does."""
     return subprocess.run(
         [sys.executable, "-B", "-m", f"tests.package.programs.{program}", directory],
-        cwd=TEMPLATE, env={"PROMETHEUS_MULTIPROC_DIR": str(directory)},
+        cwd=TEMPLATE, env={"PROMETHEUS_MULTIPROC_DIR": str(directory), "SERVE_NAME": "sample"},
         check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
@@ -91,6 +91,25 @@ def test_full_disk_kills_no_worker(tmp_path: Path) -> None:
     done = run("full_disk", tmp_path)
     labels = {"http_response_status_code": "200"}
     assert list(samples(done.stdout, COUNT, **labels).values()) == [2], done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "routes"])
+def test_directory_of_another_program_is_ignored(tmp_path: Path, command: str) -> None:
+    """prometheus_client's variable may name a directory that is gone or not writable."""
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "tests.package.sample", command],
+        cwd=TEMPLATE,
+        env={
+            "PYTHONPATH": str(SOURCES),
+            "APP_ENV": "test",
+            "API_TOKENS": "me:token",
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "gone"),
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_metrics_directory_is_in_memory_unless_tmpdir_is_set(

@@ -1,6 +1,11 @@
 """Parsers: JSON bodies, queries and forms become the type that a handler declares."""
 
-from typing import Annotated, Any
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 from msgspec import Meta, Struct
@@ -109,6 +114,181 @@ def test_valid_fields_are_not_reported() -> None:
     assert [error["pointer"] for error in problem["errors"]] == ["/name"]
     problem = client.post_json("/", {"counts": {"a": 2}, "name": "x"}, status=422).json
     assert [error["pointer"] for error in problem["errors"]] == ["/counts"]
+
+
+class Tree(Struct):
+    value: int = 0
+    children: dict[str, "Tree"] = {}
+
+
+class Tagged(Struct, tag=True, forbid_unknown_fields=True):
+    number: int
+    other: int = 0
+
+
+class Whole(Struct):
+    number: int | None = None
+    ratio: float = 0.0
+    price: Decimal | None = None
+    anything: Any = None
+    at: datetime | None = None
+    local: Annotated[datetime, Meta(tz=False)] | None = None
+    times: dict[str, list[datetime]] = {}
+    pair: tuple[int, datetime] | None = None
+
+
+def parse(kind: Any, body: bytes) -> Any:
+    """Return what the handler gets for a JSON body, or the pointers of the problem."""
+    received: list[Any] = []
+
+    def handler(body: Any) -> int:
+        received.append(body)
+        return 1
+
+    handler.__annotations__["body"] = kind
+    client = client_for(("POST", "/", handler))
+    response = client.post("/", body, content_type="application/json", expect_errors=True)
+    if response.status_int == 422:
+        return [error["pointer"] for error in response.json["errors"]]
+    assert response.status_int == 200
+    return received[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "pointers"),
+    [
+        (Annotated[list[int], Meta(max_length=2)], b"[1, 2, 3]", [""]),
+        (dict[str, Annotated[int, Meta(ge=0)]], b'{"a": 1, "b": -1}', ["/b"]),
+        (list[Annotated[str, Meta(max_length=1)]], b'["a", "bb", "cc"]', ["/1", "/2"]),
+    ],
+)
+def test_limits_of_annotated_parts_are_checked(kind: Any, body: bytes, pointers: Any) -> None:
+    assert parse(kind, body) == pointers
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "pointers"),
+    [
+        (dict[str, dict[str, int]], b'{"a/b": {"~": 1, "c": "x", "d": null}}', ["/a~1b/c", "/a~1b/d"]),
+        (dict[str, list[int]], b'{"a": [1, "x"]}', ["/a/1"]),
+        (dict[str, Item] | None, b'{"a": {"name": 1, "count": "x"}}', ["/a/name", "/a/count"]),
+        (dict[int, int], b'{"a": 1}', [""]),
+        (dict[str, int | dict[str, int]], b'{"a": {"b": "c"}}', ["/a"]),
+        (list[Item], b'[{"name": "a"}, {"nam/e": "a"}]', ["/1/name", "/1/nam~1e"]),
+        (tuple[int, str], b'[1, 2]', ["/1"]),
+        (Tree, b'{"children": {"a": {"children": {"b": {"value": "x"}}}}}', ["/children/a/children/b/value"]),
+        (Tagged, b'{"type": "Tagged", "number": "x"}', ["/number"]),
+        (Tagged, b'{"type": "Other", "number": "x", "a": 1}', ["/number", "/type", "/a"]),
+        (Tagged | None, b'{"type": "Tagged", "number": "x"}', ["/number"]),
+        (dict[str, Whole], b'{"a": {"number": 9223372036854775808}}', ["/a/number"]),
+    ],
+)  # fmt: skip
+def test_pointer_names_each_invalid_value(kind: Any, body: bytes, pointers: list[str]) -> None:
+    assert parse(kind, body) == pointers
+
+
+def test_error_that_is_not_found_again_is_reported() -> None:
+    """A class may raise an error once, such as for the state of something else."""
+    errors = iter([ValueError("odd")])
+
+    class Odd(Struct):
+        number: int
+
+        def __post_init__(self) -> None:
+            for error in errors:
+                raise error
+
+    assert parse(list[Odd], b'[{"number": 1}]') == ["/0"]
+
+
+def test_deep_value_is_reported_at_a_value_that_contains_it() -> None:
+    body: Any = {"value": "x"}
+    for _ in range(40):
+        body = {"children": {"a": body}}
+    (pointer,) = parse(Tree, json.dumps(body).encode())
+    assert re.fullmatch("(/children/a)+(/children)?", pointer)
+
+
+def test_number_of_errors_is_limited() -> None:
+    assert len(parse(list[int], json.dumps(["x"] * 1000).encode())) == 100
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        (b'{"number": 9223372036854775808}', ["/number"]),
+        (b'{"number": -9223372036854775809, "at": "x"}', ["/number", "/at"]),
+        (b'{"price": "NaN"}', ["/price"]),
+        (b'{"anything": [{"a": 99999999999999999999}]}', ["/anything"]),
+        (b'{"ratio": 1e400}', ["/ratio"]),
+        (b'{"number": ' + b"9" * 5000 + b"}", ["/number"]),
+        (b'{"at": "2026-01-01T00:00:00"}', ["/at"]),
+        (b'{"at": "0001-01-01T00:00:00+14:00"}', ["/at"]),
+        (b'{"at": "9999-12-31T23:59:59-14:00"}', ["/at"]),
+        (b'{"times": {"a": ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00"]}}', ["/times/a/1"]),
+        (b'{"anything": "\\u0000"}', ["/anything"]),
+        (b'{"anything": {"a": ["b", "\\u0000"], "\\u0000": 1}}', ["/anything/a/1", "/anything/\0"]),
+    ],
+)  # fmt: skip
+def test_value_that_no_database_stores_is_422(body: bytes, pointers: list[str]) -> None:
+    assert parse(Whole, body) == pointers
+
+
+def test_values_within_the_limits_are_kept() -> None:
+    assert parse(Whole, b'{"number": 9223372036854775807}').number == 2**63 - 1
+    assert parse(Whole, b'{"anything": [-9223372036854775808]}').anything == [-(2**63)]
+    assert parse(Whole, b'{"anything": "\\\\u0000"}').anything == "\\u0000"
+    local = "2026-01-01T00:00:00"
+    assert parse(Whole, b'{"local": "%b"}' % local.encode()).local.isoformat() == local
+
+
+def test_times_of_a_body_are_utc() -> None:
+    time = b'"2026-01-01T01:00:00+01:00"'
+    utc = datetime(2026, 1, 1, tzinfo=UTC)
+    whole = parse(Whole, b'{"at": %b, "times": {"a": [%b]}, "pair": [1, %b]}' % (time, time, time))
+    assert (whole.at, whole.times, whole.pair) == (utc, {"a": [utc]}, (1, utc))
+    assert {whole.at.tzinfo, whole.times["a"][0].tzinfo, whole.pair[1].tzinfo} == {UTC}
+
+
+class Frozen(Struct, frozen=True):
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Data:
+    at: datetime
+
+
+class Named(NamedTuple):
+    at: datetime
+
+
+@pytest.mark.parametrize("kind", [Frozen, Data, Named])
+def test_times_of_every_class_are_utc(kind: Any) -> None:
+    sent = "2026-01-01T01:00:00+01:00"
+    body = [sent] if kind is Named else {"at": sent}
+    assert parse(kind, json.dumps(body).encode()).at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("path", ["/json", "/form"])
+@pytest.mark.parametrize(
+    ("coding", "status"),
+    [("gzip", 415), ("br, identity", 415), ("identity", 200), ("Identity", 200)],
+)
+def test_encoded_body_is_415(path: str, coding: str, status: int) -> None:
+    def read_form(form: Form) -> str:
+        return form.name
+
+    client = client_for(("POST", "/json", echo_item), ("POST", "/form", read_form))
+    content_type, body = {
+        "/json": ("application/json", b'{"name": "x"}'),
+        "/form": (URLENCODED, b"name=x"),
+    }[path]
+    headers = {"Content-Encoding": coding, "Content-Type": content_type}
+    response = client.post(path, body, headers=headers, status=status)
+    if status == 415:
+        assert response.headers["Accept-Encoding"] == "identity"
+        assert response.content_type == "application/problem+json"
 
 
 # Queries

@@ -38,6 +38,15 @@ def echo() -> dict[str, Any]:
         (3, SPOOFED, "127.0.0.1", "https"),
         (1, TWO_SCHEMES, "127.0.0.1", "http"),
         (1, {"X-Forwarded-For": " 2001:db8::1 "}, "2001:db8::1", "http"),
+        # Some load balancers add the port of the client.
+        (1, {"X-Forwarded-For": "203.0.113.7:51234"}, "203.0.113.7", "http"),
+        (1, {"X-Forwarded-For": "6.6.6.6, [2001:db8::1]:51234"}, "2001:db8::1", "http"),
+        (1, {"X-Forwarded-For": "[2001:db8::1]"}, "2001:db8::1", "http"),
+        (1, {"X-Forwarded-For": "203.0.113.7:"}, "127.0.0.1", "http"),
+        (1, {"X-Forwarded-For": "203.0.113.7:x"}, "127.0.0.1", "http"),
+        (1, {"X-Forwarded-For": "203.0.113.777:80"}, "127.0.0.1", "http"),
+        (1, {"X-Forwarded-For": "host:80"}, "127.0.0.1", "http"),
+        (1, {"X-Forwarded-For": "[203.0.113.7:80"}, "127.0.0.1", "http"),
         (1, {}, "127.0.0.1", "http"),
     ],
 )

@@ -43,6 +43,34 @@ def test_invalid_id_is_404(client: TestApp, number: str) -> None:
     client.get(f"/ids/{number}", status=404)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [f"/int/{number}" for number in (2**63, -(2**63) - 1, "9" * 20, "9" * 5000, "%D9%A3", "1.0")]
+    + [f"/float/{number}" for number in ("9" * 400, "1.2.3", ".", "-", "%D9%A3", "nan", "1e5")],
+)
+def test_number_that_no_database_stores_is_404(path: str) -> None:
+    client = client_for(
+        ("GET", "/int/<n:int>", lambda n: n),
+        ("GET", "/float/<n:float>", lambda n: n),
+    )
+    problem = client.get(path, status=404)
+    assert problem.content_type == "application/problem+json"
+
+
+def test_numbers_of_a_path_are_read() -> None:
+    client = client_for(
+        ("GET", "/int/<n:int>", lambda n: n),
+        ("GET", "/float/<n:float>", lambda n: n),
+        ("GET", "/raw/<n:int>", lambda n: str(n + 1), {"raw": True}),
+    )
+    for number in (2**63 - 1, -(2**63), 0):
+        assert client.get(f"/int/{number}").json == number
+    for text in ("1.5", "-2", ".5", "5."):
+        assert client.get(f"/float/{text}").json == float(text)
+    assert client.get("/raw/007").text == "8"
+    client.get(f"/raw/{2**63}", status=404)
+
+
 def test_largest_id_is_accepted(client: TestApp) -> None:
     assert client.get(f"/ids/{'9' * 18}").json == [int("9" * 18)]
 

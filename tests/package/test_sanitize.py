@@ -162,6 +162,9 @@ class FailingBody(io.BytesIO):
     def read(self, size: int | None = -1) -> bytes:
         raise self._error
 
+    def readline(self, size: int | None = -1) -> bytes:
+        raise self._error
+
 
 def test_malformed_chunks_are_400(client: TestApp) -> None:
     body = FailingBody(ValueError("a chunk without a length"))
@@ -176,6 +179,35 @@ def test_interrupted_body_is_400(client: TestApp, path: str) -> None:
         "wsgi.input": FailingBody(ConnectionResetError()),
     }
     assert raw_status(client, path, **environ) == 400
+
+
+def read_lines() -> dict[str, Any]:
+    body = request.environ["wsgi.input"]
+    lines = [body.readline(2), body.readline(), body.readlines(3), list(body)]
+    return {"lines": str(lines)}
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+def test_raw_handler_reads_lines_of_the_body(chunks: bool) -> None:
+    client = client_for(("POST", "/", read_lines, {"raw": True}))
+    headers = {"Transfer-Encoding": "chunked"} if chunks else {}
+    environ = {"wsgi.input_terminated": True}
+    body = b"abc\nde\nf\ng\n\nh"
+    lines = client.post("/", body, headers=headers, extra_environ=environ).json
+    expected = [b"ab", b"c\n", [b"de\n"], [b"f\n", b"g\n", b"\n", b"h"]]
+    assert lines == {"lines": str(expected)}
+
+
+def test_raw_handler_that_reads_lines_of_a_large_body_is_413() -> None:
+    client = client_for(("POST", "/", read_lines, {"raw": True}))
+    client.post("/", b"line\n" * 50_000, status=413)
+
+
+def test_interrupted_line_is_400() -> None:
+    client = client_for(("POST", "/", read_lines, {"raw": True}))
+    environ: dict[str, Any] = {"CONTENT_LENGTH": "9"}
+    environ["wsgi.input"] = FailingBody(ConnectionResetError())
+    assert raw_status(client, **environ) == 400
 
 
 def test_incomplete_body_is_400(client: TestApp) -> None:

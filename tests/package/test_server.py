@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .running_service import Launcher, ServiceProcess, wait_until
+from .running_service import Launcher, ServiceProcess, assemble, launcher_of, wait_until
 from .server_selection import with_http, with_workers
 from .tokens import TOKEN
 
@@ -289,3 +289,22 @@ def test_stop_during_a_reload_stops(launcher: Launcher, delay: float) -> None:
     service.process.send_signal(signal.SIGHUP)
     time.sleep(delay)
     assert service.stop(seconds=15) == 0
+
+
+@pytest.mark.parametrize("line", ['raise RuntimeError("first\\n{second")', "del app"])
+@pytest.mark.parametrize(
+    ("server", "worker_class"),
+    [("gunicorn", "gthread"), ("gunicorn", "gevent"), ("uwsgi", "gthread")],
+)
+def test_error_of_the_wsgi_module_is_logged_as_json(
+    tmp_path: Path, server: str, worker_class: str, line: str
+) -> None:
+    """Waitress does not import the module."""
+    project = assemble(tmp_path)
+    module = project / "src/sample/wsgi.py"
+    module.write_text(f"{module.read_text()}{line}\n")
+    with launcher_of(project, server) as launcher:
+        service = launcher.start(wait=False, WORKER_CLASS=worker_class)
+        assert service.process.wait(30) != 0
+        messages = [record["message"] for record in service.log_records()]
+    assert any(re.search("cannot be loaded|unable to load", message) for message in messages)

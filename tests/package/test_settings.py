@@ -66,6 +66,34 @@ def test_port_alone_listens_on_all_addresses() -> None:
     assert str(load(PORT="5000", BIND="[::1]:1").bind) == "[::1]:1"
 
 
+def test_port_alone_listens_on_loopback_in_development() -> None:
+    assert str(load(APP_ENV="development", PORT="5000").bind) == "127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "bind"),
+    [
+        ("BIND=[::1]:1", {"PORT": "5000"}, "127.0.0.1:5000"),
+        ("PORT=5000", {"BIND": "[::1]:1"}, "[::1]:1"),
+        ("BIND=[::1]:1\nPORT=5000", {}, "[::1]:1"),
+        ("BIND=[::1]:1", {"PORT": "5000", "BIND": "[::1]:2"}, "[::1]:2"),
+        ("BIND=[::1]:1", {"PORT": ""}, "[::1]:1"),
+    ],
+)
+def test_port_of_the_environment_wins_over_bind_of_a_file(
+    file: str, environ: dict[str, str], bind: str
+) -> None:
+    Path(".env").write_text(file)
+    assert str(load(APP_ENV="development", **environ).bind) == bind
+
+
+def test_path_of_a_unix_socket_has_at_most_107_bytes() -> None:
+    """The size of sun_path: unix(7)."""
+    assert load(BIND=f"unix:/{'ä' * 53}").bind.path
+    (problem,) = problems_of(BIND=f"unix:/{'ä' * 53}x")
+    assert "is longer than 107 bytes, the limit of a unix socket" in problem
+
+
 @pytest.mark.parametrize(
     ("environ", "problem"),
     [
@@ -121,7 +149,7 @@ def test_every_problem_is_reported_at_once_without_a_secret() -> None:
         "API_TOKENS (environment and credential API_TOKENS): is set more than once; keep one source",
         "BIND (service.env line 4): port 99999 is not between 1 and 65535",
         "LOG_FORMAT (environment): 'xml' is not one of json, text",
-        "WEB_THREADS (service.env line 10): 'many' is invalid: expected int, got str",
+        "WEB_THREADS (service.env line 10): 'many' is invalid: expected int",
         "API_TOKENS (environment): a token has fewer than 32 characters",
     ]
     assert secret not in "".join(found)

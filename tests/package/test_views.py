@@ -59,3 +59,62 @@ def test_page_is_html_with_a_policy_for_own_files(directory: Path) -> None:
 def test_page_never_takes_a_name_for_a_source(directory: Path, name: str) -> None:
     with pytest.raises(OSError, match="No such file"):
         Views(directory).page(name)
+
+
+BLOCKED = """\
+% rebase("layout.tpl", title="<style>")
+<script>start()</script>
+<style>p { color: red }</style>
+<p style="color: red" onclick="start()">{{"<script>"}}</p>
+<a href="javascript:start()">start</a>
+<img src="data:image/png;base64,AAAA" alt="">
+<link rel="stylesheet" href="https://cdn.example/app.css"/>
+<form action="//other.example/"></form>
+"""
+ALLOWED = """\
+<% # <script>start()</script>
+%>
+% text = "<script>"
+<script src="{{asset('app.js')}}" defer></script>
+<a href="https://example.org/">elsewhere</a> <img src="/static/a.png" alt="">
+<link rel="canonical" href="https://example.org/"> <form action="/loans" method="post"></form>
+"""
+
+
+def test_parts_that_the_policy_blocks_are_found_with_their_lines(directory: Path) -> None:
+    (directory / "loans").mkdir()
+    (directory / "loans" / "list.tpl").write_text(BLOCKED)
+    (directory / "home.tpl").write_text(ALLOWED)
+    found = list(Views(directory).blocked())
+    assert {path.relative_to(directory).as_posix() for path, _ in found} == {"loans/list.tpl"}
+    policy = "the Content-Security-Policy blocks"
+    assert [reason.replace(f" {policy}", "").partition(";")[0] for _, reason in found] == [
+        "line 2: <script> with code",
+        "line 3: <style>",
+        "line 4: style=",
+        "line 4: onclick=",
+        "line 5: href=javascript:",
+        "line 6: 'data:image/png",
+        "line 7: 'https://cdn.example/app.css'",
+        "line 8: '//other.example/'",
+    ]
+
+
+def test_another_policy_is_sent_and_not_compared(directory: Path) -> None:
+    (directory / "home.tpl").write_text(BLOCKED)
+    (directory / "layout.tpl").write_text("{{!base}}")
+    views = Views(directory, policy="default-src *")
+    assert list(views.blocked()) == []
+    assert views.page("home").headers["Content-Security-Policy"] == "default-src *"
+
+
+def test_views_in_directories_are_checked_and_rendered(directory: Path) -> None:
+    (directory / "loans").mkdir()
+    (directory / "loans" / "row.tpl").write_text("<td>{{name}}</td>")
+    (directory / "loans" / "list.tpl").write_text("% include('loans/row.tpl', name='café')\n")
+    views = Views(directory, asset=Assets(STATIC, fingerprints=True).url)
+    assert views.check() == []
+    assert views.page("loans/list").body == "<td>café</td>".encode()
+    (directory / "loans" / "list.tpl").write_text("% if:\n")
+    ((path, _),) = Views(directory, asset=Assets(STATIC, fingerprints=True).url).check()
+    assert path.name == "list.tpl"

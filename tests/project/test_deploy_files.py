@@ -1,6 +1,7 @@
 """Rules of the deploy files that only the template has to keep: an owner may change these values."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,21 @@ def test_documents_name_only_settings_that_exist(generated: Generate, server: st
     for document in documents:
         named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", document.read_text()))
         assert named <= known, document
+
+
+@pytest.mark.parametrize("supervisor", CHOICES["supervisor"])
+def test_install_prints_its_usage(generated: Generate, supervisor: str) -> None:
+    """`--help` needs no root, and an unknown option prints the same text."""
+    install = [generated(supervisor=supervisor) / "deploy/install.sh"]
+    asked = subprocess.run(
+        ["bash", *install, "--help"], check=False, capture_output=True, text=True
+    )
+    refused = subprocess.run(
+        ["bash", *install, "--relase"], check=False, capture_output=True, text=True
+    )
+    assert (asked.returncode, asked.stderr, refused.returncode) == (0, "", 1)
+    assert refused.stderr == f"{asked.stdout}install.sh: unknown argument '--relase'\n"
+    options = ["--release", "--dry-run", "--self-signed"]
+    options += ["--outbound", "--no-outbound"] if supervisor == "systemd" else []
+    assert re.findall(r"^  (--[a-z-]+) ", asked.stdout, re.MULTILINE) == options
+    assert not re.search(r"shellcheck|set -|<%", asked.stdout)

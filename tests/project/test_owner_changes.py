@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,34 +136,66 @@ def add_setting_without_its_line(project: Path) -> None:
 
 
 def add_secret(project: Path) -> None:
-    add_secret_without_its_file(project)
-    add_line(project / ".env.example", "#PARTNER_KEY_FILE=")
+    add_secret_without_its_credential(project)
+    if (project / "deploy/systemd").exists():
+        load_credential(project)
 
 
-def add_secret_without_its_file(project: Path) -> None:
+def add_secret_without_its_lines(project: Path) -> None:
     add_field_of_secret(project)
     load_credential(project)
 
 
+def add_secret_without_its_file(project: Path) -> None:
+    add_secret_without_its_lines(project)
+    add_line(project / ".env.example", "#PARTNER_KEY=")
+
+
 def add_secret_without_its_credential(project: Path) -> None:
     add_field_of_secret(project)
-    add_line(project / ".env.example", "#PARTNER_KEY_FILE=")
+    add_line(project / ".env.example", "#PARTNER_KEY=", "#PARTNER_KEY_FILE=")
 
 
 def add_field_of_secret(project: Path) -> None:
     settings = project / PACKAGE / "settings.py"
-    add_line(settings, '    partner_key: Secret = Secret("")')
+    add_line(settings, "    partner_key: Annotated[Secret, Meta(min_length=8)] | None = None")
     imported = "from bottle_service.secret import Secret\n\\g<0>"
     substitute(settings, r"^from bottle_service\.settings", imported)
-    add_line(project / ".env.example", "# The key of our partner", "#PARTNER_KEY=")
+    substitute(
+        settings, "^from typing", "from typing import Annotated\nfrom msgspec import Meta\n\\g<0>"
+    )
 
 
-def load_credential(project: Path) -> None:
+def add_required_settings(project: Path) -> None:
+    """Add a setting and a secret, both without a default."""
+    add_required_settings_without_a_value_on_the_host(project)
+    add_line(project / "deploy/my-service.env", "PARTNER_URL=https://partner.example/v1")
+
+
+def add_required_settings_without_a_value_on_the_host(project: Path) -> None:
+    add_required_settings_without_values_of_the_tests(project)
+    values = '{"PARTNER_URL": "https://partner.example", "PARTNER_PIN": "1234", "APP_ENV": "test",'
+    substitute(project / "tests/conftest.py", 'return {"APP_ENV": "test",', f"return {values}")
+
+
+def add_required_settings_without_values_of_the_tests(project: Path) -> None:
+    add_secret(project)
+    settings = project / PACKAGE / "settings.py"
+    add_line(settings, "    partner_url: Url", "    partner_pin: Secret")
+    substitute(
+        settings, "import Defaults, ServiceSettings", "import Defaults, ServiceSettings, Url"
+    )
+    lines = ("#PARTNER_URL=https://partner.example", "#PARTNER_PIN=", "#PARTNER_PIN_FILE=")
+    add_line(project / ".env.example", *lines)
+    load_credential(project, "PARTNER_PIN")
+
+
+def load_credential(project: Path, name: str = "PARTNER_KEY") -> None:
     substitute(
         project / "deploy/systemd/my-service.service",
         "^LoadCredential=API_TOKENS:",
-        "LoadCredential=PARTNER_KEY:/etc/my-service/credentials/PARTNER_KEY\n"
-        "SetCredential=PARTNER_KEY:\\\\n\n\\g<0>",
+        f"LoadCredential={name}:/etc/my-service/credentials/{name}\n"
+        f"SetCredential={name}:\\\\n\n\\g<0>",
     )
 
 
@@ -198,6 +231,42 @@ def add_table(project: Path) -> None:
     )
 
 
+def add_columns_with_their_migration(project: Path) -> None:
+    add_columns(project)
+    write_migration(project, "Archives and authors")
+
+
+def add_columns_without_naming_convention(project: Path) -> None:
+    """As in a project of release 0.2."""
+    models = project / PACKAGE / "models.py"
+    substitute(models, "^    metadata = .*?$", "")
+    substitute(models, "^from bottle_service.database import .*?$", "")
+    substitute(models, "^from sqlalchemy import MetaData$", "")
+    add_columns_with_their_migration(project)
+
+
+def add_columns(project: Path) -> None:
+    models = project / PACKAGE / "models.py"
+    add_line(
+        models,
+        "    archived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)",
+        '    author_id: Mapped[int | None] = mapped_column(ForeignKey("authors.id"), unique=True)',
+        "class Author(Base):",
+        '    __tablename__ = "authors"',
+        "    id: Mapped[int] = mapped_column(primary_key=True)",
+        "    born_at: Mapped[datetime] = mapped_column(UtcDateTime)",
+    )
+    substitute(models, "^from sqlalchemy.orm", "from sqlalchemy import ForeignKey\n\\g<0>")
+
+
+def write_migration(project: Path, message: str) -> None:
+    """Write a migration as `make migration` does, then upgrade and downgrade."""
+    for command in (["migrate"], ["revision", "-m", message], ["migrate"], ["downgrade"]):
+        arguments = [sys.executable, "-m", "my_service", *command]
+        run(*arguments, cwd=project, APP_ENV="development", PYTHONPATH="src")
+    (project / "my-service.sqlite3").unlink()
+
+
 def add_memory(project: Path) -> None:
     substitute(project / "deploy/systemd/my-service.service", "MemoryMax=512M", "MemoryMax=768M")
 
@@ -213,14 +282,25 @@ GREEN: list[Change] = [
     add_default_header,
     add_setting,
     add_secret,
+    add_required_settings,
     add_sentence_to_readme,
     add_comment_to_each_file,
+    add_columns_with_their_migration,
+    add_columns_without_naming_convention,
 ]
 # Changes that need another one, and the sentence of the suite that says which.
 INCOMPLETE: list[tuple[Change, str]] = [
     (
         add_setting_without_its_line,
         ".env.example: add the lines ['#COLOUR=green']",
+    ),
+    (
+        add_secret_without_its_lines,
+        ".env.example: add the lines ['#PARTNER_KEY=', '#PARTNER_KEY_FILE=']",
+    ),
+    (
+        add_required_settings_without_a_value_on_the_host,
+        "deploy/my-service.env: add the lines ['PARTNER_URL=VALUE']",
     ),
     (
         add_secret_without_its_file,
@@ -270,3 +350,30 @@ def test_incomplete_change_fails_with_advice(copied: Generate, change: Change, a
     messages = re.findall(r"^E   +(?:AssertionError|Failed): (.*)$", done.stdout, re.MULTILINE)
     assert len(messages) == 1, done.stdout
     assert advice in messages[0]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"wsgi_server": "waitress", "supervisor": "supervisord", "database": "none"},
+        {"wsgi_server": "uwsgi", "supervisor": "supervisord"},
+        {"wsgi_server": "uwsgi", "supervisor": "systemd"},
+    ],
+    ids=lambda answers: "-".join(answers.values()),
+)
+def test_secret_passes_the_suite_of_each_supervisor(
+    copied: Generate, answers: dict[str, str]
+) -> None:
+    """supervisord and uWSGI's emperor pass the whole directory of credentials."""
+    project = copied(**answers)
+    change_and_format(project, add_secret)
+    run("pytest", cwd=project)
+
+
+def test_required_setting_without_a_value_of_the_tests_fails_with_advice(copied: Generate) -> None:
+    """The suite stops with one line, because no test can run."""
+    project = copied()
+    change_and_format(project, add_required_settings_without_values_of_the_tests)
+    done = subprocess.run(["pytest"], cwd=project, check=False, capture_output=True, text=True)
+    advice = "tests/conftest.py: add PARTNER_PIN, PARTNER_URL to service_environ()"
+    assert [line for line in done.stderr.splitlines() if line] == [f"ERROR: {advice}: required"]

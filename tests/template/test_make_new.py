@@ -112,8 +112,8 @@ def test_invalid_answers_are_asked_again(new: New, tmp_path: Path) -> None:
             wait_for_prompt(terminal, name)
             terminal.type(f"{valid}\n")
         terminal.read_until("Generate it?", 20)
-        terminal.type("no\n")
-        terminal.read_until("y generates, a number asks again, Ctrl-C leaves", 20)
+        terminal.type("perhaps\n")
+        terminal.read_until("y generates, n cancels, a number asks again", 20)
         terminal.type("2\n")
         wait_for_prompt(terminal, "project_slug")
         terminal.type("righter\n")
@@ -154,6 +154,16 @@ def test_interrupt_writes_nothing(new: New, tmp_path: Path, key: str) -> None:
         terminal.end()
     assert "\nNothing was written.\n" in terminal.text
     assert "Traceback" not in terminal.text
+
+
+@pytest.mark.parametrize("reply", ["n", "No"])
+def test_no_writes_nothing(new: New, tmp_path: Path, reply: str) -> None:
+    with nothing_written(tmp_path):
+        terminal = new(tmp_path)
+        answer_all(terminal)
+        terminal.type(f"{reply}\n")
+        terminal.end()
+    assert "\nNothing was written.\n" in terminal.text
 
 
 def test_full_disk_leaves_nothing(new: New, tmp_path: Path) -> None:

@@ -1,17 +1,36 @@
 """Answers: all invalid ones are reported at once, and valid ones may be unusual names."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from cookiecutter.exceptions import FailedHookException
+from packaging.utils import canonicalize_name
+
+from hooks.pre_gen_project import problems
 
 from ..support.files import nothing_written
 from ..support.fixtures import Needs
-from ..support.generate import CHOICES, CONTEXT, PUBLIC, TEMPLATE, generate, run_cookiecutter
+from ..support.generate import (
+    CHOICES,
+    CONTEXT,
+    PROJECT,
+    PUBLIC,
+    TEMPLATE,
+    generate,
+    run_cookiecutter,
+)
+from ..support.process import find_python, run
+
+VALID = {
+    "project_name": "A Service", "project_slug": "a-service", "package_name": "a_service", "description": "A service",
+    "author_name": "Ada", "author_email": "ada@example.com", "domain_name": "a.example.com",
+}  # fmt: skip
 
 INVALID = {
     "project_name": ["", " ", 'a"b', "back\\slash", "bell\a", "two\nlines"],
@@ -42,6 +61,72 @@ def test_invalid_answer_is_reported_and_nothing_written(
     head, *problems = capfd.readouterr().err.splitlines()
     assert head == "ERROR: nothing was generated."
     assert any(problem.startswith(f"  {name} ") for problem in problems)
+
+
+def is_refused(package: str) -> bool:
+    """Return whether the answer is refused because the name is that of another module."""
+    answers = {**VALID, "package_name": package}
+    return any("must not be Python's or a library's own" in one for one in problems(answers))
+
+
+def test_modules_of_locked_packages_are_refused() -> None:
+    """Else the service would import the library instead of its own package, or the other way round.
+
+    Packages for other systems are not installed here; their module has the package's name.
+    """
+    locks = [PROJECT / name for name in ("requirements.txt", "requirements-dev.txt")]
+    text = "".join(lock.read_text() for lock in locks)
+    locked = {canonicalize_name(name) for name in re.findall(r"(?m)^([\w.-]+)==", text)}
+    installed: dict[str, list[str]] = {}
+    for module, packages in packages_distributions().items():
+        for package in packages:
+            installed.setdefault(canonicalize_name(package), []).append(module)
+    modules = {
+        module
+        for package in locked
+        for module in installed.get(package, [package.replace("-", "_")])
+    }
+    modules = {"cgi" if module == "legacy_cgi" else module for module in modules}
+    assert len(modules) > 40
+    free = {
+        name for name in modules if re.fullmatch(r"[a-z][a-z0-9_]*", name) and not is_refused(name)
+    }
+    assert not free, f"hooks/pre_gen_project.py: add {sorted(free)} to TAKEN"
+
+
+def test_modules_of_each_standard_library_are_refused() -> None:
+    """Also those that only another Python than the one of the hook has."""
+    found = {
+        sys.executable,
+        *filter(None, map(find_python, ("3.11", "3.12", "3.13", "3.14", "3.15"))),
+    }
+    printed = "import sys; print(*sys.stdlib_module_names)"
+    names = {name for python in found for name in run(python, "-c", printed, cwd=TEMPLATE).split()}
+    free = {name for name in names if not name.startswith("_") and not is_refused(name)}
+    # Names with capital letters are refused for these.
+    free = {name for name in free if name == name.lower()}
+    assert not free, f"hooks/pre_gen_project.py: add {sorted(free)} to STANDARD"
+    assert is_refused("test")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Test",
+        "Multipart",
+        "Prometheus Client",
+        "Packaging",
+        "Gevent",
+        "Greenlet",
+        "Bs4",
+        "Zope",
+        "Cgi",
+    ],
+)
+def test_project_named_like_a_module_is_refused(tmp_path: Path, name: str) -> None:
+    with nothing_written(tmp_path):
+        done = run_cookiecutter(tmp_path, answers={"project_name": name})
+    assert "package_name must not be Python's or a library's own" in done.stderr
 
 
 def test_all_invalid_answers_are_reported_in_one_block(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@
 set -euo pipefail
 umask 022
 export PATH="$PATH:/usr/sbin"
+# With these variables, pip would install somewhere else than in the release.
+unset PIP_DRY_RUN PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET
+export PIP_USER=0
 
 slug={{ slug }}
 package={{ cookiecutter.package_name }}
@@ -45,6 +48,8 @@ fail() {
     exit 1
 }
 
+usage() { sed -n '/^# Install/,/^# shellcheck/{/^# shellcheck/d; s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+
 step() {  # DESCRIPTION COMMAND…: print the description and run the command
     if $dry_run; then say "would $1" && return; fi
     doing=$1
@@ -71,7 +76,8 @@ read_arguments() {
             --outbound) outbound=true ;;
             --no-outbound) outbound=false ;;
 # <% endif %>
-            *) fail "unknown argument '$1'; the first lines of $tree/deploy/install.sh list all arguments" ;;
+            --help | -h) usage && exit ;;
+            *) usage >&2 && fail "unknown argument '$1'" ;;
         esac
         shift
     done
@@ -214,6 +220,7 @@ build() {  # install wheels and put src/ on the path, so that the host needs no 
         --require-hashes --only-binary :all: -r "$release/requirements.txt"
     echo "$release/src" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/src.pth"
     "$python" -m compileall -q "$release/src"
+    "$python" -m bottle_service.sbom >"$release/sbom.cdx.json"
     build_service
     touch "$release/.venv/ready"
 }
@@ -354,7 +361,11 @@ main() {
     [[ ! -L /etc/nginx/sites-enabled/default ]] ||
         say "Nginx's default site serves all other host names on port 80; remove it to reject them"
     [[ -e $certificate ]] || say "$certificate is missing, so only port 80 is served; add it and run this again"
-    say "$slug: release $id"
+    if $dry_run; then
+        say "nothing was changed; without --dry-run, this installs release $id"
+    else
+        say "$slug: release $id"
+    fi
 }
 
 main "$@"; exit  # on the same line, so that Bash does not read on if this file has changed

@@ -106,6 +106,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--token", help="a token of API_TOKENS, if --server is a URL")
 
 
+def pytest_sessionstart() -> None:
+    if missing := SERVICE.settings.required() - service_environ().keys():
+        names = ", ".join(sorted(missing))
+        raise pytest.UsageError(f"tests/conftest.py: add {names} to service_environ(): required")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--server"):
         shared = [item for item in items if "client" in getattr(item, "fixturenames", ())]

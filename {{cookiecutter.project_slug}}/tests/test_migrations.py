@@ -18,9 +18,10 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
+def connection(environ: dict[str, str], tmp_path: Path) -> Iterator[Connection]:
     """A connection to an empty database."""
-    settings = Settings.load({"DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3"})
+    database_url = f"sqlite:///{tmp_path}/empty.sqlite3"
+    settings = Settings.load({**environ, "DATABASE_URL": database_url})
     with closing(open_database(settings)) as database, database.migrating() as connection:
         yield connection
 

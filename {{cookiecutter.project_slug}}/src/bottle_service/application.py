@@ -1,5 +1,6 @@
 """Build the application of a service from its parts."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from .assets import Assets
 from .http import build_http_application
 from .http.problems import ProblemRenderer
 from .http.routing import ServiceBottle
+from .overview import Overview
 from .release import release_id
 from .settings import ServiceSettings
 from .startup import StartupError, StartupProblem
 from .telemetry.access_log import AccessLog
 from .telemetry.metrics import Metrics
-from .views import Views
+from .views import PAGE_POLICY, Views
 
 __all__ = ["build_application"]
 
@@ -28,22 +30,29 @@ def build_application(
     *,
     variables: Mapping[str, str],
     dependencies: Mapping[str, Any],
+    page_policy: str = PAGE_POLICY,
 ) -> ServiceBottle:
     """Return the WSGI application of the service whose package is in `directory`.
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
-    name, besides `settings`, `views`, `assets` and `metrics`. Raises StartupError with every problem.
+    name, besides `settings`, `views`, `assets`, `metrics`, and `overview`, which is None outside
+    of development. `page_policy` is the Content-Security-Policy of pages. Raises StartupError with
+    every problem.
     """
     release = release_id(directory)
     assets = Assets(directory / "static", fingerprints=settings.app_env == "production")
-    views = Views(directory / "views", asset=assets.url, **variables)
+    views = Views(directory / "views", policy=page_policy, asset=assets.url, **variables)
     metrics = Metrics(release)
     access_log = AccessLog(name, release, settings.log_format, settings.log_level)
     admin_token = settings.admin_token
+    overview = None
+    if settings.app_env == "development":
+        overview = Overview(variables, settings, os.environ, dependencies.get("checks", {}))
     app = build_http_application(
         add_routes,
         dependencies={
             "settings": settings,
+            "overview": overview,
             "views": views,
             "assets": assets,
             "metrics": metrics,

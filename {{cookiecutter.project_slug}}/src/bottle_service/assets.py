@@ -117,7 +117,7 @@ class Assets:
         """
         try:
             manifest = destination / MANIFEST
-            before = json.loads(manifest.read_text()) if manifest.exists() else {}
+            before = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
             if not manifest.exists() and destination.exists() and any(destination.iterdir()):
                 raise FileExistsError(
                     0, f"is not empty and has no {MANIFEST}; name another directory"

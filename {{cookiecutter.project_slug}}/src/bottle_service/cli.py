@@ -23,6 +23,11 @@ __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
+DEVELOPMENT_HINT = (
+    "APP_ENV is not set, so these settings are for production; in development, run the command "
+    "with APP_ENV=development"
+)
+
 
 def main(service: "Service", arguments: Sequence[str] | None = None) -> None:
     """Run one command. Exits with 2, and every problem on stderr, if the service cannot start."""
@@ -32,6 +37,8 @@ def main(service: "Service", arguments: Sequence[str] | None = None) -> None:
         options.run(service, options)
     except StartupError as error:
         print(f"{service.name} cannot start:", *error.problems, sep="\n  ", file=sys.stderr)
+        if not os.environ.get("APP_ENV") and os.path.exists(".env.example"):  # a project's tree
+            print(DEVELOPMENT_HINT, file=sys.stderr)
         sys.exit(2)
 
 
@@ -55,6 +62,15 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
     collect.add_argument("destination", metavar="DESTINATION", type=Path)
     if service.has_database:
         add("migrate", _migrate, "upgrade the database's tables to the newest revision")
+        downgrade = add("downgrade", _downgrade, "revert migrations, which deletes their data")
+        downgrade.add_argument(
+            "revision",
+            metavar="REVISION",
+            nargs="?",
+            default="-1",
+            help="the newest revision to keep, or `base`; default: revert one",
+        )
+        downgrade.add_argument("--yes", action="store_true", help="required in production")
         revision = add("revision", _revision, "write a migration for changed models")
         revision.add_argument("-m", "--message", required=True, type=_message)
     for name, function in commands.commands_of(service.commands):
@@ -129,6 +145,17 @@ def _migrate(service: "Service", _options: argparse.Namespace) -> None:
             print(f"{service.name}: {reason}; the tables are left unchanged")
 
 
+def _downgrade(service: "Service", options: argparse.Namespace) -> None:
+    settings = service.settings.load(os.environ)
+    if settings.app_env == "production" and not options.yes:
+        advice = "copy the database, then repeat the command with --yes"
+        reason = f"deletes columns and tables with their data; {advice}"
+        raise StartupError([StartupProblem("", reason, "downgrade")])
+    with closing(service.open_database(settings)) as database:
+        revision = database.downgrade(options.revision)
+        print(f"{service.name}: the database is at revision {revision or 'base'}")
+
+
 def _own_command(service: "Service", options: argparse.Namespace) -> None:
     settings, app, warnings = load_checked_app(service)
     service.configure_logging(settings)
@@ -153,11 +180,12 @@ def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProb
     """Return settings, application and warnings if the service can start.
 
     Raises StartupError with every problem. An invalid setting is reported once: problems that
-    follow from its default are left out, and after an invalid APP_ENV all others.
+    follow from its default are left out; and all others, if APP_ENV is invalid or a required setting
+    is missing.
     """
     settings, problems, warnings = service.settings.read(os.environ)
     invalid = {problem.setting for problem in problems} - {""}
-    if "APP_ENV" in invalid:
+    if invalid & {"APP_ENV", *service.settings.required()}:
         raise StartupError(problems)
     more: list[StartupProblem] = list(service.server.check(settings))
     if settings.bind.path and not os.path.isdir(os.path.dirname(settings.bind.path)):
@@ -173,4 +201,7 @@ def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProb
     problems += [problem for problem in more if problem.setting not in invalid]
     if problems:
         raise StartupError(problems)
+    if settings.app_env == "development":
+        blocked = app.dependencies["views"].blocked()
+        warnings += [StartupProblem("", reason, str(path)) for path, reason in blocked]
     return settings, app, warnings

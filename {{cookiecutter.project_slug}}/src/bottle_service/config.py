@@ -11,16 +11,26 @@ collected, and no problem quotes a secret:
 
 import difflib
 import io
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 from dotenv.parser import parse_stream
 
 from .startup import StartupProblem
 
-__all__ = ["AppEnv", "RawValue", "SettingsReader", "parse_settings"]
+__all__ = [
+    "AppEnv",
+    "RawValue",
+    "SettingsReader",
+    "format_value",
+    "kinds_in",
+    "parse_settings",
+]
 
 AppEnv = Literal["development", "test", "production"]
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
@@ -53,6 +63,7 @@ class SettingsReader:
         self.problems: list[StartupProblem] = []
         self.warnings: list[StartupProblem] = []
         self._environ = environ
+        self._secrets = frozenset(secrets)
         self._known = {*names, *renamed, *(f"{secret}_FILE" for secret in secrets)}
         self.app_env = self._read_app_env()
         self._values: dict[str, RawValue] = {}
@@ -77,6 +88,16 @@ class SettingsReader:
 
     def __setitem__(self, name: str, value: RawValue) -> None:
         self._values[name] = value
+
+    def is_secret(self, name: str) -> bool:
+        return name in self._secrets
+
+    def remedy(self, name: str) -> str:
+        """Return how to set a setting."""
+        file = next(iter(self._dotenv_files()), "the file that ENV_FILE names")
+        if not self.is_secret(name):
+            return f"set it in {file} or in the environment"
+        return f"set it in {file}, in the environment, in the file that {name}_FILE names, or as a systemd credential"
 
     def _problem(self, setting: str, reason: str, source: str = "environment") -> None:
         self.problems.append(StartupProblem(setting, reason, source))
@@ -165,33 +186,120 @@ class SettingsReader:
 def parse_settings(
     kind: type[SettingsT], reader: SettingsReader, **known: Any
 ) -> tuple[SettingsT, list[StartupProblem]]:
-    """Return the settings and all problems; an invalid setting has its default."""
+    """Return the settings and all problems.
+
+    An invalid setting has its default. A setting without a default is required, and is None if it
+    is invalid or missing.
+    """
     problems = list(reader.problems)
     values = dict(known)
     for field in msgspec.structs.fields(kind):
         name = field.name.upper()
-        if field.name in known or name not in reader:
+        if field.name in known:
             continue
-        text, source = reader[name]
-        try:
-            values[field.name] = _parse_value(text, field.type)
-        except ValueError as error:
-            problems.append(StartupProblem(name, str(error), source))
+        if field.required:
+            values[field.name] = None
+        if name in reader:
+            text, source = reader[name]
+            try:
+                values[field.name] = _parse_value(text, field.type)
+            except ValueError as error:
+                reason = _mask(str(error), text) if reader.is_secret(name) else str(error)
+                problems.append(StartupProblem(name, reason, source))
+        elif field.required and not {name, f"{name}_FILE"} & {one.setting for one in problems}:
+            problems.append(StartupProblem(name, f"required; {reader.remedy(name)}"))
     return kind(**values), problems
+
+
+def _mask(reason: str, secret: str) -> str:
+    """Return the reason without the secret, which a type's own `parse` may quote."""
+    parts = {secret, *(part.strip() for part in secret.split(","))}
+    for part in sorted(parts, key=len, reverse=True):
+        reason = reason.replace(repr(part), "***")
+        if len(part) >= 4:  # a shorter one may also be a word of the reason
+            reason = reason.replace(part, "***")
+    return reason
+
+
+def kinds_in(kind: Any) -> Iterator[Any]:
+    """Yield the type and all types in it: of `X | None`, `list[X]`, `Annotated[X, Meta(...)]`."""
+    yield kind
+    for one in get_args(kind):
+        yield from kinds_in(one)
+
+
+def format_value(value: object) -> str:
+    """Return the text that is parsed as this value, for .env.example; "" if there is no such text."""
+    match value:
+        case Enum():
+            return format_value(value.value)
+        case bool():
+            return str(value).lower()
+        case timedelta():
+            return f"{value.total_seconds():g}"
+        case list() | tuple():
+            return ",".join(map(format_value, value))
+        case str() | int() | float() | PurePath():
+            return str(value)
+    return ""
 
 
 def _parse_value(text: str, kind: Any) -> Any:
     """Return the value of that type: by the type's own `parse`, or by msgspec's rules for text.
 
-    Raises ValueError, whose message quotes the text only for types without a `parse`.
+    Raises ValueError, whose message quotes no text of a type that may hold a secret.
     """
-    for one in (kind, *get_args(kind)):  # also in `Secret | None`
-        if hasattr(one, "parse"):
-            return one.parse(text)
-    if get_origin(kind) is Literal and text not in get_args(kind):
-        raise ValueError(f"{text!r} is not one of {', '.join(get_args(kind))}")
+    kinds = list(kinds_in(kind))
+    lists = [one for one in kinds if (get_origin(one) or one) in (list, tuple, set, frozenset)]
+    value: Any = text
     try:
-        return msgspec.convert(text, kind, strict=False)
+        if lists:
+            parts = [part.strip() for part in text.split(",")]
+            (item, *_) = get_args(lists[0]) or (str,)
+            value = [_parse_value(part, item) for part in parts if part]
+        elif parsers := [one for one in kinds if hasattr(one, "parse")]:
+            for meta in (one for one in kinds if isinstance(one, msgspec.Meta)):
+                msgspec.convert(text, Annotated[str, meta])
+            return parsers[0].parse(text)
+        elif timedelta in kinds and not text.startswith("P"):  # not of ISO 8601
+            value = _seconds(text)
+        return msgspec.convert(value, kind, strict=False, dec_hook=_convert)
     except msgspec.ValidationError as error:
-        reason = str(error).replace("`", "").lower()
-        raise ValueError(f"{text!r} is invalid: {reason}") from None
+        raise ValueError(_reason(text, kinds, str(error))) from None
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    """Return a value of a type that msgspec does not know: a path, or one that `parse` has made."""
+    return value if isinstance(value, kind) else kind(value)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text)
+    if match is None:
+        raise msgspec.ValidationError
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def _reason(text: str, kinds: Collection[Any], error: str) -> str:
+    """Return why the text is not of this type, and what is."""
+    if choices := [str(choice) for one in kinds for choice in _choices(one)]:
+        return f"{text!r} is not one of {', '.join(choices)}"
+    if bool in kinds:
+        expected = "expected true or false"
+    elif timedelta in kinds:
+        expected = "expected a duration: seconds, or a number with s, m, h or d, such as 15m"
+    else:
+        # "Expected `int | null`, got `str`"
+        expected = re.sub(r", got `str`| \| null|`", "", error)
+        expected = expected[:1].lower() + expected[1:]
+    if any(one is str or hasattr(one, "parse") for one in kinds):
+        return f"is invalid: {expected}"  # do not quote what may be a secret
+    return f"{text!r} is invalid: {expected}"
+
+
+def _choices(kind: Any) -> Iterable[Any]:
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [member.value for member in kind]
+    return ()

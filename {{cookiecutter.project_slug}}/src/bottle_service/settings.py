@@ -2,19 +2,28 @@
 
 A field's upper-case name is the setting's name, and its default is the one in production. A
 service adds fields, and the defaults of other environments, in a subclass. How values are read:
-config.py.
+config.py. The types of fields:
+
+    str, int, float, bool       `true` or `false`; Annotated[int, Meta(ge=1)] limits the values
+    Literal["a", "b"], an Enum  one of these values
+    Path, Url, timedelta        30 (seconds), 30s, 15m, 12h, 7d
+    list[X], tuple[X, ...]      values separated by commas
+    Secret                      never logged; Annotated[Secret, Meta(min_length=32)] limits the length
+    X | None = None             an optional setting; a field without a default is a required one
 """
 
 import hmac
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-from .config import AppEnv, RawValue, SettingsReader, parse_settings
+from .config import AppEnv, RawValue, SettingsReader, format_value, kinds_in, parse_settings
 from .secret import Secret
 from .startup import StartupError, StartupProblem
 
@@ -26,6 +35,8 @@ __all__ = [
     "Bind",
     "Defaults",
     "ServiceSettings",
+    "SettingInForce",
+    "Url",
 ]
 
 # Values of settings that differ from production's, by APP_ENV.
@@ -48,7 +59,11 @@ class Bind(Struct, frozen=True):
         if text.startswith("unix:"):
             if not text.startswith("unix:/"):
                 raise ValueError("must be an absolute path, such as unix:/run/service.sock")
-            return cls(path=text.removeprefix("unix:"))
+            path = text.removeprefix("unix:")
+            if len(os.fsencode(path)) > 107:
+                reason = "is longer than 107 bytes, the limit of a unix socket (sun_path, unix(7))"
+                raise ValueError(f"the path {path} {reason}")
+            return cls(path=path)
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", text)
         if match is None:
             raise ValueError(f"{text!r} is neither host:port nor unix:/path")
@@ -133,6 +148,34 @@ class AllowedOrigins(Struct, frozen=True):
         return cls(origins)
 
 
+class Url(str):
+    """An absolute URL with http or https, such as `https://api.example.com/v1`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the URL. Raises ValueError, which does not quote it: it may hold a password."""
+        try:
+            url = urlsplit(text)
+            valid = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        except ValueError:  # an invalid port, or an invalid IPv6 address
+            valid = None
+        if not valid or re.search(r"[\s\x00-\x1f\x7f]", text):
+            raise ValueError("is not a URL such as https://api.example.com/v1")
+        if "@" in url.netloc:
+            raise ValueError("must not contain a user and password; use a setting of type Secret")
+        return cls(text)
+
+
+class SettingInForce(NamedTuple):
+    """A setting for people: `value` is "set" for a secret, `source` is where it was read."""
+
+    name: str
+    value: str
+    source: str
+
+
 class ServiceSettings(Struct, frozen=True, kw_only=True):
     """The settings of every service: one frozen object, made once at startup.
 
@@ -157,6 +200,11 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     web_threads: Annotated[int, Meta(ge=1, le=256)] = 4
 
     @classmethod
+    def required(cls) -> frozenset[str]:
+        """Return the names of the settings without a default."""
+        return frozenset(field.name.upper() for field in fields(cls) if field.required)
+
+    @classmethod
     def secrets(cls) -> frozenset[str]:
         """Return the names of the settings that hold a secret."""
         return frozenset(field.name.upper() for field in fields(cls) if _is_secret(field.type))
@@ -165,15 +213,11 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     def read(
         cls, environ: Mapping[str, str]
     ) -> tuple[Self, list[StartupProblem], list[StartupProblem]]:
-        """Return the settings, all problems and all warnings; invalid settings have defaults."""
-        names = {field.name.upper() for field in fields(cls)} - {"APP_ENV"}
-        reader = SettingsReader(environ, {*names, "PORT"}, cls.secrets(), cls.defaults, cls.renamed)
-        if "PORT" in reader:
-            port, source = reader["PORT"]
-            if not re.fullmatch("[0-9]{1,5}", port):
-                reader.problems.append(StartupProblem("PORT", f"{port!r} is not a port", source))
-            elif "BIND" not in reader:
-                reader["BIND"] = RawValue(f"0.0.0.0:{port}", f"PORT, {source}")
+        """Return the settings, all problems and all warnings.
+
+        Invalid settings have their defaults; required ones are None if they are invalid or missing.
+        """
+        reader = cls._read_raw(environ)
         settings, problems = parse_settings(cls, reader, app_env=reader.app_env)
         # An invalid APP_ENV is replaced by production, whose rules would only confuse the reader.
         if (environ.get("APP_ENV") or "production") == "production":
@@ -181,9 +225,38 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
             problems += [
                 StartupProblem(name, "a token has fewer than 32 characters", reader[name].source)
                 for name, value in tokens.items()
-                if value.has_short_token()
+                if value and value.has_short_token()
             ]
         return settings, problems, reader.warnings
+
+    @classmethod
+    def _read_raw(cls, environ: Mapping[str, str]) -> SettingsReader:
+        names = {field.name.upper() for field in fields(cls)} - {"APP_ENV"}
+        reader = SettingsReader(environ, {*names, "PORT"}, cls.secrets(), cls.defaults, cls.renamed)
+        if "PORT" in reader:
+            port, source = reader["PORT"]
+            if not re.fullmatch("[0-9]{1,5}", port):
+                reader.problems.append(StartupProblem("PORT", f"{port!r} is not a port", source))
+            elif "BIND" not in reader or source == "environment" != reader["BIND"].source:
+                host = "127.0.0.1" if reader.app_env == "development" else "0.0.0.0"  # noqa: S104
+                reader["BIND"] = RawValue(f"{host}:{port}", f"PORT, {source}")
+        return reader
+
+    def describe(self, environ: Mapping[str, str]) -> list[SettingInForce]:
+        """Return the settings with their sources, as read from the environment; no secret."""
+        reader, secrets = self._read_raw(environ), self.secrets()
+        described = []
+        for field in fields(self):
+            name, value = field.name.upper(), getattr(self, field.name)
+            if name in secrets:
+                text = "set" if name in reader else "not set"
+            else:
+                text = format_value(value) or str(value)
+            source = reader[name].source if name in reader else "default"
+            if name == "APP_ENV" and environ.get(name):
+                source = "environment"
+            described.append(SettingInForce(name, text, source))
+        return described
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
@@ -195,5 +268,6 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
 
 
 def _is_secret(kind: Any) -> bool:
-    kinds = (kind, *get_args(kind))  # also of `Secret | None`
-    return any(isinstance(one, type) and issubclass(one, (Secret, ApiTokens)) for one in kinds)
+    return any(
+        isinstance(one, type) and issubclass(one, (Secret, ApiTokens)) for one in kinds_in(kind)
+    )

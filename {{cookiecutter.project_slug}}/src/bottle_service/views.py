@@ -1,13 +1,16 @@
 """HTML pages from the SimpleTemplate files of a directory."""
 
 import ast
+import re
+from collections.abc import Iterator
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 from bottle import HTTPResponse, SimpleTemplate
 
-__all__ = ["PAGE_HEADERS", "Views"]
+__all__ = ["PAGE_HEADERS", "PAGE_POLICY", "Views"]
 
 # Pages load the service's own files only, and no other page may frame them.
 PAGE_POLICY = (
@@ -18,14 +21,18 @@ PAGE_HEADERS = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Po
 
 
 class Views:
-    """The templates of one directory; `common` are variables that every template has.
+    """The templates of a directory and its subdirectories.
+
+    Each page is sent with `policy` as its Content-Security-Policy. `common` are variables that
+    every template has.
 
     Bottle's `template()` takes any string with a `{` for the source of a template, and looks for
     files in the working directory. Here a view is a file of the directory, which is read once.
     """
 
-    def __init__(self, directory: Path, **common: Any) -> None:
+    def __init__(self, directory: Path, *, policy: str = PAGE_POLICY, **common: Any) -> None:
         self._directory = directory
+        self._headers = PAGE_HEADERS | {"Content-Security-Policy": policy}
         self._common = common
         self._template = cache(self._load)
 
@@ -36,15 +43,26 @@ class Views:
     def check(self) -> list[tuple[Path, Exception]]:
         """Return the views that cannot be rendered, each with the reason."""
         problems = []
-        for path in sorted(self._directory.glob("*.tpl")):
+        for path in self._paths():
             try:
-                template = self._template(path.stem)
+                name = path.relative_to(self._directory).with_suffix("").as_posix()
+                template = self._template(name)
                 _ = template.co  # compiles the template
                 for node in ast.walk(ast.parse(template.code)):
                     self._check_reference(node)
             except Exception as error:
                 problems.append((path, error))
         return problems
+
+    def blocked(self) -> Iterator[tuple[Path, str]]:
+        """Yield what PAGE_POLICY blocks in the views, and what to do; nothing for another policy."""
+        if self._headers == PAGE_HEADERS:
+            for path in self._paths():
+                for line, reason in _find_blocked(path.read_text(encoding="utf-8")):
+                    yield path, f"line {line}: {reason}"
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._directory.rglob("*.tpl"))
 
     def _check_reference(self, node: ast.AST) -> None:
         match node:
@@ -57,4 +75,55 @@ class Views:
     def page(self, name: str, **variables: Any) -> HTTPResponse:
         """Return the view as a response. Raises OSError if the view does not exist."""
         text = self._template(name).render(**self._common, **variables)
-        return HTTPResponse(text.encode(), headers=PAGE_HEADERS)
+        return HTTPResponse(text.encode(), headers=self._headers)
+
+
+def _find_blocked(source: str) -> list[tuple[int, str]]:
+    """Return line and reason of each part of a template that PAGE_POLICY blocks."""
+    finder = _BlockedFinder()
+    # Python may contain any text; without it, the lines keep their numbers.
+    python = r"(?m)^[ \t]*%.*$|(?s:<[%].*?%[>])|\{\{.*?\}\}"
+    finder.feed(re.sub(python, lambda found: "\n" * found[0].count("\n"), source))
+    finder.close()
+    return finder.found
+
+
+# The attribute by which an element loads a file, or sends a form.
+_LOADED_BY = {
+    "audio": "src", "embed": "src", "form": "action", "img": "src", "link": "href", "object": "data",
+    "script": "src", "source": "src", "track": "src", "video": "src",
+}  # fmt: skip
+_FOREIGN = re.compile("[a-z][a-z0-9+.-]*:|//")
+
+
+class _BlockedFinder(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[int, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: (value or "").strip() for name, value in attrs}
+        if tag == "script" and "src" not in values:
+            self._report("<script> with code; write a file in static/ and load it by src")
+        if tag == "style":
+            self._report("<style>; write a file in static/ and load it by <link>")
+        for name, value in values.items():
+            if name.startswith("on"):
+                self._report(f"{name}=; call addEventListener in a script of static/")
+            elif name == "style":
+                self._report("style=; add a class, and a rule to a style sheet of static/")
+            elif value.lower().startswith("javascript:"):
+                self._report(f"{name}=javascript:; call addEventListener in a script of static/")
+        url = values.get(_LOADED_BY.get(tag, ""), "")
+        # Other links, such as rel=canonical, load nothing.
+        loads = tag != "link" or re.search(
+            "stylesheet|icon|preload|manifest", values.get("rel", "")
+        )
+        if loads and _FOREIGN.match(url.lower()):
+            remedy = "send the form to a handler" if tag == "form" else "copy the file to static/"
+            self._report(f"{url[:40]!r}; {remedy}, or pass a page_policy to build_application")
+
+    handle_startendtag = handle_starttag
+
+    def _report(self, blocked: str) -> None:
+        self.found.append((self.getpos()[0], f"the Content-Security-Policy blocks {blocked}"))

@@ -2,13 +2,17 @@
 
 from datetime import datetime
 
+from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from bottle_service.database import NAMING_CONVENTION
 from bottle_service.database.types import UtcDateTime
 
 
 class Base(DeclarativeBase):
     """The metadata of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
 class Note(Base):

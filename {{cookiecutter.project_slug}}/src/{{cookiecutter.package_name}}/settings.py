@@ -28,7 +28,11 @@ DATA_DIRECTORY = "/var/lib/{{ cookiecutter.project_slug }}"
 # <% endif %>
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """Add a field for each setting of yours, and a line for it to .env.example."""
+    """Add a field for each setting of yours, and a line for it to .env.example.
+
+    A field without a default is a required setting; a secret has the type Secret. The module
+    bottle_service.settings lists all types.
+    """
 
     # Defaults that differ from production's, by APP_ENV.
     defaults: ClassVar[Defaults] = {

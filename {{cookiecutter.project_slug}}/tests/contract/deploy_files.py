@@ -16,7 +16,7 @@ def read(*patterns: str) -> str:
         path for pattern in patterns for path in sorted(ROOT.glob(pattern.replace("SLUG", SLUG)))
     ]
     assert paths, f"there is no {' or '.join(patterns)}"
-    return "\n".join(path.read_text() for path in paths)
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 
 
 def directives(text: str) -> dict[str, str]:

@@ -64,7 +64,7 @@ class ServiceProcess:
             self.process.kill()
 
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text(encoding="utf-8")
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 20

@@ -37,7 +37,7 @@ def test_each_timeout_is_longer_than_the_one_inside() -> None:
 )
 def test_timeout_is_the_documented_one(name: str, expected: float) -> None:
     if name == "REQUEST_DEADLINE":
-        found = [Settings().request_deadline]
+        found = [Settings.read({})[0].request_deadline]
     else:
         deploy = read(
             "deploy/*/SLUG*", "gunicorn.conf.py", "uwsgi.ini", "src/bottle_service/servers/*.py"
@@ -51,7 +51,7 @@ def test_limit_is_the_documented_one(name: str, file: str, expected: str) -> Non
     directory = "nginx" if file.endswith(".conf") else "*"
     (path,) = [*ROOT.glob(file), *DEPLOY.glob(f"{directory}/{SLUG}{file}")]
     pattern = rf"^(?!;)[^#\n]*?(?<![\w-]){re.escape(name)}(?:=| = |:| )([\w/]+(?: \d+k)?)"
-    found = re.findall(pattern, path.read_text(), re.MULTILINE)
+    found = re.findall(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
     assert found == [expected], f"{path.name}: change {name} in deploy/README.md, too"
 
 
@@ -72,5 +72,10 @@ def test_nginx_accepts_the_largest_body_of_a_route(environ: dict[str, str]) -> N
 
 
 def test_settings_file_is_valid_and_trusts_nginx() -> None:
-    settings = Settings.load({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
+    """install.sh installs it for the first release. It contains no secrets."""
+    settings, problems, _ = Settings.read({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
+    invalid = {problem.setting: problem for problem in problems}
+    missing = sorted(Settings.required() & invalid.keys() - Settings.secrets())
+    assert not missing, f"deploy/{SLUG}.env: add the lines {[f'{name}=VALUE' for name in missing]}"
+    assert invalid.keys() <= Settings.required(), problems
     assert settings.trusted_proxy_count == 1

@@ -14,9 +14,9 @@ from .deploy_files import DEPLOY, ROOT, SLUG, read
 )
 def test_uwsgi_rejects_unknown_names(path: Path) -> None:
     """Without this line uWSGI ignores them without a warning."""
-    assert "strict = true" in path.read_text().splitlines()
+    assert "strict = true" in path.read_text(encoding="utf-8").splitlines()
 
 
 def test_settings_file_names_the_socket_of_nginx() -> None:
-    settings = Settings.load({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
+    settings, _, _ = Settings.read({"ENV_FILE": str(DEPLOY / f"{SLUG}.env")})
     assert f"    server {settings.bind} " in read("deploy/nginx/SLUG.conf")

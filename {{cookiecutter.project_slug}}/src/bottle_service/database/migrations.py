@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, inspect, text
 
 from ..startup import StartupError, StartupProblem
 
@@ -51,24 +51,66 @@ class Migrations:
         reason = f"{' and '.join(newest)} are both the newest: {advice}"
         return [StartupProblem("", reason, str(self._versions))]
 
+    def divergence(self, current: str | None, applied: str | None) -> str:
+        """Return why the database and this directory have gone different ways, or "".
+
+        `current` and `applied` are the columns of `alembic_version`. A database with more
+        revisions than this directory is newer, which is not a divergence: an older release must
+        start on it. A divergence is that each lacks a revision of the other, as after a switch of
+        Git branches.
+        """
+        known = self.revisions()
+        if current is None or not known or current in known:
+            return ""
+        if applied is not None:
+            missing = [revision for revision in known if revision not in applied.split()]
+            common = next((name for name in reversed(known) if name in applied.split()), "base")
+        else:  # no migration of this database ran since `applied` exists: only numbers are left
+            missing = known[-1:] if _number(known[-1]) >= _number(current) else []
+            common = "-1"
+        if not missing:
+            return ""
+        return (
+            f"is at revision {current}, which this tree does not have, and lacks {missing[0]} of "
+            f"this tree, as after a switch of Git branches: run the command `downgrade {common}` "
+            f"in the tree that has {current}, or delete a database of development; then run the "
+            "command `migrate` in this tree"
+        )
+
     def upgrade(self, connection: Connection) -> str | None:
         """Run the migrations that the database lacks, in the connection's transaction.
 
-        Returns the database's revision if it is unknown here: the database is newer than this
-        release, and stays unchanged. Raises StartupError if two revisions are the newest.
+        Returns the database's revision if it is unknown here and the database is newer than this
+        release; it stays unchanged. Raises StartupError if two revisions are the newest, or if
+        the database has gone another way than this directory.
         """
         from alembic import command
-        from alembic.migration import MigrationContext
 
         if forked := self.problems():
             raise StartupError(forked)
         known = self.revisions()
-        current = MigrationContext.configure(connection).get_current_revision()
+        current, applied = _read_version(connection)
+        if divergence := self.divergence(current, applied):
+            raise StartupError([StartupProblem("DATABASE_URL", divergence)])
         if current not in (None, *known):
             return current
         if current not in known[-1:]:
             command.upgrade(self._config(connection), "head")
         return None
+
+    def downgrade(self, connection: Connection, revision: str) -> str | None:
+        """Revert migrations down to the revision, such as `0001_notes`, `-1` or `base`.
+
+        Returns the database's revision then. Raises StartupError if it has none to revert, and
+        Alembic's CommandError if the revision is not one of its past.
+        """
+        from alembic import command
+
+        current, _ = _read_version(connection)
+        if current is None:
+            raise StartupError([StartupProblem("DATABASE_URL", "no migration can be reverted")])
+        command.downgrade(self._config(connection), revision)
+        return _read_version(connection)[0]
 
     def create_revision(self, connection: Connection, message: str) -> None:
         """Write the next revision: from the connection's tables to those of the models."""
@@ -96,6 +138,9 @@ def run_alembic(
     """
     from alembic import context
 
+    from .autogenerate import name_new_constraint, render_item
+    from .lost_parts import LossGuard
+
     def number_revision(_context: Any, _revision: Any, scripts: Any) -> None:
         """Name the new revision after its number and message, such as `0002_add_colour`."""
         number = len(Migrations(Path(context.script.dir)).revisions()) + 1
@@ -103,11 +148,26 @@ def run_alembic(
         scripts[0].rev_id = f"{number:04}_{name}"
 
     def run(connection: Connection) -> None:
+        guard = LossGuard(connection) if connection.dialect.name == "sqlite" else None
+
+        def step_applied(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
+            """Finish one migration, upwards or downwards."""
+            if ctx.as_sql:  # `--sql` prints statements, and changes nothing
+                return
+            applied = context.script.iterate_revisions(heads, "base")
+            _record_applied(connection, [script.revision for script in applied])
+            if guard and not step.is_stamp:
+                guard.check(Path(step.up_revision.path))
+
         context.configure(
             connection=connection,
             target_metadata=metadata,
             render_as_batch=True,  # SQLite cannot alter a column: Alembic copies the table
+            compare_server_default=True,
+            render_item=render_item,
+            include_object=name_new_constraint,
             process_revision_directives=number_revision,
+            on_version_apply=step_applied,
         )
         with context.begin_transaction():
             context.run_migrations()
@@ -117,3 +177,29 @@ def run_alembic(
     else:
         with migrating() as connection:
             run(connection)
+
+
+def _number(revision: str) -> int:
+    """Return the number at the beginning of a revision, or -1."""
+    digits = re.match(r"\d+", revision)
+    return int(digits[0]) if digits else -1
+
+
+def _read_version(connection: Connection) -> tuple[str | None, str | None]:
+    """Return the columns of `alembic_version`: the revision, and those applied if recorded."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None, None
+    row = connection.execute(text("SELECT * FROM alembic_version")).mappings().first()
+    return (row["version_num"], row.get("applied")) if row else (None, None)
+
+
+def _record_applied(connection: Connection, revisions: list[str]) -> None:
+    """Record all applied revisions, newest first, for `Migrations.divergence`.
+
+    Alembic stores the newest revision only, and allows more columns (`version_table_impl`).
+    """
+    columns = inspect(connection).get_columns("alembic_version")
+    if all(column["name"] != "applied" for column in columns):
+        connection.execute(text("ALTER TABLE alembic_version ADD COLUMN applied TEXT"))
+    statement = text("UPDATE alembic_version SET applied = :applied")
+    connection.execute(statement, {"applied": " ".join(reversed(revisions))})

@@ -1,6 +1,8 @@
 """SQLite: one transaction for each request, and one connection of the process that writes."""
 
+import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,15 +23,21 @@ from .url import DatabaseUrl
 __all__ = ["Database"]
 
 READ_METHODS = frozenset({"GET", "HEAD"})
+# Below this the service is not ready, because a write soon fails.
+MIN_FREE_BYTES = 1024 * 1024
 
 
 class Database:
     """SQLite through SQLAlchemy.
 
-    A request that may write takes the write lock when its transaction begins, and waits for the
-    lock at most `busy_timeout` seconds. By default SQLite takes the lock at the first write, and
-    fails immediately if another connection wrote after the first read
+    A request that may write takes the write lock at its first statement, also at a SELECT, and
+    waits for the lock at most `busy_timeout` seconds. By default SQLite takes the lock at the first
+    write, and fails immediately if another connection wrote after the first read
     (https://www.sqlite.org/isolation.html, SQLITE_BUSY_SNAPSHOT).
+
+    The lock is held until the end of the request or `session.commit()`. A handler that calls
+    another service calls it before its first statement or after a `commit`, because all other
+    writing requests wait for the lock meanwhile.
 
     Threads wait in a queue for the one connection that writes. At SQLite's lock they would poll,
     up to 0.1 s apart, and some would never get a turn (sqlite3_busy_timeout).
@@ -48,23 +56,40 @@ class Database:
 
     @contextmanager
     def session(self, method: str) -> Iterator[Session]:
-        """Return a session in a transaction: committed at the end, rolled back on an exception.
+        """Return a session: committed at the end, rolled back on an exception.
 
-        Raises Problem 503 if the database is busy for longer than the busy timeout.
+        After `session.commit()` in a handler, the next statement begins a new transaction.
+
+        Raises Problem 503 if the database is busy for longer than the busy timeout, or if its disk
+        is full.
         """
         engine = self._reading if method in READ_METHODS else self._writing
         try:
-            with Session(engine) as session, session.begin():
+            with Session(engine) as session:
                 yield session
-        except (OperationalError, PoolTimeoutError) as error:
-            if isinstance(error, OperationalError) and "locked" not in str(error.orig):
-                raise
-            raise Problem(503, "The database is busy.", headers={"Retry-After": "1"}) from error
+                session.commit()
+        except PoolTimeoutError:
+            raise _unavailable("The database is busy.", 1) from None
+        except OperationalError as error:
+            # The low byte is the primary code (https://www.sqlite.org/rescode.html).
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+            # A cause would be logged with its traceback: these are expected, and need one line.
+            if code == sqlite3.SQLITE_BUSY:
+                raise _unavailable("The database is busy.", 1) from None
+            # A new connection needs room for its `-shm` file, and fails with SQLITE_IOERR_SHMSIZE.
+            if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
+                raise _unavailable("The database's disk is full.", 60) from None
+            raise
 
     def ping(self) -> None:
-        """Check that the database responds. Raises SQLAlchemyError."""
+        """Check that the database responds and can grow. Raises SQLAlchemyError or OSError."""
         with self._reading.connect() as connection:
             connection.execute(text("SELECT 1 FROM alembic_version"))
+        if self._is_full():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path.parent))
+
+    def _is_full(self) -> bool:
+        return shutil.disk_usage(self.path.parent).free < MIN_FREE_BYTES
 
     def migrate(self) -> str | None:
         """Upgrade the tables to the newest revision, and switch on write-ahead logging.
@@ -74,6 +99,17 @@ class Database:
         """
         with _startup_errors(), self.migrating() as connection:
             return self._migrations.upgrade(connection)
+
+    def downgrade(self, revision: str) -> str | None:
+        """Revert migrations down to the revision: `0001_notes`, `-1` or `base`.
+
+        Returns the database's revision then. Raises StartupError if a migration cannot be reverted;
+        the tables are as before then.
+        """
+        if not self.path.exists():
+            raise StartupError([_problem(f"there is no database at {self.path}")])
+        with _startup_errors(), self.migrating() as connection:
+            return self._migrations.downgrade(connection, revision)
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
@@ -110,8 +146,8 @@ class Database:
     def problems(self) -> list[StartupProblem]:
         """Return why the service cannot use this database; never create the database.
 
-        An unknown revision is not a problem: it belongs to a newer release, whose tables a
-        rollback keeps.
+        An unknown revision is not a problem if the database has all revisions of this release: a
+        newer release has migrated it, and a rollback keeps the tables.
         """
         if forked := self._migrations.problems():
             return forked
@@ -124,12 +160,16 @@ class Database:
         try:
             uri = f"{self.path.absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True)) as connection:
-                query = "SELECT version_num FROM alembic_version"
-                current = next((row[0] for row in connection.execute(query)), None)
+                connection.row_factory = sqlite3.Row
+                row = connection.execute("SELECT * FROM alembic_version").fetchone()
+                version = dict(row or {})
         except sqlite3.Error as error:
             if "no such table" not in str(error):
                 return [_problem(f"cannot use {self.path}: {error}")]
-            current = None
+            version = {}
+        current = version.get("version_num")
+        if divergence := self._migrations.divergence(current, version.get("applied")):
+            return [_problem(divergence)]
         known = self._migrations.revisions()
         if known and (current is None or current in known[:-1]):
             return [_problem(f"is at revision {current}, {known[-1]} is needed: {command}")]
@@ -138,6 +178,10 @@ class Database:
     def close(self) -> None:
         self._reading.dispose()
         self._writing.dispose()
+
+
+def _unavailable(detail: str, retry_after: int) -> Problem:
+    return Problem(503, detail, headers={"Retry-After": str(retry_after)})
 
 
 def _problem(reason: str) -> StartupProblem:
@@ -161,7 +205,13 @@ def _startup_errors() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise StartupError([_problem(str(error.orig))]) from None
+        reason = str(error.orig)
+        if "Cannot add a NOT NULL column" in reason:  # only if the table has rows
+            reason += (
+                "; give it a `server_default` in models.py, or let it be None, then remove the "
+                "migration and write it again"
+            )
+        raise StartupError([_problem(reason)]) from None
     except CommandError as error:
         raise StartupError([_problem(str(error))]) from None
 

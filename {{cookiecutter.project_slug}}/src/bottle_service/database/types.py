@@ -8,13 +8,22 @@ __all__ = ["UtcDateTime"]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time in UTC. SQLite stores no time zone, so it is removed and added here."""
+    """A time in UTC. SQLite stores no time zone, so it is removed and added here.
+
+    Raises ValueError for a time without a time zone, which Python would read as local time.
+    SQLAlchemy wraps it in a StatementError.
+    """
 
     impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            reason = f"{value.isoformat()} has no time zone; use a time such as datetime.now(UTC)"
+            raise ValueError(f"UtcDateTime: {reason}")
+        return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)

@@ -18,8 +18,9 @@ The way of a request, from the outside to the handler and back:
 """
 
 from .application import build_http_application
+from .forms import Form
 from .handlers import RequestScoped
 from .parsers import Upload
 from .problems import FieldError, Problem
 
-__all__ = ["FieldError", "Problem", "RequestScoped", "Upload", "build_http_application"]
+__all__ = ["FieldError", "Form", "Problem", "RequestScoped", "Upload", "build_http_application"]

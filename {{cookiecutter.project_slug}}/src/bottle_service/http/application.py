@@ -15,7 +15,7 @@ from .instrumentation import InstrumentationMiddleware
 from .problems import ProblemRenderer, WSGIApp
 from .proxy_headers import ProxyHeadersMiddleware
 from .request_context import RequestContextMiddleware
-from .routing import ServiceBottle, freeze
+from .routing import ServiceBottle, add_filters, freeze
 from .sanitize import SanitizeRequestMiddleware
 
 __all__ = ["build_http_application"]
@@ -46,8 +46,7 @@ def build_http_application(
     app.install(BodyLimitPlugin(max_body_bytes))
     app.install(HandlerPlugin(dependencies))
     app.default_error_handler = error_handler(problem_renderer)
-    # At most 18 digits, so that every ID fits into a 64-bit database column.
-    app.router.add_filter("id", lambda _config: (r"[1-9][0-9]{0,17}", int, str))
+    add_filters(app)
     add_routes(app)
     freeze(app)
     wsgi: WSGIApp = RequestContextMiddleware(app.wsgi)

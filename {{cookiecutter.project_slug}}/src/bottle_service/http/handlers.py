@@ -4,7 +4,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
+from string import punctuation
 from typing import Any, NamedTuple, get_type_hints
+from urllib.parse import quote
 
 import msgspec
 from bottle import HTTPResponse, JSONPlugin, Route, request, response
@@ -19,6 +21,9 @@ PARSERS: dict[str, Callable[[Any], parsers.Parser]] = {
     "form": parsers.parse_form,
     "query": parsers.parse_query,
 }
+
+# The characters of a path that are not encoded (RFC 3986, section 3.3): pchar and the slash.
+PATH_CHARACTERS = "/:@!$&'()*+,;="
 
 # Bottle's plugin encodes a dict, also one inside an HTTPResponse, which would otherwise be
 # iterated as a body of its keys.
@@ -107,7 +112,7 @@ class HandlerPlugin:
         if inspect.isgeneratorfunction(callback):
             raise TypeError("is a generator, which outlives its dependencies; return a list")
         wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
-        types = get_type_hints(callback)
+        types = get_type_hints(callback, include_extras=True)  # limits of Annotated
         parse, scoped, singletons = [], [], {}
         for name in inspect.signature(callback).parameters:
             if name in wildcards:
@@ -133,7 +138,8 @@ def _response_writer(route: Route) -> Callable[[Any], Any]:
     """Return a function that makes the route's response of a handler's result."""
     encode = msgspec.json.Encoder().encode
     status = route.config.get("status", 200)
-    location = route.config.get("location")
+    # The pattern is a URL already, apart from characters that no URL can have.
+    location = quote(route.config.get("location", ""), safe=punctuation)
 
     def respond(result: Any) -> Any:
         if isinstance(result, HTTPResponse):
@@ -149,7 +155,30 @@ def _response_writer(route: Route) -> Callable[[Any], Any]:
         if status != 200:
             response.status = status
         if location:
-            response.set_header("Location", location.format(result))
+            response.set_header("Location", location.format(_URLQuoted(result)))
         return JSONBody(body)
 
     return respond
+
+
+class _URLQuoted:
+    """A value whose attributes and items are percent-encoded when they are formatted.
+
+    The encoded text stays inside the path of a URL: `?` and `#` do not end it (RFC 3986,
+    section 3.3). A slash stays, because a wildcard `<name:path>` takes it.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.__value = value
+
+    def __getattr__(self, name: str) -> "_URLQuoted":
+        return _URLQuoted(getattr(self.__value, name))
+
+    def __getitem__(self, key: Any) -> "_URLQuoted":
+        return _URLQuoted(self.__value[key])
+
+    def __format__(self, spec: str) -> str:
+        return quote(format(self.__value, spec), safe=PATH_CHARACTERS)
+
+    def __str__(self) -> str:
+        return format(self, "")

@@ -1,13 +1,16 @@
 """Parse the body, form or query of a request into the type that a handler declares."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from contextlib import closing
+from typing import Any, TypeAlias, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
 import multipart
 
+from .forms import FieldReader, Form
 from .problems import Environ, FieldError, Problem
+from .validation import ErrorSearch, Limits, nul_errors
 
 __all__ = ["Parser", "Upload", "close_form", "parse_form", "parse_json", "parse_query"]
 
@@ -19,28 +22,49 @@ Upload: TypeAlias = multipart.MultipartPart
 def parse_json(kind: Any) -> Parser:
     """Return a parser of JSON bodies of this type.
 
-    The parser raises Problem: 415 for another content type, 400 for a body that is not JSON, 422
-    for JSON of another shape.
+    The parser raises Problem: 415 for another content type or an encoded body, 400 for a body that
+    is not JSON, 422 for JSON of another shape, and for values that a database cannot store.
     """
-    decoder = msgspec.json.Decoder(kind)
+    decode = msgspec.json.Decoder(kind).decode
+    apply_limits = Limits(kind).apply
+    search = ErrorSearch(kind, strict=True)
 
     def parse(environ: Environ) -> Any:
         content_type = environ.get("CONTENT_TYPE", "")
         if content_type != "application/json" and _media_type(content_type) != "application/json":
             raise Problem(415, "The body must be application/json.")
+        _check_content_encoding(environ)
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length)
         if len(body) < length:
             raise Problem(400, "The body ended before its Content-Length.")
         try:
             try:
-                return decoder.decode(body)
+                value = decode(body)
+                if apply_limits:
+                    value = apply_limits(value)
             except msgspec.ValidationError as error:
-                raise _invalid("body", error, kind, msgspec.json.decode(body)) from None
+                raise _invalid("body", _find_errors(search, body, error)) from None
+            # The only spelling of NUL in JSON; behind a backslash it is another text.
+            nul = list(nul_errors(msgspec.json.decode(body))) if b"\\u0000" in body else []
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Problem(400, f"The body is not JSON: {error}.") from None
+        if nul:
+            raise _invalid("body", nul)
+        return value
 
     return parse
+
+
+def _find_errors(
+    search: ErrorSearch, body: bytes, error: msgspec.ValidationError
+) -> list[FieldError]:
+    """Return the errors of a JSON body. Raises DecodeError if it is malformed after the first."""
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.ValidationError:  # it contains a number that is too large for Python's float
+        return search.first(error)
+    return search.find(value, error)
 
 
 def parse_query(kind: Any) -> Parser:
@@ -49,7 +73,7 @@ def parse_query(kind: Any) -> Parser:
     The parser raises Problem: 400 for a malformed query string, 422 for an invalid parameter, or
     for one that is repeated and not a list.
     """
-    convert = _converter("query", kind)
+    read = FieldReader(kind).read
 
     def parse(environ: Environ) -> Any:
         text = environ.get("QUERY_STRING", "")
@@ -57,7 +81,10 @@ def parse_query(kind: Any) -> Parser:
             pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError:
             raise Problem(400, "The query string is not UTF-8 or has too many fields.") from None
-        return convert(pairs)
+        data, errors = read(pairs)
+        if errors:
+            raise _invalid("query", errors)
+        return data
 
     return parse
 
@@ -65,36 +92,75 @@ def parse_query(kind: Any) -> Parser:
 def parse_form(kind: Any) -> Parser:
     """Return a parser of HTML forms into this type, whose fields are values, Upload or lists.
 
-    The parser stores the parts of a form in the environ as `service.form_parts`, for `close_form`.
-    It raises Problem: 415 for another content type, 400 for a malformed form, 422 for an invalid
-    field.
+    The parser stores the files of a form in the environ as `service.form_files`, for `close_form`.
+    It raises Problem: 415 for another content type or an encoded body, 400 for a malformed form,
+    422 for an invalid field. For the type `Form[…]` it returns invalid fields instead.
     """
-    convert = _converter("form", kind)
+    if kind is Form:
+        raise TypeError("Form has no type; write the type of its data, as in Form[LoanCreate]")
+    returns_errors = get_origin(kind) is Form
+    reader = FieldReader(get_args(kind)[0] if returns_errors else kind)
 
     def parse(environ: Environ) -> Any:
         media_type = _media_type(environ.get("CONTENT_TYPE", ""))
         if media_type not in ("multipart/form-data", "application/x-www-form-urlencoded"):
             raise Problem(415, "The body must be a form: multipart or urlencoded.")
+        _check_content_encoding(environ)
         try:
-            texts, files = multipart.parse_form_data(
-                environ, strict=True, part_limit=100, headersize_limit=4096, memory_limit=2**30
-            )
-            environ["service.form_parts"] = parts = list(files.iterallitems())
-            # `multipart` returns a text over 64 KiB as a file without a name.
-            pairs = [(name, part if part.filename else part.value) for name, part in parts]
-            pairs += texts.iterallitems()
+            if media_type == "multipart/form-data":
+                pairs = list(_multipart_pairs(environ))
+            else:
+                texts, _ = multipart.parse_form_data(
+                    environ, strict=True, part_limit=100, memory_limit=2**30
+                )
+                pairs = list(texts.iterallitems())
             # The charset utf-7 can spell lone surrogates, which cannot be encoded.
             "".join(f"{name}{getattr(value, 'filename', value)}" for name, value in pairs).encode()
         except (ValueError, LookupError) as error:
             raise Problem(400, f"The form is malformed: {error}.") from None
-        return convert(pairs)
+        if returns_errors:
+            return reader.read_form(pairs)
+        data, errors = reader.read(pairs)
+        if errors:
+            raise _invalid("form", errors)
+        return data
 
     return parse
 
 
+def _multipart_pairs(environ: Environ) -> Iterator[tuple[str, Any]]:
+    """Yield the names with their texts and files, in the order in which they were sent.
+
+    `multipart.parse_form_data` would return a text over 64 KiB as a file, and after all others.
+    """
+    files = environ["service.form_files"] = []
+    _, options = multipart.parse_options_header(environ["CONTENT_TYPE"])
+    if not options.get("boundary"):
+        raise ValueError("boundary is missing")
+    parser = multipart.MultipartParser(
+        environ["wsgi.input"],
+        options["boundary"],
+        int(environ.get("CONTENT_LENGTH") or 0),
+        options.get("charset", "utf8"),
+        strict=True,
+        part_limit=100,
+        headersize_limit=4096,
+        memory_limit=2**30,
+    )
+    for part in parser:
+        # A browser sends a file input without a file as an empty file without a name.
+        if part.filename or (part.filename is not None and part.size):
+            files.append(part)
+            yield part.name, part
+        else:
+            with closing(part):
+                text = part.value
+            yield part.name, text
+
+
 def close_form(environ: Environ) -> None:
     """Close the uploaded files of the request."""
-    for _, part in environ.get("service.form_parts", ()):
+    for part in environ.get("service.form_files", ()):
         part.close()
 
 
@@ -102,64 +168,13 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _converter(source: str, kind: Any) -> Callable[[list[tuple[str, Any]]], Any]:
-    """Return a converter of names and values to this type; only lists may be repeated."""
-    fields = getattr(msgspec.inspect.type_info(kind), "fields", ())
-    lists = {field.encode_name for field in fields if _may_be_list(field.type)}
-
-    def convert(pairs: list[tuple[str, Any]]) -> Any:
-        values: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in lists:
-                values.setdefault(name, []).append(value)
-            elif name in values:
-                error = FieldError(_pointer(name), "is given more than once")
-                raise Problem(422, f"The {source} is invalid.", errors=[error])
-            else:
-                values[name] = value
-        try:
-            return msgspec.convert(values, kind, strict=False)
-        except msgspec.ValidationError as error:
-            raise _invalid(source, error, kind, values) from None
-
-    return convert
+def _check_content_encoding(environ: Environ) -> None:
+    """Reject a compressed body; the response names what is accepted (RFC 9110, section 12.5.3)."""
+    codings = environ.get("HTTP_CONTENT_ENCODING")
+    if codings and codings.strip().lower() != "identity":
+        headers = {"Accept-Encoding": "identity"}
+        raise Problem(415, "The body must not have a Content-Encoding.", headers=headers)
 
 
-def _may_be_list(kind: Any) -> bool:
-    kind = getattr(kind, "type", kind)  # the type inside of Annotated
-    kinds = getattr(kind, "types", [kind])
-    return any(isinstance(one, msgspec.inspect.CollectionType) for one in kinds)
-
-
-def _invalid(source: str, error: msgspec.ValidationError, kind: Any, values: Any) -> Problem:
-    """Return a 422 that names every invalid field; msgspec stops at the first."""
-    errors = list(_field_errors(kind, values, strict=source == "body"))
-    return Problem(422, f"The {source} is invalid.", errors=errors or [_field_error("", error)])
-
-
-def _field_errors(kind: Any, values: Any, strict: bool) -> Iterator[FieldError]:
-    if not isinstance(values, dict) or not isinstance(kind, type(msgspec.Struct)):
-        return
-    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for name, field in known.items():
-        try:
-            if name in values:
-                msgspec.convert(values[name], field.type, strict=strict, str_keys=True)
-            elif field.required:
-                yield FieldError(f"/{name}", "is required")
-        except msgspec.ValidationError as error:
-            yield _field_error(f"/{name}", error)
-    if kind.__struct_config__.forbid_unknown_fields:
-        for name in values.keys() - known.keys():
-            yield FieldError(_pointer(name), "is unknown")
-
-
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
-def _field_error(pointer: str, error: msgspec.ValidationError) -> FieldError:
-    """Split msgspec's message, such as "Expected `int` - at `$[0].id`", into pointer and reason."""
-    message, _, path = str(error).partition(" - at `$")
-    inner = path.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
-    return FieldError(pointer + inner, message.replace("`", ""))
+def _invalid(source: str, errors: list[FieldError]) -> Problem:
+    return Problem(422, f"The {source} is invalid.", errors=errors)

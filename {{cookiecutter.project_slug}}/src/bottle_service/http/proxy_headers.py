@@ -1,6 +1,7 @@
 """Set the client's address and scheme from the X-Forwarded-* headers of trusted proxies."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,9 @@ __all__ = ["ProxyHeadersMiddleware"]
 
 _PARTS = ("FOR", "PROTO", "HOST", "PORT", "PREFIX")
 FORWARDED = (*(f"HTTP_X_FORWARDED_{part}" for part in _PARTS), "HTTP_X_REAL_IP", "HTTP_FORWARDED")
+
+# 203.0.113.7:51234, [2001:db8::1]:51234 or [2001:db8::1]
+_WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 
 class ProxyHeadersMiddleware:
@@ -45,6 +49,9 @@ class ProxyHeadersMiddleware:
 
 @lru_cache(maxsize=1024)
 def _parse_address(text: str) -> str | None:
+    """Return the address, without the port that some load balancers add, or None."""
+    if match := _WITH_PORT.fullmatch(text.strip()):
+        text = match[1] or match[2]
     try:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:

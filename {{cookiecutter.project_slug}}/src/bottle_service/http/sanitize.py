@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .body_limit import too_large
@@ -73,14 +73,36 @@ class SanitizeRequestMiddleware:
 
 
 class RequestBody:
-    """The stream of a request's body; an error while reading it is the client's (400)."""
+    """The stream of a request's body, with the methods that PEP 3333 requires.
+
+    An error while reading it is the client's (400).
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def read(self, size: int = -1) -> Any:
+        return self._read(self._stream.read, size)
+
+    def readline(self, size: int = -1) -> Any:
+        # uWSGI has no negative size.
+        return self._read(self._stream.readline, *([size] if size >= 0 else []))
+
+    def readlines(self, hint: int = -1) -> list[Any]:
+        lines, size = [], 0
+        for line in self:
+            lines.append(line)
+            size += len(line)
+            if 0 < hint <= size:
+                break
+        return lines
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.readline, b"")
+
+    def _read(self, method: Callable[..., Any], *size: int) -> Any:
         try:
-            return self._stream.read(size)
+            return method(*size)
         except Exception:  # servers raise exceptions of their own, also for malformed chunks
             raise Problem(400, "The body broke off, or its chunks are malformed.") from None
 

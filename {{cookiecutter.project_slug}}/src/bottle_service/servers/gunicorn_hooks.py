@@ -67,12 +67,22 @@ def when_ready(server: Any) -> None:
         threading.Thread(target=notify_when_ready, args=where, daemon=True).start()
 
 
-def post_fork(server: Any, _worker: Any) -> None:
-    """Exit at a stop signal that arrives before the worker has signal handlers.
+def post_fork(server: Any, worker: Any) -> None:
+    """Exit at a stop signal that arrives before the worker has signal handlers, and log failures.
 
     Otherwise Gunicorn (27.0.1) treats the signal as its master's, and the worker runs until it is
-    killed.
+    killed; and it prints an error of the application as text, next to the log entry.
     """
+    load = worker.load_wsgi
+
+    def load_or_exit() -> None:
+        try:
+            load()
+        except Exception:
+            server.log.exception("the application cannot be loaded")
+            sys.exit(server.WORKER_BOOT_ERROR)
+
+    worker.load_wsgi = load_or_exit
     stops = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
     for number in stops:
         signal.signal(number, lambda *_: sys.exit())

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["HTTP_HEALTH_REQUEST", "is_healthy", "notify_when_ready", "sd_notify"]
+__all__ = ["HTTP_HEALTH_REQUEST", "Address", "is_healthy", "notify_when_ready", "sd_notify"]
 
 HTTP_HEALTH_REQUEST = b"GET /livez HTTP/1.0\r\nUser-Agent: self-probe\r\n\r\n"
 

@@ -24,8 +24,9 @@ from bottle import Bottle
 from ..http.problems import Environ, WSGIApp
 from ..startup import StartupProblem
 from ..telemetry.worker_slots import make_metrics_directory
+from . import LISTEN_FD
 from .event_streams import EventStreamMiddleware, shut_down
-from .sd_notify import notify_when_ready
+from .sd_notify import Address, notify_when_ready
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -66,7 +67,8 @@ def check(settings: Any) -> list[StartupProblem]:
     if not hasattr(os, "fork"):
         reason = "uWSGI needs POSIX: develop in WSL, or choose Waitress"
         problems.append(StartupProblem("", reason, sys.platform))
-    if settings.app_env == "production" and not (settings.bind.path or _inherited_path()):
+    on_unix_socket = settings.bind.path or isinstance(_inherited_address(), str)
+    if settings.app_env == "production" and not on_unix_socket:
         # uWSGI's HTTP parser accepts requests that another server could read in another way.
         reason = "in production uWSGI listens on unix:/path, for Nginx's uwsgi_pass"
         problems.append(StartupProblem("BIND", reason))
@@ -80,12 +82,15 @@ def serve(service: "Service", settings: Any, app: Bottle) -> None:
     notify_socket = os.environ.pop("NOTIFY_SOCKET", "")  # READY=1 would come before any worker
     config = service.directory.parents[1] / "uwsgi.ini"
     command = [sys.executable, "-c", "from pyuwsgi import run; run()", "--ini", str(config)]
-    path = _inherited_path()
+    inherited = _inherited_address()
+    path = inherited if isinstance(inherited, str) else ""
     # uWSGI would drop its requests in flight at the emperor's message, so it does not get it.
     emperor = os.environ.pop("UWSGI_EMPEROR_FD", "")
-    if not path and settings.bind.path:
+    if not inherited and settings.bind.path:
         path = settings.bind.path
         command += ["--socket", path]
+    elif inherited and not path:
+        command += ["--protocol", "http"]  # a TCP socket of the development server
     elif not path:
         command += ["--http-socket", str(settings.bind)]
     os.environ |= {
@@ -253,16 +258,16 @@ def _is_stopping(master: int) -> bool:
     return bool((terminate or interrupt) and not hang_up)
 
 
-def _inherited_path() -> str:
-    """Return the path of the socket that systemd (sd_listen_fds(3)) or an emperor passes, or ""."""
+def _inherited_address() -> Address | None:
+    """Return the address of the socket that systemd (sd_listen_fds(3)) or an emperor passes."""
     if "UWSGI_EMPEROR_FD" in os.environ:
         inherited = 0
     elif os.environ.get("LISTEN_PID") == str(os.getpid()):
-        inherited = 3
+        inherited = LISTEN_FD
     else:
-        return ""
-    path: str = socket.socket(fileno=os.dup(inherited)).getsockname()
-    return path
+        return None
+    address: Address = socket.socket(fileno=os.dup(inherited)).getsockname()
+    return address
 
 
 def _fork_notifier(metrics: str, path: str, notify_socket: str) -> None:

@@ -1,11 +1,8 @@
 """Run Waitress in the `serve` process."""
 
-import errno
 import logging
 import os
 import signal
-import socket
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -20,9 +17,8 @@ from waitress.task import ErrorTask
 
 from ..http.body_limit import largest_body
 from ..http.problems import Environ
-from ..settings import Bind
-from ..startup import StartupError, StartupProblem
-from . import malformed_request_problem
+from ..startup import StartupProblem
+from . import inherited_socket, listen, malformed_request_problem
 from .event_streams import EventStreamMiddleware
 from .sd_notify import notify_when_ready
 
@@ -91,11 +87,7 @@ def serve(_service: "Service", settings: Any, app: Bottle) -> None:
     # Waitress warns of each request that waits for a thread, which is usual under load.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     stopping = threading.Event()
-    try:
-        listener = _inherited_socket() or _listen(settings.bind)
-    except OSError as error:
-        reason = f"cannot listen on {settings.bind}: {error.strerror}"
-        raise StartupError([StartupProblem("BIND", reason)]) from None
+    listener = inherited_socket() or listen(settings.bind)
     connections: dict[int, Any] = {}
     app.wsgi = streams = EventStreamMiddleware(app.wsgi, _cutter_of)
     server = create_server(
@@ -161,26 +153,3 @@ def _drain(server: Any, connections: dict[int, Any], streams: EventStreamMiddlew
                     channel.will_close = True
         _poll(connections, 0.1)
     server.task_dispatcher.shutdown(timeout=1)
-
-
-def _inherited_socket() -> socket.socket | None:
-    """Return the socket that systemd passes (sd_listen_fds(3)), if it does."""
-    if os.environ.get("LISTEN_PID") == str(os.getpid()):
-        return socket.socket(fileno=3)
-    return None
-
-
-def _listen(bind: Bind) -> socket.socket:
-    if not bind.path:
-        family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
-        return socket.create_server((bind.host, bind.port), family=family, backlog=2048)
-    listener = socket.socket(socket.AF_UNIX)
-    if os.path.exists(bind.path) and stat.S_ISSOCK(os.stat(bind.path).st_mode):
-        # A process that was killed leaves its socket behind.
-        if listener.connect_ex(bind.path) == 0:
-            raise OSError(errno.EADDRINUSE, "is in use", bind.path)
-        os.unlink(bind.path)
-    listener.bind(bind.path)
-    os.chmod(bind.path, 0o660)
-    listener.listen(2048)
-    return listener

@@ -6,7 +6,9 @@ https://www.elastic.co/docs/reference/ecs/ecs-field-reference
 import logging
 import os
 import re
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,10 +45,19 @@ def configure_logging(
         handler.setFormatter(TextFormatter(request_id))
     logging.basicConfig(handlers=[handler], level=log_level, force=True)
     logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda args: _log_uncaught(args[0], args[1], args[2])
     # The servers' own handlers would write another format.
     for name in ("gunicorn.error", "waitress"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, _trace: object) -> None:
+    """Log an exception that ends the process or a thread; Python would print lines of text."""
+    if kind is not SystemExit:  # of a thread, which it ends silently
+        where = threading.current_thread().name
+        logging.getLogger(__name__).critical("uncaught exception in %s", where, exc_info=error)
 
 
 class LineHandler(logging.Handler):
@@ -112,14 +123,13 @@ class JsonFormatter(logging.Formatter):
             line["error.type"] = type(error).__name__
             line["error.message"] = _safe_str(error)
             line["error.stack_trace"] = _safe_str(self.formatException(record.exc_info))
-        for name, value in record.__dict__.items():
-            if name not in _STANDARD_ATTRIBUTES and value is not None:
-                line.setdefault(_safe_str(name), _json_safe(value))
+        for name, value in _extra(record):
+            line.setdefault(_safe_str(name), _json_safe(value))
         return encode(line).decode()
 
 
 class TextFormatter(logging.Formatter):
-    """Format a record as text for a terminal, with the request ID at the end."""
+    """Format a record as text for a terminal, with `extra` and the request ID at the end."""
 
     def __init__(self, request_id: Callable[[], str]) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
@@ -127,7 +137,23 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
+        for name, value in _extra(record):
+            if name != "stack_info":  # logging appends it
+                line += f" {_safe_str(name)}={_text(value)}"
         return f"{line} [{request_id}]" if (request_id := self._request_id()) else line
+
+
+def _extra(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
+    """Yield the fields that the caller has added: `extra` and `stack_info`."""
+    for name, value in record.__dict__.items():
+        if name not in _STANDARD_ATTRIBUTES and value is not None:
+            yield name, value
+
+
+def _text(value: object) -> str:
+    """Return a short text as it is, and other values as JSON, so that each entry is one line."""
+    text = value if isinstance(value, str) else None
+    return text if text and re.fullmatch(r"[!-~]+", text) else encode(_json_safe(value)).decode()
 
 
 def _redact_request(record: logging.LogRecord) -> None:

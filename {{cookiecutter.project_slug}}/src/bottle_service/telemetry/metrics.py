@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
@@ -28,13 +28,18 @@ class Metrics:
     """Recorder that measures requests, and the metrics of all workers of the server.
 
     The workers count in files of the directory PROMETHEUS_MULTIPROC_DIR, which `serve` creates.
-    Without that variable there is one process, which counts in memory.
+    Otherwise there is one process, which counts in memory.
     """
 
     def __init__(self, release: str = "") -> None:
         self._release = release
-        directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        # Without SERVE_NAME, the directory is that of another program, and perhaps gone.
+        directory = (
+            os.environ.get("PROMETHEUS_MULTIPROC_DIR") if "SERVE_NAME" in os.environ else None
+        )
         self._slot = WorkerSlot(directory) if directory else None
+        if self._slot is None:
+            values.ValueClass = values.MutexValue
         self._registry = CollectorRegistry()
         self._duration = Histogram(
             "http_server_request_duration_seconds",

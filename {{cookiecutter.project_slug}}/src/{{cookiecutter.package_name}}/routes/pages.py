@@ -3,10 +3,13 @@
 from bottle import HTTPResponse
 
 from bottle_service.assets import Assets
+from bottle_service.overview import Overview
 from bottle_service.views import Views
 
 
-def home(views: Views) -> HTTPResponse:
+def home(views: Views, overview: Overview | None) -> HTTPResponse:
+    if overview:  # development shows the routes and settings instead
+        return overview.page()
     return views.page("home")
 
 
