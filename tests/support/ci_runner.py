@@ -48,7 +48,7 @@ def github_job(path: Path, name: str, cell: dict[str, str]) -> Job:
         return re.sub(r"\$\{\{ (.*?) \}\}", lambda found: known[found[1]], value)
 
     job = yaml.safe_load(path.read_text())["jobs"][name]
-    made = Job(job["strategy"]["matrix"])
+    made = Job(job.get("strategy", {}).get("matrix", {}))
     for step in job["steps"]:
         if "uses" in step:
             assert step["uses"].startswith(("actions/checkout@", "actions/setup-python@"))
@@ -62,7 +62,7 @@ def github_job(path: Path, name: str, cell: dict[str, str]) -> Job:
 def gitlab_job(path: Path, name: str, cell: dict[str, str]) -> Job:
     """Read a job of .gitlab-ci.yml."""
     job = yaml.safe_load(path.read_text())[name]
-    (matrix,) = job["parallel"]["matrix"]
+    (matrix,) = job.get("parallel", {}).get("matrix", [{}])
     variables = {key: str(value) for key, value in job.get("variables", {}).items()}
     script = "\n".join(["set -eo pipefail", *job["script"]])
     return Job(matrix, [(script, {**variables, **cell, **SERVER})])
@@ -107,8 +107,8 @@ class Runner:
     def run(self, path: str, name: str, **cell: str) -> str:
         """Run a job in one cell of its matrix, and return its output."""
         job = READERS[path](self.clone / path, name, cell)
-        ((axis, value),) = cell.items()
-        assert value in job.matrix[axis]
+        assert cell.keys() == job.matrix.keys()
+        assert all(value in job.matrix[axis] for axis, value in cell.items())
         return "".join(
             run("bash", "-c", script, cwd=self.clone, **self.environ, **environ)
             for script, environ in job.scripts

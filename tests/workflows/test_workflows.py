@@ -12,6 +12,7 @@ from ..support.ci_runner import Runner
 from ..support.fixtures import Generate, Needs
 from ..support.generate import CHOICES, TEMPLATE
 from ..support.git import IDENTITY, commit, git
+from ..support.osv_database import KNOWN, Database, vulnerability_database
 from ..support.process import find_python, run
 from ..support.shared_venv import use_shared_venv
 
@@ -100,6 +101,31 @@ def test_maintenance_job_proposes_updates(
     else:
         options = (runner.origin / "options").read_text().splitlines()
         assert options == ["merge_request.create", "merge_request.target=main"] * 3
+
+
+@pytest.mark.parametrize(
+    ("path", "vulnerable"),
+    [
+        (".github/workflows/maintenance.yml", ""),
+        (".github/workflows/maintenance.yml", "webtest"),
+        (".gitlab-ci.yml", "msgspec"),
+    ],
+)
+def test_audit_job_fails_for_a_known_vulnerability(
+    copied: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, vulnerable: str
+) -> None:
+    project = copied(ci="gitlab" if "gitlab" in path else "github")
+    commit(project, "Generated")
+    runner = Runner(project, tmp_path, sys.executable)
+    monkeypatch.setenv("PIP_AUDIT_VULNERABILITY_SERVICE", "osv")
+    with vulnerability_database(vulnerable) as url:
+        monkeypatch.setenv("PIP_AUDIT_OSV_URL", url)
+        if vulnerable:
+            with pytest.raises(AssertionError, match=KNOWN["id"]):
+                runner.run(path, "audit")
+        else:
+            assert "No known vulnerabilities found" in runner.run(path, "audit")
+    assert {"bottle", "msgspec", "webtest"} <= Database.requested or vulnerable
 
 
 def test_pre_commit_rejects_lint_errors(copied: Generate) -> None:
