@@ -1,9 +1,11 @@
 """Limits on rate, connections and time of one client, without effect on other clients."""
 
 import contextlib
+import http.client
 import json
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..support.fake_upstream import fake_upstream
+from ..support.fixtures import Needs
 from ..support.http_client import DOMAIN
 from ..support.matrix import NEWER_NGINX, WITHOUT_DATABASE
 from ..support.nginx_stack import NginxStack
@@ -19,6 +22,7 @@ from ..support.nginx_stack import NginxStack
 STACKS = [*WITHOUT_DATABASE, NEWER_NGINX]
 BALANCER = "127.0.0.9"
 TIMEOUT = 2
+CHUNKED = "Transfer-Encoding: chunked"
 HEAD = f"Host: {DOMAIN}\r\n"
 
 
@@ -171,6 +175,52 @@ def test_hanging_service_is_504(stack: NginxStack) -> None:
         response.check_problem(504)
         assert response.headers["Retry-After"] == "5"
         assert len(requests) == 1
+
+
+def test_stream_that_fails_is_cut(stack: NginxStack, needs: Needs) -> None:
+    """Otherwise the client would take the part that it has received for the whole."""
+    needs("curl")
+    with pytest.raises(http.client.IncompleteRead):
+        stack.get("/broken-stream")
+    with pytest.raises(subprocess.CalledProcessError):
+        stack.curl("GET", "/broken-stream", None)
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_nginx_error_is_a_problem_in_each_version(
+    stack: NginxStack, needs: Needs, version: str
+) -> None:
+    """With HTTP/2, Nginx would reject the internal redirect to its error page with 413 again."""
+    needs("curl")
+
+    def check(
+        status: int, method: str, path: str, *options: str, body: bytes | None = None
+    ) -> None:
+        response = stack.curl(method, path, body, version, *options)
+        response.check_problem(status)
+        assert ("Retry-After" in response.headers) == (status in (429, 502, 503, 504))
+
+    too_large = b"x" * (2**20 + 1)
+    check(400, "GET", "/%00")
+    check(404, "GET", "/static/nothing")
+    check(404, "POST", "/metrics", body=b"x" * 100_000)
+    check(405, "POST", "/static/app.css", body=b"x" * 100_000)
+    check(405, "DELETE", "/static/app.css")
+    for path in ("/echo", "/nothing"):
+        check(413, "POST", path, body=too_large)
+        check(413, "PUT", path, "--header", CHUNKED, body=too_large)
+    check(413, "POST", "/static/app.css", body=too_large)
+    check(412, "GET", "/static/app.css", "--header", 'If-Match: "another"')
+    check(416, "GET", "/static/app.css", "--range", "9999999-")
+    check(421, "GET", "/", "--header", "Host: other.example.com")
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(100):
+            open_ones.enter_context(stack.connect("127.0.0.4")).sendall(partial_request(stack))
+        check(429, "GET", "/livez", "--interface", "127.0.0.4")
+    with fake_upstream(stack, lambda _: b""):
+        check(502, "POST", "/echo", body=b"x")
+    with fake_upstream(stack, lambda _: b"", hold=True):
+        check(504, "POST", "/echo", body=b"x")
 
 
 def test_only_idempotent_requests_are_retried(stack: NginxStack) -> None:

@@ -100,6 +100,9 @@ def test_static_files_are_served_by_nginx(stack: NginxStack) -> None:
     with stack.without_service():
         assert stack.get("/static/app.css").status == 200
         unchanged = stack.get("/static/app.css", If_None_Match=response.headers["ETag"])
+        date = response.headers["Last-Modified"]
+        changed = stack.get("/static/app.css", If_None_Match='"a"', If_Modified_Since=date)
+        assert changed.status == 200  # RFC 9110, section 13.1.3
         part = stack.get("/static/app.css", Range="bytes=0-4")
         assert (part.status, part.body) == (206, sheet.read_bytes()[:5])
         for partial, status in ((unchanged, 304), (part, 206)):

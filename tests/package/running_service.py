@@ -59,6 +59,12 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+def is_stopped(process: int) -> bool:
+    """Return whether SIGSTOP has stopped every thread of the process (proc(5))."""
+    threads = Path(f"/proc/{process}/task").glob("*/stat")
+    return all(") T " in thread.read_text() for thread in threads)
+
+
 class ServiceProcess:
     """The `serve` process of a project, with its log in a file."""
 

@@ -63,6 +63,16 @@ def test_without_fingerprints_new_files_are_found(source: Path) -> None:
 
 
 @pytest.mark.parametrize("fingerprints", [False, True])
+def test_url_is_quoted(source: Path, fingerprints: bool) -> None:
+    (source / "img" / "a#b ?é%.js").write_text("1")
+    assets = Assets(source, fingerprints=fingerprints)
+    url = assets.url("img/a#b ?é%.js")
+    assert re.fullmatch(r"/static/img/a%23b%20%3F%C3%A9%25(\.[0-9a-f]{12})?\.js", url)
+    client = client_for(("GET", "/static/<path:path>", lambda path: assets.serve(path)))
+    assert client.get(url).text == "1"
+
+
+@pytest.mark.parametrize("fingerprints", [False, True])
 @pytest.mark.parametrize("name", ["ap.css", "link", ".hidden", "img"])
 def test_url_of_an_unknown_file_raises(source: Path, name: str, fingerprints: bool) -> None:
     with pytest.raises(LookupError, match=f"'{name}'"):
@@ -130,13 +140,60 @@ def test_etag_is_quoted_and_matched(source: Path) -> None:
     assert client.get("/app.css", headers={"If-None-Match": etag}, status=304).body == b""
 
 
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        ("*", 304),
+        ("W/{etag}", 304),
+        ('"other", {etag}', 304),
+        ('"a,b" ,W/{etag},"c"', 304),
+        ('"other"', 200),
+        ('W/"other", "another"', 200),
+        ("{unquoted}", 200),
+        ("", 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_if_none_match_overrides_if_modified_since(
+    source: Path, method: str, tags: str, status: int
+) -> None:
+    """RFC 9110, sections 13.1.2 and 13.1.3."""
+    client = client_of(source)
+    whole = client.get("/app.css")
+    etag = whole.headers["ETag"]
+    sent = tags.format(etag=etag, unquoted=etag.strip('"'))
+    for date in (whole.headers["Last-Modified"], "Thu, 01 Jan 1970 00:00:00 GMT"):
+        headers = {"If-None-Match": sent, "If-Modified-Since": date, "Range": "bytes=99999-"}
+        headers |= {"Range": "bytes=0-"} if status == 200 else {}
+        response = client.request("/app.css", method=method, headers=headers)
+        assert response.status_int == (206 if (method, status) == ("GET", 200) else status)
+        assert response.headers["ETag"] == etag
+
+
+def test_if_modified_since_is_used_without_if_none_match(source: Path) -> None:
+    client = client_of(source)
+    date = client.get("/app.css").headers["Last-Modified"]
+    client.get("/app.css", headers={"If-Modified-Since": date}, status=304)
+    early = {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}
+    client.get("/app.css", headers=early, status=200)
+
+
+@pytest.mark.parametrize("sent", ["bytes=0-4", "bytes=99999-"])
+def test_range_of_head_is_ignored(source: Path, sent: str) -> None:
+    """RFC 9110, section 14.2."""
+    response = client_of(source).head("/app.css", headers={"Range": sent}, status=200)
+    assert response.headers["Content-Length"] == "700"
+    assert "Content-Range" not in response.headers
+
+
 def test_if_range_of_another_version_returns_the_whole_file(source: Path) -> None:
     client = client_of(source)
     whole = client.get("/app.css")
     headers = {"Range": "bytes=5-", "If-Range": whole.headers["ETag"]}
     assert client.get("/app.css", headers=headers, status=206).body == whole.body[5:]
-    headers["If-Range"] = '"other"'
-    assert client.get("/app.css", headers=headers, status=200).body == whole.body
+    for other in ('"other"', f"W/{whole.headers['ETag']}", "Thu, 01 Jan 1970 00:00:00 GMT"):
+        headers["If-Range"] = other
+        assert client.get("/app.css", headers=headers, status=200).body == whole.body
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def problems_of(
 @pytest.mark.usefixtures("settings")
 def test_check_prints_that_the_service_could_start(capsys: pytest.CaptureFixture[str]) -> None:
     main(SERVICE, ["check"])
-    assert capsys.readouterr().out == f"{NAME} could start: test, 5 routes\n"
+    assert capsys.readouterr().out == f"{NAME} could start: test, 9 routes\n"
 
 
 @pytest.mark.parametrize("app_env", ["development", ""])
@@ -174,7 +174,7 @@ def test_routes_lists_method_rule_access_and_handler(capsys: pytest.CaptureFixtu
     assert ["GET", "/livez", "public", f"{module}.{live.__name__}"] in table
     assert ["GET", "/metrics", "admin", f"{module}.{metrics.__name__}"] in table
     assert ["POST", "/greetings", "token", f"{module}.greet"] in table
-    assert len(table) == 5
+    assert len(table) == 9
 
 
 def test_version_names_the_service_and_the_template(capsys: pytest.CaptureFixture[str]) -> None:

@@ -215,3 +215,32 @@ def test_admin_route_requires_the_admin_token() -> None:
     )
     client.get("/", headers={"Authorization": f"Bearer {TOKEN}"}, status=401)
     assert client.get("/", headers={"Authorization": "Bearer admin-token"}).text == "secret"
+
+
+class Closable:
+    """A dependency with a method `close`."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_dependencies_are_closed_with_the_application() -> None:
+    closable = Closable()
+    app = build_app(dependencies={"first": Closable(), "client": closable, "clock": lambda: 0})
+    app.close()
+    assert closable.is_closed
+
+
+def test_dependency_that_cannot_be_closed_keeps_no_other_one_open() -> None:
+    class Broken:
+        def close(self) -> None:
+            raise OSError("broken")
+
+    first, last = Closable(), Closable()
+    app = build_app(dependencies={"first": first, "broken": Broken(), "last": last})
+    with pytest.raises(OSError, match="broken"):
+        app.close()
+    assert first.is_closed
+    assert last.is_closed

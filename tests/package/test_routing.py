@@ -156,7 +156,11 @@ NOT_A_FUNCTION = "is not a function or method; use `def`"
         ("/", async_generator, "is async, which WSGI cannot run; use `def`"),
         ("/", generator, "is a generator, which outlives its dependencies; return a list"),
         ("/<x>", lambda: 1, "add a parameter for the wildcard x"),
-        ("/", lambda y: 1, "unknown parameter 'y'; available: body, form, query, number"),
+        (
+            "/",
+            lambda y: 1,
+            "unknown parameter 'y'; available: body, client_name, environ, form, query, number",
+        ),
         ("/", lambda body: 1, "parameter 'body' has no type; annotate it"),
         ("/", either, "all Struct types must be tagged"),
         ("/", unknown, "name 'Triangle' is not defined"),

@@ -9,7 +9,7 @@ from bottle import request
 from msgspec import Struct
 from webtest import TestApp
 
-from .apps import client_for, raw_status
+from .apps import client_for, raw_status, startup_errors
 
 
 class Item(Struct):
@@ -95,6 +95,40 @@ def test_body_above_the_limit_is_413(client: TestApp, path: str) -> None:
 def test_json_body_may_be_as_large_as_the_limit(client: TestApp) -> None:
     """Bottle's own limit for JSON is 100 KiB."""
     assert client.post_json("/json", {"name": "x" * 150_000}).json["count"] == 1
+
+
+@pytest.mark.parametrize("path", ["/small", "/large", "/default"])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_route_has_its_own_limit(path: str, is_chunked: bool) -> None:
+    def size(body: Item) -> int:
+        return len(body.name)
+
+    client = client_for(
+        ("POST", "/small", size, {"max_body": 1_000}),
+        ("POST", "/default", size),
+        ("POST", "/large", size, {"max_body": 5_000_000}),
+    )
+    limit = {"/small": 1_000, "/default": 200_000, "/large": 5_000_000}[path]
+    for length, status in ((limit, 200), (limit + 1, 413)):
+        body = json.dumps({"name": "x"}).encode().ljust(length)
+        environ: dict[str, Any] = {
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(length),
+        }
+        environ |= chunked(io.BytesIO(body)) if is_chunked else {"wsgi.input": io.BytesIO(body)}
+        assert raw_status(client, path, **environ) == status
+
+
+def test_token_is_checked_before_the_limit_of_the_route() -> None:
+    client = client_for(("POST", "/", read_json, {"public": False, "max_body": 10}))
+    client.post("/", b"x" * 11, status=401)
+
+
+@pytest.mark.parametrize("size", [0, -1, True, "1m", 2.5, 2**30 + 1])
+def test_invalid_limit_of_a_route_is_a_startup_error(size: object) -> None:
+    assert f"POST /: max_body={size!r} is not" in startup_errors(
+        ("POST", "/", read_json, {"max_body": size})
+    )
 
 
 def chunked(body: io.BytesIO, terminated: bool = True) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 import re
 import signal
+import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,22 @@ def test_client_address_is_that_of_the_trusted_proxy(shared_service: ServiceProc
     assert record["client.ip"] == "203.0.113.9"
 
 
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_body_that_is_not_read_does_not_reset_the_connection(
+    shared_service: ServiceProcess, connection: str
+) -> None:
+    """A client that still sends would not receive the response: Nginx would respond with 502."""
+    with closing(shared_service.connect()) as client:
+        client.putrequest("POST", "/greetings")
+        client.putheader("Connection", connection)
+        client.putheader("Content-Length", "400000")
+        client.endheaders(b"x" * 1000)
+        for _ in range(3):
+            time.sleep(0.2)
+            client.send(b"x" * 133_000)
+        assert client.getresponse().status == 401
+
+
 @with_http
 @pytest.mark.parametrize(
     "head",
@@ -60,6 +78,17 @@ def test_ambiguous_request_is_rejected(shared_service: ServiceProcess, head: byt
             received += chunk
     assert re.findall(rb"^HTTP/1.1 (\d+)", received, re.MULTILINE) in ([b"400"], [b"501"])
     assert b"Content-Type: application/problem+json" in received
+
+
+@pytest.mark.parametrize("path", ["/broken-chunks", "/broken-file"])
+def test_stream_that_fails_does_not_look_complete(service: ServiceProcess, path: str) -> None:
+    with closing(service.connect()) as connection:
+        connection.sock.settimeout(2)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == 200
+        with pytest.raises((IncompleteRead, ConnectionError, TimeoutError)):
+            response.read()
 
 
 # Logs
@@ -164,6 +193,33 @@ def test_request_in_flight_is_completed_at_a_stop(
     request.complete()
     stopping.join()
     assert service.process.returncode == 0
+
+
+def test_event_streams_are_cut_at_a_stop(launcher: Launcher) -> None:
+    """The next service starts after the stop, and requests wait for it in the inherited socket."""
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as connections:
+        listener.bind(str(launcher.directory / "inherited"))
+        listener.listen()
+        bind = f"unix:{listener.getsockname()}"
+        service = launcher.start(bind, inherited=listener, WEB_THREADS="4")
+        streams = []
+        for _ in range(2):
+            connection = connections.enter_context(closing(service.connect()))
+            connection.request("GET", "/events")
+            streams.append(connections.enter_context(closing(connection.getresponse())))
+            assert streams[-1].read1() == b"data: first\n\n"
+        request = service.open_partial_request()
+        time.sleep(0.3)
+        began = time.monotonic()
+        service.process.terminate()
+        time.sleep(2)
+        request.complete()
+        assert service.process.wait(timeout=20) == 0
+        assert time.monotonic() - began < 6
+        for stream in streams:
+            with suppress(IncompleteRead, ConnectionResetError):
+                assert stream.read() == b""
+        launcher.start(bind, inherited=listener)
 
 
 def test_application_is_closed_once_in_each_serving_process(

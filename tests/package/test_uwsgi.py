@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from . import PROJECT
-from .running_service import Launcher, wait_until
+from .running_service import Launcher, free_port, wait_until
 from .server_selection import with_uwsgi
 
 pytestmark = with_uwsgi
@@ -77,6 +77,12 @@ def test_invalid_setting_stops_the_start(launcher: Launcher, line: str, message:
         _, stderr = process.communicate(timeout=20)
         assert process.returncode
         assert message in stderr
+
+
+def test_stream_that_fails_is_reset_over_tcp(launcher: Launcher) -> None:
+    service = launcher.start(f"127.0.0.1:{free_port()}")
+    with pytest.raises(ConnectionResetError):
+        service.get("/broken-chunks")
 
 
 @pytest.mark.parametrize("moment", ["registered nl:own", "spawned uWSGI worker 2"])
@@ -157,7 +163,8 @@ def test_response_outlives_the_metrics_of_a_killed_master(
     """The metrics are removed, and a worker may count its first request after that."""
     bind = f"unix:{listener.getsockname()}"
     service = launcher.start(bind, inherited=listener, wait=False, WEB_CONCURRENCY="1")
-    request = service.open_partial_request()
+    connection = service.connect()
+    connection.request("GET", "/slow")
 
     def slots() -> list[Path]:
         return [*service.directory.glob("*-metrics-*/worker-0")]
@@ -166,4 +173,5 @@ def test_response_outlives_the_metrics_of_a_killed_master(
     service.process.kill()
     service.process.wait()
     wait_until(lambda: not slots())
-    request.complete()
+    with contextlib.closing(connection):
+        assert connection.getresponse().status == 200

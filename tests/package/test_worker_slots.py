@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from .exposition import COUNT, samples
-from .running_service import Launcher, ServiceProcess, free_port, wait_until
+from .running_service import Launcher, ServiceProcess, free_port, is_stopped, wait_until
 from .server_selection import with_workers
 
 pytestmark = with_workers
@@ -48,11 +48,6 @@ def requests_of(service: ServiceProcess) -> float:
     return sum(samples(service.metrics(), COUNT, http_route="/livez").values())
 
 
-def is_stopped(worker: int) -> bool:
-    threads = Path(f"/proc/{worker}/task").glob("*/stat")
-    return all(") T " in thread.read_text() for thread in threads)
-
-
 def test_requests_of_all_workers_are_summed_also_when_replaced(launcher: Launcher) -> None:
     service = launcher.start()
     wait_until(lambda: process_count(service) == 2)
@@ -75,5 +70,5 @@ def test_requests_of_all_workers_are_summed_also_when_replaced(launcher: Launche
     text = service.metrics()
     assert list(samples(text, "http_server_active_requests").values()) == [1]
     assert len(samples(text, "process_threads")) == 2
-    # Four kinds of file for each of the two workers, and none of those that have exited.
-    assert len(list(service.directory.glob("*-metrics-*/*.db"))) == 8
+    # Three kinds of file for each of the two workers, and none of those that have exited.
+    assert len(list(service.directory.glob("*-metrics-*/*.db"))) == 6

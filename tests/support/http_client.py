@@ -1,10 +1,13 @@
 """HTTP client of the site, and the checks that hold for each response."""
 
 import http.client
+import io
 import json
 import socket
 import ssl
+import subprocess
 from pathlib import Path
+from typing import Any
 
 DOMAIN = "my-service.example.com"
 # Each response has each of these headers exactly once.
@@ -43,6 +46,16 @@ class SiteResponse:
         assert problem["request_id"] == self.headers["X-Request-ID"]
         assert set(problem) == {"type", "title", "status", "detail", "request_id"}
         self.check_headers()
+
+
+class Received:
+    """Received bytes in place of a socket, for http.client."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, *_: Any) -> io.BytesIO:
+        return io.BytesIO(self._data)
 
 
 class SiteClient:
@@ -92,6 +105,27 @@ class SiteClient:
             return SiteResponse(connection.getresponse())
         finally:
             connection.close()
+
+    def curl(
+        self, method: str, path: str, body: bytes | None, *options: str, **headers: str
+    ) -> SiteResponse:
+        """Send a request with curl, over HTTP/2 unless an option says otherwise."""
+        command = ["curl", "--silent", "--show-error", "--http2", "--include"]
+        command += ["--cacert", str(self.certificate), "--request", method]
+        command += ["--resolve", f"{DOMAIN}:{self.https}:127.0.0.1"]
+        for name, value in headers.items():
+            command += ["--header", f"{name.replace('_', '-')}: {value}"]
+        # Without `Expect: 100-continue`, for whose response curl would wait.
+        command += ["--header", "Expect:", "--data-binary", "@-"] if body is not None else []
+        command += [*options, f"https://{DOMAIN}:{self.https}{path}"]
+        done = subprocess.run(command, input=body, check=True, capture_output=True)
+        version, _, received = done.stdout.partition(b" ")
+        assert version == (b"HTTP/1.1" if "--http1.1" in options else b"HTTP/2")
+        # http.client would decode chunks, which curl has done.
+        received = received.replace(b"\r\nTransfer-Encoding: chunked", b"", 1)
+        response = http.client.HTTPResponse(Received(b"HTTP/1.0 " + received))  # type: ignore[arg-type]
+        response.begin()
+        return SiteResponse(response)
 
     def get(self, path: str, **headers: str) -> SiteResponse:
         """Send a GET request."""

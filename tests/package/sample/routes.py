@@ -1,5 +1,8 @@
 """Routes of the sample service: one of each kind."""
 
+import time
+from collections.abc import Iterator
+
 from bottle import Bottle, HTTPResponse
 from msgspec import Struct
 
@@ -32,8 +35,45 @@ def metrics(metrics: Metrics) -> HTTPResponse:
     return HTTPResponse(metrics.exposition(), headers={"Content-Type": "text/plain"})
 
 
-def greet(body: GreetingCreate) -> GreetingOut:
+def greet(body: GreetingCreate, metrics: Metrics) -> GreetingOut:
+    metrics.counter("greetings_total", "Greetings sent.").inc()
+    metrics.histogram("name_characters", "Length of names.", buckets=(5, 10)).observe(
+        len(body.name)
+    )
+    metrics.gauge("greeters_sum", "Workers that have greeted.").set(1)
+    metrics.gauge("longest_name", "", workers="max").set(len(body.name))
+    metrics.gauge("shortest_name", "", workers="min").set(len(body.name))
+    metrics.gauge("latest_name", "", workers="latest").set(len(body.name))
     return GreetingOut(greeting=f"Hello, {body.name}!")
+
+
+def slow() -> dict[str, str]:
+    time.sleep(3)
+    return {"status": "ok"}
+
+
+def broken_stream(headers: dict[str, str]) -> HTTPResponse:
+    def chunks() -> Iterator[bytes]:
+        yield b"first"
+        raise RuntimeError("the stream broke off")
+
+    return HTTPResponse(chunks(), headers=headers)
+
+
+def broken_chunks() -> HTTPResponse:
+    return broken_stream({})
+
+
+def broken_file() -> HTTPResponse:
+    return broken_stream({"Content-Length": "100"})
+
+
+def events() -> HTTPResponse:
+    def chunks() -> Iterator[bytes]:
+        yield b"data: first\n\n"
+        time.sleep(60)
+
+    return HTTPResponse(chunks(), headers={"Content-Type": "text/event-stream"})
 
 
 def add_routes(app: Bottle) -> None:
@@ -42,3 +82,7 @@ def add_routes(app: Bottle) -> None:
     app.route("/livez", "GET", live, public=True)
     app.route("/metrics", "GET", metrics, admin=True)
     app.route("/greetings", "POST", greet)
+    app.route("/slow", "GET", slow, public=True)
+    app.route("/broken-chunks", "GET", broken_chunks, public=True)
+    app.route("/broken-file", "GET", broken_file, public=True)
+    app.route("/events", "GET", events, public=True)

@@ -2,11 +2,13 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bottle import Bottle
+from prometheus_client.metrics import MetricWrapperBase
 
 from .assets import Assets
 from .http import build_http_application
@@ -42,12 +44,12 @@ def build_application(
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
     name, besides `settings`, `views`, `assets`, `metrics`, and `overview`, which is None outside
-    of development. `page_policy` is the Content-Security-Policy of pages. `authenticate_client`
-    returns the name of the client with a bearer token; by default these are the clients of
-    API_TOKENS. `authenticate_session` returns the name of the client with a session, by the cookies
-    of the environ. Both return None for credentials that are not valid. `url_prefix` is the path of
-    the service on its host, such as `/app`; views have it as a variable. Raises StartupError with
-    every problem.
+    of development. One that has a method `close` is closed with the application. `page_policy` is the
+    Content-Security-Policy of pages. `authenticate_client` returns the name of the client with a
+    bearer token; by default these are the clients of API_TOKENS. `authenticate_session` returns the
+    name of the client with a session, by the cookies of the environ. Both return None for credentials
+    that are not valid. `url_prefix` is the path of the service on its host, such as `/app`; views
+    have it as a variable. Raises StartupError with every problem.
     """
     if not re.fullmatch(URL_PREFIX, url_prefix):
         reason = f"{url_prefix!r} is not a path such as /app, without a slash at its end"
@@ -85,7 +87,7 @@ def build_application(
         trusted_proxy_count=settings.trusted_proxy_count,
         max_body_bytes=settings.max_body_bytes,
     )
-    problems = _problems(assets, views)
+    problems = [*_problems(assets, views), *_metrics_of_modules(directory)]
     if not authenticate_client and not authenticate_session:
         problems += _missing_tokens(app, settings)
     if problems:
@@ -117,3 +119,21 @@ def _missing_tokens(app: Bottle, settings: ServiceSettings) -> list[StartupProbl
         "NAME:TOKEN, with a token from `openssl rand -hex 32`"
     )
     return [StartupProblem("API_TOKENS", reason)]
+
+
+def _metrics_of_modules(directory: Path) -> Iterator[StartupProblem]:
+    """Yield each metric of prometheus_client that a module of the service has created itself.
+
+    Workers count where the server tells them to, which is not known yet when a module is imported.
+    """
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None) or ""
+        if not path.startswith(f"{directory}{os.sep}"):
+            continue
+        for name, value in vars(module).items():
+            if isinstance(value, MetricWrapperBase):
+                reason = (
+                    f"{name} counts in the memory of one process and is not in /metrics; use the "
+                    "dependency `metrics`: docs/how-to/metrics.md"
+                )
+                yield StartupProblem("", reason, path)

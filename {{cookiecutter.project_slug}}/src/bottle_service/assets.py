@@ -9,7 +9,9 @@ import hashlib
 import json
 import mimetypes
 import os
+import re
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from bottle import HTTPResponse, parse_range_header, request, static_file
 
@@ -22,6 +24,8 @@ FOREVER = "public, max-age=31536000, immutable"  # RFC 8246
 MANIFEST = ".manifest.json"
 # Files of other types are compressed already.
 COMPRESSED = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".txt", ".xml"})
+# The opaque tags in If-None-Match, whose comparison is weak: a W/ before a tag does not count.
+_QUOTED = re.compile(r'"[^"]*"')
 # A table of its own, because the host's would make responses differ between machines.
 _TYPES = mimetypes.MimeTypes(filenames=())
 
@@ -54,7 +58,8 @@ class Assets:
             self.names = _fingerprint(self._directory)  # the file may be newer than the process
         if name not in self.names:
             raise LookupError(f"there is no static file {name!r}")
-        return f"{self._url_prefix}/static/{self.names[name] if self._fingerprints else name}"
+        file = self.names[name] if self._fingerprints else name
+        return f"{self._url_prefix}/static/{quote(file)}"
 
     def serve(self, path: str) -> HTTPResponse:
         """Return the file as a response. Raises Problem: 404, or 416 for an unsatisfiable range."""
@@ -68,7 +73,8 @@ class Assets:
         """Return Bottle's response, corrected.
 
         Bottle's `static_file` follows links out of the directory, serves unknown types as
-        text/html and sends ETags that no client can match.
+        text/html and sends ETags that no client can match. It responds with 304 by date to a client
+        that has another ETag, and with a part to HEAD.
         """
         # os.path, because pathlib of Python 3.12 keeps every name (python/cpython#113993).
         file = os.path.realpath(os.path.join(self._root, path))
@@ -79,8 +85,19 @@ class Assets:
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
         environ = request.environ
         ranges = environ.get("HTTP_RANGE", "")
-        if environ.get("HTTP_IF_RANGE", etag) != etag or not ranges.startswith("bytes="):
-            # The client has a part of another version; or the unit is unknown (RFC 9110, 14.2).
+        tags = environ.pop("HTTP_IF_NONE_MATCH", None)
+        if tags is not None:
+            environ.pop("HTTP_IF_MODIFIED_SINCE", None)  # RFC 9110, section 13.1.3
+        unchanged = tags is not None and (tags.strip() == "*" or etag in _QUOTED.findall(tags))
+        if unchanged:
+            environ["HTTP_IF_NONE_MATCH"] = etag
+        if (
+            unchanged
+            or request.method != "GET"
+            or not ranges.startswith("bytes=")
+            or environ.get("HTTP_IF_RANGE", etag) != etag
+        ):
+            # Without effect by RFC 9110, sections 13.2.2, 14.2 and 13.1.5.
             environ.pop("HTTP_RANGE", None)
         elif not any(parse_range_header(ranges, status.st_size)):
             size = {"Content-Range": f"bytes */{status.st_size}"}

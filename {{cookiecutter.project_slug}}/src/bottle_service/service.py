@@ -24,7 +24,7 @@ class Server(Protocol):
 
     def check(self, settings: Any, /) -> list[StartupProblem]: ...
     def serve(self, service: "Service", settings: Any, app: Bottle, /) -> None: ...
-    def prepare_worker(self) -> None: ...
+    def prepare_worker(self, app: Bottle, /) -> None: ...
 
 
 class Database(Protocol):
@@ -83,5 +83,5 @@ def start_worker(service: Service) -> Bottle:
     service.configure_logging(settings)
     app = service.create_app(settings)
     atexit.register(app.close)
-    service.server.prepare_worker()
+    service.server.prepare_worker(app)
     return app

@@ -4,13 +4,17 @@ Remove the files test_deploy*.py and test_nginx.py if you deploy in another way.
 """
 
 import re
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
 
+from bottle_service.http.body_limit import largest_body
+
 from {{ cookiecutter.package_name }}.settings import Settings
 
 from .deploy_files import DEPLOY, ROOT, SLUG, read, seconds
+from .service import SERVICE
 
 README = read("deploy/README.md", "deploy/*/README.md")
 # Rows `| `NAME`, `NAME`: … | … | SECONDS |`, from the innermost timeout to the outermost.
@@ -58,11 +62,13 @@ def test_requests_outlast_a_release_and_its_rollback() -> None:
     assert 2 * float(ready) <= read_timeout
 
 
-def test_nginx_accepts_bodies_of_the_same_size_as_the_service() -> None:
-    (megabytes,) = re.findall(
-        r"^client_max_body_size (\d+)m;", read("deploy/nginx/*.conf"), re.MULTILINE
-    )
-    assert int(megabytes) * 2**20 == Settings.read({})[0].max_body_bytes
+def test_nginx_accepts_the_largest_body_of_a_route(environ: dict[str, str]) -> None:
+    settings = SERVICE.settings.load(environ)
+    with closing(SERVICE.create_app(settings)) as app:
+        needed = -(-largest_body(app, settings.max_body_bytes) // 2**20)
+    found = re.findall(r"^client_max_body_size (.*);", read("deploy/nginx/*.conf"), re.MULTILINE)
+    line = f"client_max_body_size {needed}m;"
+    assert found == [f"{needed}m"], f"deploy/nginx/{SLUG}-limits.conf: write `{line}`"
 
 
 def test_settings_file_is_valid_and_trusts_nginx() -> None:

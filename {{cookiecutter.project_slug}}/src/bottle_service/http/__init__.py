@@ -11,9 +11,10 @@ The way of a request, from the outside to the handler and back:
                 RequestContextMiddleware  one request per thread or greenlet
                   ServiceBottle           routing; 404 and 405
                     BearerAuthPlugin      401; 403 if another site sends a request of a session
-                      HandlerPlugin       parse body, form, query; open dependencies
-                        your handler
-                      HandlerPlugin       the result becomes the JSON response
+                      BodyLimitPlugin     413
+                        HandlerPlugin       parse body, form, query; open dependencies
+                          your handler
+                        HandlerPlugin       the result becomes the JSON response
 """
 
 from .application import build_http_application

@@ -7,6 +7,7 @@ from bottle import Bottle
 
 from ..telemetry.exchange import Recorder
 from .auth import Authenticator, BearerAuthPlugin, SessionAuthenticator
+from .body_limit import BodyLimitPlugin, largest_body
 from .cors import CORSMiddleware
 from .errors import ErrorMiddleware, error_handler
 from .handlers import HandlerPlugin
@@ -43,13 +44,14 @@ def build_http_application(
     app.catchall = False  # ErrorMiddleware logs and renders exceptions
     app.uninstall(True)  # HandlerPlugin replaces Bottle's own plugins
     app.install(BearerAuthPlugin(authenticate_client, authenticate_admin, authenticate_session))
+    app.install(BodyLimitPlugin(max_body_bytes))
     app.install(HandlerPlugin(dependencies))
     app.default_error_handler = error_handler(problem_renderer)
     add_filters(app)
     add_routes(app)
     freeze(app)
     wsgi: WSGIApp = RequestContextMiddleware(app.wsgi)
-    wsgi = SanitizeRequestMiddleware(wsgi, max_body_bytes)
+    wsgi = SanitizeRequestMiddleware(wsgi, largest_body(app, max_body_bytes))
     wsgi = ProxyHeadersMiddleware(wsgi, trusted_proxy_count)
     wsgi = ErrorMiddleware(wsgi, problem_renderer)
     if cors_origins:

@@ -102,9 +102,12 @@ class HandlerPlugin:
         return _json_if_dict(handler, route)
 
     def close(self) -> None:
-        for dependency in self._dependencies.values():
-            if isinstance(dependency, RequestScoped):
-                dependency.close()
+        """Close the dependencies that have a method `close`, such as clients of other services."""
+        with ExitStack() as stack:  # closes all, also if one raises
+            for dependency in self._dependencies.values():
+                close = getattr(dependency, "close", None)
+                if callable(close):
+                    stack.callback(close)
 
     def _resolve_parameters(
         self, callback: Callable[..., Any], route: Route

@@ -36,9 +36,11 @@ class InstrumentationMiddleware:
             request_started()
 
         called = False
+        sent: Headers = []
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            nonlocal called
+            nonlocal called, sent
+            sent = headers
             # Only a second call needs exc_info (PEP 3333). uWSGI 2.0.30 drops the body of a
             # response whose first call has it.
             exc_info, called = exc_info if called else None, True
@@ -56,6 +58,9 @@ class InstrumentationMiddleware:
             exchange.bytes_sent = len(body[0]) if len(body) == 1 else sum(map(len, body))
             self._finish(exchange)
             return body
+        kinds = [value for name, value in sent if name.lower() == "content-type"]
+        # For the server, which cuts these streams at a stop.
+        environ["service.event_stream"] = kinds and kinds[0].startswith("text/event-stream")
         return InstrumentedBody(body, exchange, self._finish)
 
     def _finish(self, exchange: Exchange) -> None:

@@ -21,7 +21,7 @@ from .validation import LARGEST_INTEGER, SMALLEST_INTEGER
 __all__ = ["JSONBody", "ServiceBottle", "add_filters", "freeze", "validate_routes"]
 
 # The options of a route that plugins of this package read; a service's own plugins may have more.
-OPTIONS = ("admin", "location", "public", "raw", "redirect_slashes", "status")
+OPTIONS = ("admin", "location", "max_body", "public", "raw", "redirect_slashes", "status")
 
 
 NO_BODY = frozenset({100, 101, 204, 304})  # RFC 9110, section 6.4.1

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from .body_limit import too_large
 from .problems import Environ, Problem, WSGIApp
 
 __all__ = ["SanitizeRequestMiddleware"]
@@ -22,11 +23,13 @@ class SanitizeRequestMiddleware:
     Bottle drops the bytes of a path that are not UTF-8, so `/adm%ffin` would reach a route that a
     proxy guards as `/admin`. Its route patterns match before a trailing newline. It responds with
     500 to a header or a cookie that it cannot decode, so invalid parts are removed.
+
+    `largest_body`, in bytes, is the largest limit of all routes; BodyLimitPlugin checks lower ones.
     """
 
-    def __init__(self, app: WSGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: WSGIApp, largest_body: int) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
+        self._largest_body = largest_body
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -45,27 +48,28 @@ class SanitizeRequestMiddleware:
         elif length := environ.get("CONTENT_LENGTH"):
             if not (length.isascii() and length.isdigit() and len(length) < 16):
                 raise Problem(400, "Content-Length is not a number.")
-            if int(length) > self._max_body_bytes:
-                raise self._too_large()
+            if int(length) > self._largest_body:
+                raise too_large(self._largest_body)
             environ["wsgi.input"] = RequestBody(environ["wsgi.input"])
         return self._app(environ, start_response)
 
     def _decode_chunks(self, environ: Environ) -> None:
-        """Replace a chunked body by its content.
+        """Replace a chunked body by its content, in memory: behind Nginx no body is chunked.
 
         Servers decode the chunks and leave the header, so that Bottle would decode them again.
         """
         if not environ.get("wsgi.input_terminated"):
             raise Problem(411, "A body needs a Content-Length here.")
-        body = RequestBody(environ["wsgi.input"]).read(self._max_body_bytes + 1)
-        if len(body) > self._max_body_bytes:
-            raise self._too_large()
+        source = RequestBody(environ["wsgi.input"])
+        body = io.BytesIO()
+        while chunk := source.read(2**16):
+            body.write(chunk)
+            if body.tell() > self._largest_body:
+                raise too_large(self._largest_body)
         del environ["HTTP_TRANSFER_ENCODING"]
-        environ["wsgi.input"] = io.BytesIO(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-
-    def _too_large(self) -> Problem:
-        return Problem(413, f"The body is larger than {self._max_body_bytes} bytes.")
+        environ["CONTENT_LENGTH"] = str(body.tell())
+        body.seek(0)
+        environ["wsgi.input"] = body
 
 
 class RequestBody:

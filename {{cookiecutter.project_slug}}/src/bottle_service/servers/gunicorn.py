@@ -66,5 +66,5 @@ def serve(service: "Service", settings: Any, app: Bottle) -> None:
     run()
 
 
-def prepare_worker() -> None:
+def prepare_worker(_app: Bottle) -> None:
     """Do nothing: gunicorn_hooks.py prepares a worker."""

@@ -12,14 +12,19 @@ import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from gunicorn import util
 from gunicorn.glogging import Logger
+from gunicorn.http import parser
 
 from ..telemetry.logging import configure_logging
 from . import malformed_request_problem
+from .event_streams import EventStreamMiddleware, shut_down
 from .sd_notify import notify_when_ready
 
 __all__ = ["ServiceLogger", "on_starting", "post_fork", "post_worker_init", "when_ready"]
@@ -42,9 +47,14 @@ class ServiceLogger(Logger):  # type: ignore[misc]
 
 
 def on_starting(_server: Any) -> None:
-    """Prepare the master: its responses to malformed requests, and the end of the metrics."""
+    """Prepare the master: how it and its workers respond, and the end of the metrics."""
     # Gunicorn's own responses to malformed requests are HTML, which no setting changes.
     util.write_error = write_error
+    # Gunicorn (27.0.1) receives at most 64 KiB of a body that the application has not read, and
+    # closes the connection while Nginx still sends: Nginx responds with 502 (benoitc/gunicorn#872).
+    # Limits of time remain: 5 s for a connection that is kept open, 2 s for one that is closed.
+    parser._DRAIN_MAX_BYTES = sys.maxsize
+    util.close_graceful = partial(util.close_graceful, max_drain=sys.maxsize)
     # The hook on_exit does not run if Gunicorn cannot listen.
     atexit.register(remove_metrics_directory, os.getpid())
 
@@ -82,12 +92,36 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Make the worker stop gracefully at SIGQUIT, and when its master is killed."""
+    """Make the worker stop gracefully at SIGQUIT and when its master is killed, and cut streams."""
     # Make Ctrl-C a graceful stop too. Gunicorn's fast stop (27.0.1) deadlocks if it comes while
     # the thread pool starts a thread.
     signal.signal(signal.SIGQUIT, worker.handle_exit)
+    worker.wsgi = streams = EventStreamMiddleware(worker.wsgi, cutter_of)
+    threading.Thread(target=cut_streams_at_stop, args=[worker, streams], daemon=True).start()
     if sys.platform == "linux":
         threading.Thread(target=exit_when_master_dies, args=[worker.ppid], daemon=True).start()
+
+
+def cutter_of(environ: dict[str, Any]) -> Callable[[], None]:
+    """Return a function that shuts down the connection of a request."""
+    return partial(shut_down, environ["gunicorn.socket"])
+
+
+def cut_streams_at_stop(worker: Any, streams: EventStreamMiddleware) -> None:
+    """Cut event streams at a stop, and exit as soon as no other request is in flight.
+
+    The worker would wait for a stream that waits for its next event, and Python for its thread.
+    gevent's worker does not count connections, so there a stream ends when it sends its next event.
+    """
+    while worker.alive:
+        time.sleep(0.5)
+    while True:
+        streams.cut()
+        # A connection is counted until its request, which may be a stream, has finished.
+        if streams and getattr(worker, "nr_conns", sys.maxsize) <= len(streams):
+            atexit._run_exitfuncs()
+            os._exit(0)
+        time.sleep(0.1)
 
 
 def exit_when_master_dies(master: int) -> None:

@@ -1,5 +1,6 @@
 """Start uWSGI in place of the `serve` process."""
 
+import atexit
 import contextlib
 import os
 import re
@@ -7,19 +8,24 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bottle import Bottle
 
+from ..http.problems import Environ, WSGIApp
 from ..startup import StartupProblem
 from ..telemetry.worker_slots import make_metrics_directory
 from . import LISTEN_FD
+from .event_streams import EventStreamMiddleware, shut_down
 from .sd_notify import Address, notify_when_ready
 
 if TYPE_CHECKING:
@@ -104,8 +110,8 @@ def serve(service: "Service", settings: Any, app: Bottle) -> None:
     os.execvp(command[0], command)
 
 
-def prepare_worker() -> None:
-    """Make this worker stop gracefully when its master is killed.
+def prepare_worker(app: Bottle) -> None:
+    """Cut streams that fail or never end, and finish all other requests after a kill of the master.
 
     By default a worker exits immediately, with its requests in flight, when one of its threads
     reads that the master's end of a socket is closed (`uwsgi_receive_signal` in uWSGI's
@@ -113,6 +119,7 @@ def prepare_worker() -> None:
     """
     if sys.platform != "linux" or "uwsgi" not in sys.modules:
         return
+    app.wsgi = streams = EventStreamMiddleware(BrokenStreamMiddleware(app.wsgi), _cutter_of)
     process = sys.modules["uwsgi"].masterpid()
     try:
         watched = os.pidfd_open(process)
@@ -122,8 +129,8 @@ def prepare_worker() -> None:
         os._exit(0)
     master = struct.pack("i", process)
     never_closed, _ = (end.detach() for end in socket.socketpair())
-    for fd in map(int, os.listdir("/proc/self/fd")):
-        with contextlib.suppress(OSError), socket.fromfd(fd, socket.AF_UNIX, 0) as end:
+    for fd, end in _open_sockets():
+        with contextlib.suppress(OSError):
             kind = end.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
             made_by = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4)
             if (kind, end.getsockname()) == (socket.SOCK_STREAM, "") and made_by == master:
@@ -134,6 +141,103 @@ def prepare_worker() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=drain_when_master_dies, daemon=True).start()
+    stop = (process, streams)
+    threading.Thread(target=_cut_streams_at_stop, args=stop, daemon=True).start()
+
+
+class BrokenStreamMiddleware:
+    """WSGI middleware that cuts the connection of a response that fails after its beginning.
+
+    uWSGI closes the connection as after a complete response (unbit/uwsgi#1572).
+    """
+
+    def __init__(self, app: WSGIApp) -> None:
+        self._app = app
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        body = self._app(environ, start_response)
+        return body if isinstance(body, list) else CutIfBroken(body)
+
+
+class CutIfBroken:
+    """A streamed body that cuts the connection if it raises."""
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._body
+        except Exception:
+            _cut_connection(sys.modules["uwsgi"].connection_fd())
+            raise
+
+    def close(self) -> None:
+        if hasattr(self._body, "close"):
+            self._body.close()
+
+
+def _cutter_of(_environ: Environ) -> Callable[[], None]:
+    """Return a function that shuts down the connection of the current request."""
+    connection = socket.socket(fileno=os.dup(sys.modules["uwsgi"].connection_fd()))
+    return partial(shut_down, connection)
+
+
+def _cut_streams_at_stop(master: int, streams: EventStreamMiddleware) -> None:
+    """Cut event streams at a stop, and exit as soon as no other request is in flight.
+
+    uWSGI would wait for a stream that waits for its next event.
+    """
+    while not (streams and _is_stopping(master)):
+        time.sleep(0.5)
+    while _count_connections() > len(streams):
+        streams.cut()
+        time.sleep(0.1)
+    streams.cut()
+    atexit._run_exitfuncs()
+    os._exit(0)
+
+
+def _open_sockets() -> Iterator[tuple[int, socket.socket]]:
+    """Yield the number of each open socket, and a duplicate that is closed afterwards."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                with socket.fromfd(fd, socket.AF_UNIX, 0) as end:
+                    yield fd, end
+
+
+def _count_connections() -> int:
+    """Return the number of open connections from clients; uWSGI closes one after each request."""
+    listening, connected = set(), {}
+    for fd, end in _open_sockets():
+        with contextlib.suppress(OSError):
+            if end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                listening.add(end.getsockname())
+            else:
+                connected[os.fstat(fd).st_ino] = end.getsockname()
+    return sum(name in listening for name in connected.values())
+
+
+def _cut_connection(fd: int) -> None:
+    """Prevent that the close of this connection, which follows, looks like the end of a response.
+
+    A TCP connection is reset. On a unix socket a close is always an end, so the connection stays
+    open until Nginx, after uwsgi_read_timeout, closes it and cuts the client's connection.
+    """
+    connection = socket.socket(fileno=os.dup(fd))
+    if connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        return
+
+    def hold() -> None:
+        with connection:
+            closed = select.poll()
+            closed.register(connection, select.POLLRDHUP)
+            closed.poll(60_000)  # milliseconds; longer than uwsgi_read_timeout
+
+    threading.Thread(target=hold, daemon=True).start()
 
 
 def _is_stopping(master: int) -> bool:
@@ -143,7 +247,10 @@ def _is_stopping(master: int) -> bool:
     reload would wait for a new worker that serves on. The master blocks the stop signal meanwhile;
     at a fork the C library blocks all signals, HUP too.
     """
-    status = Path(f"/proc/{master}/status").read_text()
+    try:
+        status = Path(f"/proc/{master}/status").read_text()
+    except FileNotFoundError:
+        return True  # it was killed
     blocked = int(re.findall(r"^SigBlk:\s+(\w+)", status, re.MULTILINE)[0], 16)
     terminate, interrupt, hang_up = (
         blocked >> number - 1 & 1 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bottle import Bottle
@@ -14,8 +15,11 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
+from ..http.body_limit import largest_body
+from ..http.problems import Environ
 from ..startup import StartupProblem
 from . import inherited_socket, listen, malformed_request_problem
+from .event_streams import EventStreamMiddleware
 from .sd_notify import notify_when_ready
 
 if TYPE_CHECKING:
@@ -85,6 +89,7 @@ def serve(_service: "Service", settings: Any, app: Bottle) -> None:
     stopping = threading.Event()
     listener = inherited_socket() or listen(settings.bind)
     connections: dict[int, Any] = {}
+    app.wsgi = streams = EventStreamMiddleware(app.wsgi, _cutter_of)
     server = create_server(
         app,
         map=connections,
@@ -94,7 +99,7 @@ def serve(_service: "Service", settings: Any, app: Bottle) -> None:
         # ProxyHeadersMiddleware handles the headers of proxies, SanitizeRequestMiddleware the size
         # of bodies.
         clear_untrusted_proxy_headers=False,
-        max_request_body_size=2 * settings.max_body_bytes,
+        max_request_body_size=2 * largest_body(app, settings.max_body_bytes),
         ident=None,
     )
     server.channel_class = Channel
@@ -112,11 +117,11 @@ def serve(_service: "Service", settings: Any, app: Bottle) -> None:
     while not stopping.is_set():
         _poll(connections, 30)
     logger.info("stopping")
-    _drain(server, connections)
+    _drain(server, connections, streams)
     app.close()
 
 
-def prepare_worker() -> None:
+def prepare_worker(_app: Bottle) -> None:
     """Do nothing: `serve` uses the application that it is given."""
 
 
@@ -124,14 +129,24 @@ def _poll(connections: dict[int, Any], seconds: float) -> None:
     wasyncore.loop(timeout=seconds, use_poll=True, map=connections, count=1)
 
 
-def _drain(server: Any, connections: dict[int, Any]) -> None:
+def _cutter_of(environ: Environ) -> Callable[[], None]:
+    """Return a function that closes the connection of a request."""
+    # A bound method of the connection: https://docs.pylonsproject.org/projects/waitress/
+    channel = environ["waitress.client_disconnected"].__self__
+    return lambda: setattr(channel, "will_close", True)
+
+
+def _drain(server: Any, connections: dict[int, Any], streams: EventStreamMiddleware) -> None:
     """Accept no new connection, finish the requests in flight, close idle connections.
+
+    Event streams are cut.
 
     Waitress drops requests in flight when it stops (Pylons/waitress#269).
     """
     server.accepting = False
     started = time.monotonic()
     while server.active_channels and time.monotonic() < started + GRACEFUL_TIMEOUT:
+        streams.cut()
         if time.monotonic() > started + KEEPALIVE_DRAIN_SECONDS:
             for channel in list(server.active_channels.values()):
                 if not (channel.requests or channel.request or channel.total_outbufs_len):

@@ -5,12 +5,14 @@ https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
@@ -22,10 +24,15 @@ __all__ = ["Metrics"]
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 LABELS = ("http_request_method", "http_route", "http_response_status_code")
+M = TypeVar("M", bound=MetricWrapperBase)
 
 
 class Metrics:
     """Recorder that measures requests, and the metrics of all workers of the server.
+
+    `counter`, `gauge` and `histogram` return a metric of the service's own, with these labels, and
+    create it at the first call. Each value of a label is a series of its own, so a label must have
+    few values, and none that a client can choose freely.
 
     The workers count in files of the directory PROMETHEUS_MULTIPROC_DIR, which `serve` creates.
     Otherwise there is one process, which counts in memory.
@@ -54,6 +61,67 @@ class Metrics:
         self._lock = threading.Lock()
         # `labels()` dominates the cost, and there are few combinations of labels.
         self._children: dict[tuple[str, str, int], Histogram] = {}
+        self._own_families: dict[str, Any] = {}
+        self._own_children: dict[tuple[object, ...], Any] = {}
+
+    def counter(self, name: str, help_text: str, /, **labels: str) -> Counter:
+        """Return a counter: a sum over all workers, also those that have exited.
+
+        Raises ValueError if `name` is invalid, or is another kind of metric or has other labels.
+        """
+        return self._own_metric(Counter, name, help_text, labels)
+
+    def gauge(
+        self,
+        name: str,
+        help_text: str,
+        /,
+        *,
+        workers: Literal["sum", "max", "min", "latest"] = "sum",
+        **labels: str,
+    ) -> Gauge:
+        """Return a gauge. `workers` says which value is exposed if live workers have several.
+
+        The values of a worker are removed when it exits. `latest` is for a value that every worker
+        would set alike; such a gauge has only `set`. Raises ValueError, as `counter` does.
+        """
+        mode = f"live{'mostrecent' if workers == 'latest' else workers}"
+        return self._own_metric(Gauge, name, help_text, labels, multiprocess_mode=mode)
+
+    def histogram(
+        self,
+        name: str,
+        help_text: str,
+        /,
+        *,
+        buckets: Sequence[float] = BUCKETS,
+        **labels: str,
+    ) -> Histogram:
+        """Return a histogram over all workers; `buckets` are upper limits, by default seconds.
+
+        Raises ValueError, as `counter` does.
+        """
+        return self._own_metric(Histogram, name, help_text, labels, buckets=buckets)
+
+    def _own_metric(
+        self, kind: type[M], name: str, help_text: str, labels: dict[str, str], **options: Any
+    ) -> M:
+        key = (kind, name, *labels.items())
+        child: M | None = self._own_children.get(key)
+        if child is not None:
+            return child
+        with self._lock:
+            family = self._own_families.get(name)
+            if family is None:
+                family = kind(name, help_text, [*labels], registry=self._registry, **options)
+                self._own_families[name] = family
+            if type(family) is not kind:
+                raise ValueError(f"{name!r} is a {type(family).__name__.lower()}")
+            if {*family._labelnames} != {*labels}:
+                names = ", ".join(family._labelnames) or "none"
+                raise ValueError(f"{name!r} has the labels {names}")
+            child = self._own_children[key] = family.labels(**labels) if labels else family
+            return child
 
     def request_started(self) -> None:
         with self._lock:

@@ -63,6 +63,20 @@ class PreallocatedMmapDict(MmapedDict):
         return memoryview(self._m).cast("d"), self._positions[key] // 8
 
 
+def _open_values(directory: str, kind: str, slot: int) -> PreallocatedMmapDict:
+    """Return the file of one kind of metric of this slot; make it if it does not exist.
+
+    A complete file is renamed into place: a reader would fail on a file that is half made, also
+    if its worker was killed meanwhile.
+    """
+    path = Path(directory, f"{kind}_{slot}.db")
+    if not path.exists():
+        new = Path(directory, f"new-{slot}")
+        PreallocatedMmapDict(str(new)).close()  # type: ignore[no-untyped-call]
+        new.rename(path)
+    return PreallocatedMmapDict(str(path))
+
+
 def _value_class(directory: str, slot: int) -> type:
     """Return a class of values in the files of this slot, for prometheus_client.
 
@@ -90,7 +104,7 @@ def _value_class(directory: str, slot: int) -> type:
             key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)
             with lock:
                 if kind not in files:
-                    files[kind] = PreallocatedMmapDict(f"{directory}/{kind}_{slot}.db")
+                    files[kind] = _open_values(directory, kind, slot)
                 self._numbers, self._index = files[kind].locate(key)
 
         def inc(self, amount: float) -> None:
@@ -144,13 +158,9 @@ class WorkerSlot:
         self.state = memoryview(mmap.mmap(file.fileno(), _STATE.size)).cast("q")
         self.state[0], self.state[1] = os.getpid(), 0
         mark_process_dead(number, self.directory)  # removes gauges of the previous worker
-        # Rename complete files into place: a reader would fail on a file that is half made, also
-        # if its worker was killed meanwhile.
-        for kind in ("counter", "gauge_livesum", "histogram", "summary"):
-            new, path = (Path(self.directory, name) for name in ("new", f"{kind}_{number}.db"))
-            if not path.exists():
-                PreallocatedMmapDict(str(new)).close()  # type: ignore[no-untyped-call]
-                new.rename(path)
+        # The usual files are made before the first request, which a full disk would fail.
+        for kind in ("counter", "gauge_livesum", "histogram"):
+            _open_values(self.directory, kind, number).close()  # type: ignore[no-untyped-call]
         values.ValueClass = _value_class(self.directory, number)
 
     def live_workers(self) -> dict[int, tuple[int, int]]:

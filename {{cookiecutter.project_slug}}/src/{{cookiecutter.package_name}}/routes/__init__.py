@@ -6,6 +6,7 @@ A route requires a bearer token of API_TOKENS. Options:
     admin=True              ADMIN_TOKEN is required
     status=201              the status of a success; 204 sends no body
     location="/x/{0.id}"    a Location header: the handler's result, percent-encoded
+    max_body=10_000_000     the largest body in bytes, instead of MAX_BODY_BYTES
     redirect_slashes=True   the URL with a slash at its end redirects to this one
     raw=True                a plain Bottle handler, which may use `bottle.request`
 
