@@ -22,6 +22,7 @@ MARKERS = {"pyuwsgi": "python_version < '3.15'"}
 COMPILE = [
     "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
     "--generate-hashes", "--no-annotate", "--no-header",
+    "--exclude-newer", "7 days",  # as in the generated pyproject.toml
 ]  # fmt: skip
 
 Combination = tuple[str, ...]
