@@ -41,12 +41,9 @@ def read_steps(page: Path) -> Iterator[Step]:
 def follow(project: Path, name: str, **environ: str) -> list[str]:
     """Follow a page from top to bottom as its reader does, and return the output of each command.
 
-    The project has a virtual environment and a token, as after `make run`. `environ` is added to the
-    environment of the commands.
+    `environ` is added to the environment of the commands.
     """
-    if not (project / ".venv").exists():
-        use_shared_venv(project)
-        (project / ".env").write_text(f"API_TOKENS=dev:{'s' * 32}\n")
+    set_up(project)
     outputs = []
     for step in read_steps(project / DIRECTORY / name):
         if step.language == "sh":
@@ -54,6 +51,13 @@ def follow(project: Path, name: str, **environ: str) -> list[str]:
         elif step.language not in SHOWN:
             edit(project, step)
     return outputs
+
+
+def set_up(project: Path) -> None:
+    """Give the project a virtual environment and a token, as `make run` does, unless it has them."""
+    if not (project / ".venv").exists():
+        use_shared_venv(project)
+        (project / ".env").write_text(f"API_TOKENS=dev:{'s' * 32}\n")
 
 
 def edit(project: Path, step: Step) -> None:
