@@ -51,9 +51,7 @@ def follow(
     environment of the commands. `after_command` is called with the text of each block of commands
     that has run.
     """
-    if not (project / ".venv").exists():
-        use_shared_venv(project)
-        (project / ".env").write_text(f"API_TOKENS=dev:{'s' * 32}\n")
+    set_up(project)
     outputs = []
     for step in read_steps(project / DIRECTORY / name):
         if step.language == "sh":
@@ -62,6 +60,13 @@ def follow(
         elif step.language not in SHOWN:
             edit(project, step)
     return outputs
+
+
+def set_up(project: Path) -> None:
+    """Give the project a virtual environment and a token, as `make run` does, unless it has them."""
+    if not (project / ".venv").exists():
+        use_shared_venv(project)
+        (project / ".env").write_text(f"API_TOKENS=dev:{'s' * 32}\n")
 
 
 def edit(project: Path, step: Step) -> None:
