@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -123,6 +124,7 @@ def serving(project: Path) -> Iterator[str]:
         cwd=project,
         env={**os.environ, "APP_ENV": "development", "BIND": url.removeprefix("http://")},
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         ends = time.monotonic() + 20
@@ -132,7 +134,8 @@ def serving(project: Path) -> Iterator[str]:
             time.sleep(0.05)
         yield url
     finally:
-        process.kill()  # the deadlock would keep a worker
+        # The deadlock keeps a worker running after its master has exited.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
