@@ -1,5 +1,8 @@
 """Fixtures of the sample service: in this process, or started with each server."""
 
+import logging
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,18 @@ from .running_service import SERVERS, Launcher, ServiceProcess, assemble, launch
 from .sample.app import create_app
 from .sample.settings import Settings
 from .tokens import ADMIN_TOKEN, TOKEN
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Undo the configuration of logging by a command, which is that of the whole process."""
+    root = logging.getLogger()
+    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(False)
 
 
 @pytest.fixture

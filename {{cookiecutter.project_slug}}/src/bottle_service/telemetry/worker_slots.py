@@ -5,6 +5,7 @@ With slots, a new worker goes on counting in the files of one that has exited.
 """
 
 import itertools
+import logging
 import mmap
 import os
 import struct
@@ -20,6 +21,8 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import mark_process_dead
 
 __all__ = ["WorkerSlot", "make_metrics_directory"]
+
+logger = logging.getLogger(__name__)
 
 _STATE = struct.Struct("=qq")  # process ID, requests in flight
 _FIRST_SIZE = 2**16  # bytes: enough for fifteen sets of a histogram's labels
@@ -77,13 +80,14 @@ def _open_values(directory: str, kind: str, slot: int) -> PreallocatedMmapDict:
     return PreallocatedMmapDict(str(path))
 
 
-def _value_class(directory: str, slot: int) -> type:
+def _value_class(directory: str, slot: int, files: dict[str, PreallocatedMmapDict]) -> type:
     """Return a class of values in the files of this slot, for prometheus_client.
+
+    `files` are those that are open already, by their kinds.
 
     prometheus_client's own class looks for a fork at each change and packs the value again, which
     takes four times as long. A worker has its slot after the fork.
     """
-    files: dict[str, PreallocatedMmapDict] = {}
     lock = threading.Lock()
 
     class SharedValue:
@@ -102,10 +106,15 @@ def _value_class(directory: str, slot: int) -> type:
         ) -> None:
             kind = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
             key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)
-            with lock:
-                if kind not in files:
-                    files[kind] = _open_values(directory, kind, slot)
-                self._numbers, self._index = files[kind].locate(key)
+            try:
+                with lock:
+                    if kind not in files:
+                        files[kind] = _open_values(directory, kind, slot)
+                    self._numbers, self._index = files[kind].locate(key)
+            except FileNotFoundError as error:
+                # The directory was removed, because the master was killed: the request goes on.
+                logger.warning("the metric %s is not counted: %s", metric_name, error)
+                self._numbers, self._index = memoryview(bytearray(16)).cast("d"), 0
 
         def inc(self, amount: float) -> None:
             with lock:
@@ -158,10 +167,10 @@ class WorkerSlot:
         self.state = memoryview(mmap.mmap(file.fileno(), _STATE.size)).cast("q")
         self.state[0], self.state[1] = os.getpid(), 0
         mark_process_dead(number, self.directory)  # removes gauges of the previous worker
-        # The usual files are made before the first request, which a full disk would fail.
-        for kind in ("counter", "gauge_livesum", "histogram"):
-            _open_values(self.directory, kind, number).close()  # type: ignore[no-untyped-call]
-        values.ValueClass = _value_class(self.directory, number)
+        # The usual files are open before the first request, which a full disk would fail.
+        kinds = ("counter", "gauge_livesum", "histogram")
+        files = {kind: _open_values(self.directory, kind, number) for kind in kinds}
+        values.ValueClass = _value_class(self.directory, number, files)
 
     def live_workers(self) -> dict[int, tuple[int, int]]:
         """Return process ID and requests in flight of each live worker, by its slot."""
