@@ -60,23 +60,24 @@ def test_crash_loop_stops_at_the_start_limit(installed: Host) -> None:
 
 @once
 def test_full_disk_loses_no_acknowledged_note(installed: Host) -> None:
-    """On a disk of 1 MB, a note that does not fit is rejected, and the other notes remain."""
+    """On a disk of 4 MB, a note that does not fit is rejected, and the other notes remain."""
     installed.shell(f"""
         systemctl stop {UNIT} my-service.socket
-        cp -a {DATA} /srv/data && mount -t tmpfs -o size=1m,mode=750 data {DATA}
+        cp -a {DATA} /srv/data && mount -t tmpfs -o size=4m,mode=750 data {DATA}
         cp -a /srv/data/db.sqlite3 {DATA} && chown my-service: {DATA}
     """)
     installed.start()
     note = json.dumps({"title": "kept", "body": "x" * 10000})
     written = [installed.request("POST", "/api/v1/notes", note)]
-    installed.shell(f"head -c 2M /dev/zero >{DATA}/fill", status=1)
+    installed.shell(f"head -c 8M /dev/zero >{DATA}/fill", status=1)
     while written[-1][0] == 201 and len(written) < 40:
         written.append(installed.request("POST", "/api/v1/notes", note))
     status, text = written.pop()
     problem = json.loads(text)
-    assert (status, problem["status"]) == (500, 500)
+    assert (status, problem["detail"]) == (503, "The database's disk is full.")
     assert written
-    assert any("database or disk is full" in line for line in installed.journal(60))
+    assert any("disk is full" in line for line in installed.journal(60))
+    assert installed.request("GET", "/readyz")[0] == 503
     for _, text in written:
         assert installed.request("GET", f"/api/v1/notes/{json.loads(text)['id']}") == (200, text)
     installed.inside("rm", f"{DATA}/fill")
