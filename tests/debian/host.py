@@ -300,8 +300,8 @@ class SupervisordHost(Host):
     unit = "supervisor.service"
 
     def process(self, name: str = SERVICE) -> str:
-        """Return the process ID of a program."""
-        return self.inside("supervisorctl", "pid", name).strip()
+        """Return the process ID of a program, or 0 while it does not run."""
+        return self.shell(f"supervisorctl pid {name} || true").strip()
 
     def states(self) -> dict[str, str]:
         """Return the state of each program."""

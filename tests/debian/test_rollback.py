@@ -69,7 +69,7 @@ def faulty(installed: Host) -> str:
     installed.shell("sed s/^READY=15/READY=5/ deploy/install.sh >/srv/quick.sh")
     installed.shell("mkdir -p quick/deploy && mv quick.sh quick/deploy/install.sh", cwd="/srv")
     installed.inside("chmod", "+x", "/srv/quick/deploy/install.sh")
-    (release,) = re.findall(r"^my-service: release ([0-9a-f]{12})$", output, re.MULTILINE)
+    (release,) = re.findall(r"this installs release ([0-9a-f]{12})$", output, re.MULTILINE)
     return str(release)
 
 
