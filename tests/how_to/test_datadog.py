@@ -4,15 +4,13 @@ import json
 import os
 import re
 import subprocess
-import time
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..support.fixtures import Generate
 from ..support.matrix import SMALLEST
-from ..support.process import free_port, run, terminate
+from ..support.process import free_port, run, terminate, wait_until_ready
 from .steps import check, follow
 
 TOKEN = "a" * 32
@@ -58,11 +56,7 @@ def test_check_collects_all_metrics(copied: Generate, tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        ends = time.monotonic() + 20
-        while time.monotonic() < ends:
-            with suppress(OSError), urllib.request.urlopen(f"http://{address}/livez", timeout=1):
-                break
-            time.sleep(0.05)
+        wait_until_ready(f"http://{address}")
         headers = {"Authorization": f"Bearer {TOKEN}"}
         request = urllib.request.Request(f"http://{address}/metrics", headers=headers)
         with urllib.request.urlopen(request, timeout=10) as response:

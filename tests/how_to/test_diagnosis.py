@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..support.fixtures import Generate, Needs
 from ..support.matrix import SMALLEST
-from ..support.process import free_port, run
+from ..support.process import free_port, run, wait_until_ready
 from .steps import DIRECTORY, check, edit, follow, read_steps, set_up
 
 PLANTED = "src/my_service/routes/planted.py"
@@ -127,11 +127,7 @@ def serving(project: Path) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        ends = time.monotonic() + 20
-        while time.monotonic() < ends:
-            with suppress(OSError), urllib.request.urlopen(f"{url}/livez", timeout=1):
-                break
-            time.sleep(0.05)
+        wait_until_ready(url)
         yield url
     finally:
         # The deadlock keeps a worker running after its master has exited.

@@ -3,13 +3,11 @@
 import http.client
 import os
 import subprocess
-import time
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
 from ..support.fixtures import Generate
-from ..support.process import free_port, run, terminate
+from ..support.process import free_port, run, terminate, wait_until_ready
 from .steps import check, follow
 
 FORM = urlencode({"name": "ada", "password": "correct horse battery"})
@@ -66,14 +64,12 @@ def start(project: Path, environ: dict[str, str], port: int) -> "subprocess.Pope
     with (project / "log").open("a") as log:
         command = [".venv/bin/python", "-m", "my_service", "serve"]
         service = subprocess.Popen(command, cwd=project, env=environ, stderr=log)
-    ends = time.monotonic() + 20
-    while time.monotonic() < ends:
-        with suppress(OSError):
-            request(port, "GET", "/livez", {})
-            return service
-        time.sleep(0.05)
-    terminate(service)
-    raise AssertionError((project / "log").read_text())
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}")
+    except AssertionError:
+        terminate(service)
+        raise AssertionError((project / "log").read_text()) from None
+    return service
 
 
 def request(

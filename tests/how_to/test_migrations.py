@@ -5,14 +5,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..support.fixtures import Generate
-from ..support.process import free_port, run, terminate
+from ..support.process import free_port, run, terminate, wait_until_ready
 from .steps import check, follow
 
 NOTES = "/api/v1/notes"
@@ -62,12 +61,7 @@ class Releases:
                 stderr=output,
             )
         try:
-            ends = time.monotonic() + 20
-            while time.monotonic() < ends:
-                with suppress(OSError):
-                    self.request("GET", "/livez")
-                    break
-                time.sleep(0.05)
+            wait_until_ready(f"http://127.0.0.1:{self.port}")
             self.use(f"release {number}")
             yield
             self.use(f"release {number} again")

@@ -6,11 +6,9 @@ import os
 import re
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import pytest
 from ..support.fixtures import Generate
 from ..support.generate import Answers, name_of
 from ..support.matrix import LARGEST, SMALLEST
-from ..support.process import free_port, run, terminate
+from ..support.process import free_port, run, terminate, wait_until_ready
 from .steps import check, follow
 
 DEFAULT: Answers = {"wsgi_server": "gunicorn"}
@@ -117,11 +115,7 @@ def test_spans_and_errors_are_received(copied: Generate, answers: Answers, tmp_p
     with log.open("wb") as stderr:
         service = subprocess.Popen([*command, "serve"], cwd=project, env=environ, stderr=stderr)
     try:
-        ends = time.monotonic() + 20
-        while time.monotonic() < ends:
-            with suppress(OSError), urllib.request.urlopen(f"{url}/livez", timeout=1):
-                break
-            time.sleep(0.05)
+        wait_until_ready(url)
         # More at a time than the threads of one worker.
         with ThreadPoolExecutor(12) as pool:
             assert set(pool.map(call, [f"{url}/wait?token=secret-query"] * 40)) == {200}

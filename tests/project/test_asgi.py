@@ -1,31 +1,18 @@
 """ASGI recipe of docs/asgi.md: the shared cases pass against the server that it starts."""
 
-import contextlib
 import http.client
 import os
 import re
 import secrets
 import subprocess
-import time
-import urllib.request
 
 from ..support.fixtures import Generate
 from ..support.generate import TEMPLATE
 from ..support.markdown import blocks
-from ..support.process import free_port, run
+from ..support.process import free_port, run, wait_until_ready
 
 (CODE,) = blocks(TEMPLATE, "docs/asgi.md", "", "python")
 (COMMAND,) = blocks(TEMPLATE, "docs/asgi.md")
-
-
-def wait_until_ready(port: int) -> None:
-    """Poll /livez until the server responds."""
-    ends = time.monotonic() + 20
-    while time.monotonic() < ends:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/livez"):
-            return
-        time.sleep(0.1)
-    raise AssertionError("the server is not ready after 20 s")
 
 
 def test_asgi_recipe_works(copied: Generate) -> None:
@@ -42,7 +29,7 @@ def test_asgi_recipe_works(copied: Generate) -> None:
             command, cwd=project, env={**os.environ, **settings}, stdout=log, stderr=log
         )
     try:
-        wait_until_ready(port)
+        wait_until_ready(f"http://127.0.0.1:{port}")
         connection = http.client.HTTPConnection("127.0.0.1", port)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         body = iter([b"{}"])  # without a length, http.client sends it chunked

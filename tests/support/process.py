@@ -7,6 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 _HELD: list[socket.socket] = []
@@ -54,6 +57,16 @@ def free_port() -> int:
     _HELD.append(holder)
     port: int = holder.getsockname()[1]
     return port
+
+
+def wait_until_ready(url: str) -> None:
+    """Poll /livez until the service at this URL responds. Fails the test after 20 s."""
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/livez", timeout=1):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{url} is not ready after 20 s")
 
 
 def plain_path() -> str:

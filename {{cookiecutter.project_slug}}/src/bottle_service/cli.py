@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__, commands
 from .assets import Assets
+from .http.routing import access_of, handler_name
 from .startup import StartupError, StartupProblem
 
 if TYPE_CHECKING:
@@ -109,10 +110,7 @@ def _message(text: str) -> str:
 
 
 def _serve(service: "Service", _options: argparse.Namespace) -> None:
-    settings, app, warnings = load_checked_app(service)
-    service.configure_logging(settings)
-    for warning in warnings:
-        logger.warning("%s", warning)
+    settings, app = _load_with_logging(service)
     service.server.serve(service, settings, app)
 
 
@@ -126,11 +124,8 @@ def _check(service: "Service", _options: argparse.Namespace) -> None:
 def _routes(service: "Service", _options: argparse.Namespace) -> None:
     with closing(service.create_app(service.settings.load(os.environ))) as app:
         for route in app.routes:
-            access = "public" if route.config.get("public") else "token"
-            access = "admin" if route.config.get("admin") else access
-            handler = route.callback
-            name = f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
-            print(f"{route.method:7} {route.rule:32} {access:7} {name}")
+            access = access_of(route)
+            print(f"{route.method:7} {route.rule:32} {access:7} {handler_name(route)}")
 
 
 def _collect_static(service: "Service", options: argparse.Namespace) -> None:
@@ -157,10 +152,7 @@ def _downgrade(service: "Service", options: argparse.Namespace) -> None:
 
 
 def _own_command(service: "Service", options: argparse.Namespace) -> None:
-    settings, app, warnings = load_checked_app(service)
-    service.configure_logging(settings)
-    for warning in warnings:
-        logger.warning("%s", warning)
+    settings, app = _load_with_logging(service)
     with closing(app):
         commands.run(
             options.command,
@@ -174,6 +166,15 @@ def _own_command(service: "Service", options: argparse.Namespace) -> None:
 def _revision(service: "Service", options: argparse.Namespace) -> None:
     with closing(service.open_database(service.settings.load(os.environ))) as database:
         database.create_revision(options.message)
+
+
+def _load_with_logging(service: "Service") -> "tuple[Any, Bottle]":
+    """Return settings and application, and log the warnings. Raises as load_checked_app does."""
+    settings, app, warnings = load_checked_app(service)
+    service.configure_logging(settings)
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return settings, app
 
 
 def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProblem]]":

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, get_type_hints
 from bottle import HTTPResponse, Route, SimpleTemplate, request
 from msgspec import inspect
 
+from .http.routing import access_of, handler_name
+from .http.validation import bare
 from .settings import ServiceSettings
 from .views import PAGE_HEADERS
 
@@ -77,11 +79,9 @@ class Overview:
         return HTTPResponse(text.encode(), headers=self._headers)
 
     def _call(self, route: Route) -> Call:
-        handler = route.callback
-        access = "public" if route.config.get("public") else "token"
-        access = "admin" if route.config.get("admin") else access
-        name = f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
-        return Call(route.method, route.rule, access, name, self._command(route, access))
+        access = access_of(route)
+        command = self._command(route, access)
+        return Call(route.method, route.rule, access, handler_name(route), command)
 
     def _command(self, route: Route, access: str) -> str:
         """Return the curl command that calls the route, with a sample body."""
@@ -111,8 +111,7 @@ def _path(route: Route) -> str:
 
 def _sample(kind: Any) -> Any:
     """Return a value with the required fields of the type."""
-    if isinstance(kind, inspect.Metadata):
-        return _sample(kind.type)
+    kind = bare(kind)
     if isinstance(kind, inspect.StructType):
         return {field.encode_name: _sample(field.type) for field in kind.fields if field.required}
     if isinstance(kind, inspect.CollectionType):

@@ -1,6 +1,7 @@
 """Limit of a request body: MAX_BODY_BYTES, or the option `max_body` of its route."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from bottle import Bottle, Route, request
@@ -39,11 +40,19 @@ class BodyLimitPlugin:
     def __init__(self, default: int) -> None:
         self._default = default
 
+    def setup(self, app: Bottle) -> None:
+        """Remember the application, as Bottle's plugins do; its routes are added later."""
+        self._app = app
+
+    @cached_property
+    def _largest(self) -> int:
+        return largest_body(self._app, self._default)
+
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         limit = route.config.get("max_body", self._default)
         if type(limit) is not int or not 1 <= limit <= LARGEST:
             raise TypeError(f"max_body={limit!r} is not a number of bytes from 1 to {LARGEST}")
-        if limit == largest_body(route.app, self._default):
+        if limit == self._largest:
             return callback
 
         def call(**arguments: Any) -> Any:

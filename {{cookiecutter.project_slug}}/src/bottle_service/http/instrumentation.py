@@ -58,9 +58,11 @@ class InstrumentationMiddleware:
             exchange.bytes_sent = len(body[0]) if len(body) == 1 else sum(map(len, body))
             self._finish(exchange)
             return body
-        kinds = [value for name, value in sent if name.lower() == "content-type"]
         # For the server, which cuts these streams at a stop.
-        environ["service.event_stream"] = kinds and kinds[0].startswith("text/event-stream")
+        environ["service.event_stream"] = any(
+            name.lower() == "content-type" and value.startswith("text/event-stream")
+            for name, value in sent
+        )
         return InstrumentedBody(body, exchange, self._finish)
 
     def _finish(self, exchange: Exchange) -> None:

@@ -18,7 +18,15 @@ from .problems import DETAILS, Environ, Problem, WSGIApp
 from .request_context import patched_too_late
 from .validation import LARGEST_INTEGER, SMALLEST_INTEGER
 
-__all__ = ["JSONBody", "ServiceBottle", "add_filters", "freeze", "validate_routes"]
+__all__ = [
+    "JSONBody",
+    "ServiceBottle",
+    "access_of",
+    "add_filters",
+    "freeze",
+    "handler_name",
+    "validate_routes",
+]
 
 # The options of a route that plugins of this package read; a service's own plugins may have more.
 OPTIONS = ("admin", "location", "max_body", "public", "raw", "redirect_slashes", "status")
@@ -101,6 +109,19 @@ def _redirect_to_path(**_wildcards: Any) -> HTTPResponse:
     query = quote(request.environ.get("QUERY_STRING", ""), punctuation, "latin-1")
     location = quote(path) + (f"?{query}" if query else "")
     return HTTPResponse(status=308, headers={"Location": location})
+
+
+def access_of(route: Route) -> str:
+    """Return who may call the route: "public", "token" or "admin"."""
+    if route.config.get("admin"):
+        return "admin"
+    return "public" if route.config.get("public") else "token"
+
+
+def handler_name(route: Route) -> str:
+    """Return the name of the route's handler in the service's package, such as routes.notes.show."""
+    handler = route.callback
+    return f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
 
 
 def add_filters(app: Bottle) -> None:
