@@ -57,19 +57,19 @@ ls /run
 @pytest.fixture
 def faulty(installed: Host) -> str:
     """Return the ID of the release that can fail; /srv/quick has an install.sh that waits less."""
-    if not (
-        installed.machine.root / failing_releases.TREE[1:]
-    ).exists():  # test_release.py has not run
-        before = installed.current_release()
+    if not (installed.machine.root / failing_releases.TREE[1:]).exists():
         failing_releases.put_tree(installed)
+    output = installed.install("--dry-run", tree=failing_releases.TREE)
+    (release,) = re.findall(r"this installs release ([0-9a-f]{12})$", output, re.MULTILINE)
+    # test_release.py makes it, and later releases remove it.
+    if not (installed.machine.root / "opt/my-service/releases" / release).exists():
+        before = installed.current_release()
         failing_releases.fail(installed, "none")
         installed.install(tree=failing_releases.TREE)
         installed.install("--release", before)
-    output = installed.install("--dry-run", tree=failing_releases.TREE)
     installed.shell("sed s/^READY=15/READY=5/ deploy/install.sh >/srv/quick.sh")
     installed.shell("mkdir -p quick/deploy && mv quick.sh quick/deploy/install.sh", cwd="/srv")
     installed.inside("chmod", "+x", "/srv/quick/deploy/install.sh")
-    (release,) = re.findall(r"this installs release ([0-9a-f]{12})$", output, re.MULTILINE)
     return str(release)
 
 
