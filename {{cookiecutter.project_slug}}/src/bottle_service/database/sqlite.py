@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from ..http.problems import Problem
 from ..startup import StartupError, StartupProblem
+from .conflicts import changed_meanwhile, missing_reference, taken
 from .migrations import Migrations
 from .url import DatabaseUrl
 
@@ -60,14 +63,21 @@ class Database:
 
         After `session.commit()` in a handler, the next statement begins a new transaction.
 
-        Raises Problem 503 if the database is busy for longer than the busy timeout, or if its disk
-        is full.
+        Raises Problem: 503 if the database is busy for longer than the busy timeout, or if its disk
+        is full; 409 for a value that must be unique, or a missing reference; 412 for a row that
+        another request has changed meanwhile, if its model has a `version_id_col`.
         """
         engine = self._reading if method in READ_METHODS else self._writing
         try:
             with Session(engine) as session:
                 yield session
                 session.commit()
+        except StaleDataError:
+            raise changed_meanwhile() from None
+        except IntegrityError as error:
+            if problem := _conflict(error):
+                raise problem from None  # the driver's text names tables
+            raise
         except PoolTimeoutError:
             raise _unavailable("The database is busy.", 1) from None
         except OperationalError as error:
@@ -178,6 +188,20 @@ class Database:
     def close(self) -> None:
         self._reading.dispose()
         self._writing.dispose()
+
+
+def _conflict(error: IntegrityError) -> Problem | None:
+    """Return the 409 for a conflict with other rows, or None if the service is at fault.
+
+    SQLite's messages are such as "UNIQUE constraint failed: loans.book, loans.day", and
+    "index 'NAME'" instead of columns if the index has expressions.
+    """
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
+        return taken(re.findall(r"[:,] \w+\.(\w+)", str(error.orig)))
+    if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+        return missing_reference()
+    return None
 
 
 def _unavailable(detail: str, retry_after: int) -> Problem:
