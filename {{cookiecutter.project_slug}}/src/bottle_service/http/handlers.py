@@ -70,7 +70,7 @@ class HandlerPlugin:
         respond = _response_writer(route)
         has_form = "form" in dict(parse)
         idempotency = None
-        if "idempotent" in route.config:
+        if route.config.get("idempotent"):
             store = self._dependencies.get("idempotency_keys")
             idempotency = IdempotentRoute(route, store, dict(scoped))
 

@@ -167,16 +167,11 @@ def _snapshot(result: Any) -> StoredResponse:
         body = result.body.encode() if isinstance(result.body, str) else result.body
         if not isinstance(body, bytes):
             raise TypeError(f"{request.path}: is idempotent, and cannot store a streamed response")
-        headers = list(result.headers.allitems())
-        if "Content-Type" not in result.headers:
-            headers.append(("Content-Type", result.content_type))
-        return StoredResponse(result.status_code, headers, body)
-    headers = list(response.headers.allitems())
+        return StoredResponse(result.status_code, list(result.headers.allitems()), body)
+    headers, body = list(response.headers.allitems()), result
     if isinstance(result, JSONBody):
-        headers.append(("Content-Type", "application/json"))
-    return StoredResponse(
-        response.status_code, headers, result.content if isinstance(result, JSONBody) else result
-    )
+        headers, body = [*headers, ("Content-Type", "application/json")], result.content
+    return StoredResponse(response.status_code, headers, body)
 
 
 def _snapshot_error(error: HTTPResponse) -> StoredResponse:
