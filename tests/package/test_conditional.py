@@ -46,7 +46,7 @@ def client() -> TestApp:
     return client_for(
         ("GET", "/", show, ETAG),
         ("PUT", "/", replace, ETAG),
-        ("DELETE", "/", remove, {"status": 204, **ETAG}),
+        ("DELETE", "/", remove, {"status": 204}),  # compares the tag of its address
         ("PUT", "/optional", optional, ETAG),
         ("PUT", "/missing", missing, ETAG),
     )

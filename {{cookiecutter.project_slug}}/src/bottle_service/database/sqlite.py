@@ -17,9 +17,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from ..http.problems import Problem
 from ..startup import StartupError, StartupProblem
-from .conflicts import changed_meanwhile, missing_reference, taken
+from .errors import changed_meanwhile, conflict, missing_reference, unavailable
 from .migrations import Migrations
 from .url import DatabaseUrl
 
@@ -64,31 +63,35 @@ class Database:
         After `session.commit()` in a handler, the next statement begins a new transaction.
 
         Raises Problem: 503 if the database is busy for longer than the busy timeout, or if its disk
-        is full; 409 for a value that must be unique, or a missing reference; 412 for a row that
-        another request has changed meanwhile, if its model has a `version_id_col`.
+        is full; 409 if a unique value exists already, or a reference would refer to nothing; 412 if
+        the version of a row has changed since it was read.
         """
         engine = self._reading if method in READ_METHODS else self._writing
         try:
             with Session(engine) as session:
                 yield session
                 session.commit()
-        except StaleDataError:
-            raise changed_meanwhile() from None
-        except IntegrityError as error:
-            if problem := _conflict(error):
-                raise problem from None  # the driver's text names tables
-            raise
         except PoolTimeoutError:
-            raise _unavailable("The database is busy.", 1) from None
+            raise unavailable("The database is busy.", 1) from None
         except OperationalError as error:
             # The low byte is the primary code (https://www.sqlite.org/rescode.html).
             code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
             # A cause would be logged with its traceback: these are expected, and need one line.
             if code == sqlite3.SQLITE_BUSY:
-                raise _unavailable("The database is busy.", 1) from None
+                raise unavailable("The database is busy.", 1) from None
             # A new connection needs room for its `-shm` file, and fails with SQLITE_IOERR_SHMSIZE.
             if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
-                raise _unavailable("The database's disk is full.", 60) from None
+                raise unavailable("The database's disk is full.", 60) from None
+            raise
+        except StaleDataError:
+            raise changed_meanwhile() from None
+        except IntegrityError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0)
+            if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
+                # UNIQUE constraint failed: notes.title, notes.body
+                raise conflict(re.findall(r"\w+\.(\w+)", str(error.orig))) from None
+            if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise missing_reference() from None
             raise
 
     def ping(self) -> None:
@@ -188,24 +191,6 @@ class Database:
     def close(self) -> None:
         self._reading.dispose()
         self._writing.dispose()
-
-
-def _conflict(error: IntegrityError) -> Problem | None:
-    """Return the 409 for a conflict with other rows, or None if the service is at fault.
-
-    SQLite's messages are such as "UNIQUE constraint failed: loans.book, loans.day", and
-    "index 'NAME'" instead of columns if the index has expressions.
-    """
-    code = getattr(error.orig, "sqlite_errorcode", 0)
-    if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
-        return taken(re.findall(r"[:,] \w+\.(\w+)", str(error.orig)))
-    if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-        return missing_reference()
-    return None
-
-
-def _unavailable(detail: str, retry_after: int) -> Problem:
-    return Problem(503, detail, headers={"Retry-After": str(retry_after)})
 
 
 def _problem(reason: str) -> StartupProblem:

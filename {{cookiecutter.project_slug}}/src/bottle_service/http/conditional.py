@@ -25,7 +25,7 @@ class IfMatch:
     """The preconditions of a request that changes a resource.
 
     A parameter of this type requires the header If-Match; `IfMatch | None` is None without it. The
-    route has the option `etag`.
+    route, or another one of the same address, has the option `etag`.
     """
 
     def __init__(self, environ: Environ, tag_of: Pattern) -> None:
@@ -56,7 +56,7 @@ def takes_if_match(kind: Any) -> bool:
 def if_match_parser(kind: Any, tag_of: Pattern | None) -> Callable[[Environ], IfMatch | None]:
     """Return a function that reads the preconditions of a request.
 
-    Raises TypeError if the route has no option `etag`.
+    Raises TypeError if no route of the address has the option `etag`.
     """
     if tag_of is None:
         raise TypeError('takes IfMatch: add an option such as etag="{0.version}"')

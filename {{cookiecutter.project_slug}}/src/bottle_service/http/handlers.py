@@ -13,7 +13,7 @@ from bottle import HTTPResponse, JSONPlugin, Route, request, response
 from . import parsers
 from .conditional import entity_tag, if_match_parser, is_not_modified, takes_if_match
 from .idempotency import IdempotentRoute
-from .patterns import next_link, pattern
+from .patterns import Pattern, next_link, pattern
 from .routing import JSONBody
 
 __all__ = ["HandlerPlugin", "RequestScoped"]
@@ -133,8 +133,7 @@ class HandlerPlugin:
             if name in wildcards:
                 wildcards.remove(name)
             elif takes_if_match(types.get(name)):
-                etag = route.config.get("etag")
-                parse.append((name, if_match_parser(types[name], etag and entity_tag(etag))))
+                parse.append((name, if_match_parser(types[name], _etag_of_address(route))))
             elif name in PARSERS:
                 if name not in types:
                     raise TypeError(f"parameter {name!r} has no type; annotate it")
@@ -178,6 +177,12 @@ def _response_writer(route: Route) -> Callable[[Any], Any]:
         return JSONBody(body)
 
     return respond
+
+
+def _etag_of_address(route: Route) -> Pattern | None:
+    """Return the option `etag` of the route, or of another route with its rule."""
+    same = [one.config for one in (route, *route.app.routes) if one.rule == route.rule]
+    return next((entity_tag(config["etag"]) for config in same if "etag" in config), None)
 
 
 def _header_writer(route: Route) -> Callable[[Any], None] | None:

@@ -48,7 +48,7 @@ def add_routes(app: Bottle) -> None:
     )
     app.route("/api/v1/notes/<note_id:id>", "GET", notes.show, etag="{0.version}")
     app.route("/api/v1/notes/<note_id:id>", "PUT", notes.replace, etag="{0.version}")
-    app.route("/api/v1/notes/<note_id:id>", "DELETE", notes.delete, status=204, etag="{0.version}")
+    app.route("/api/v1/notes/<note_id:id>", "DELETE", notes.delete, status=204)
     # <% else %>
     app.route("/api/v1/greetings", "POST", greetings.create)
     # <% endif %>
