@@ -1,14 +1,16 @@
 """Conditional requests: the items of RFC 9110, section 13, and of RFC 6585, section 3."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from msgspec import Struct
 from webtest import TestApp
 
-from bottle_service.http import IfMatch, Problem
+from bottle_service.http import IfMatch, Problem, RequestScoped
+from bottle_service.http.descriptions import describe_options
 
-from .apps import client_for, startup_errors
+from .apps import build_app, client_for, startup_errors
 
 ETAG = {"etag": "{0.id}-{0.version}"}
 
@@ -193,3 +195,32 @@ def test_link_to_the_next_page_keeps_the_query(
 def test_last_page_has_no_link(last: Any) -> None:
     client = client_for(("GET", "/", lambda: last, {"next_page": "after={0.next}"}))
     assert "Link" not in client.get("/?after=2").headers
+
+
+def test_headers_of_options_are_described() -> None:
+    """OpenAPI: the parts of the operations."""
+    idempotent = {"public": False, "idempotent": "required", "etag": "{0}", "status": 201}
+
+    def create(session: Any) -> int:
+        return 1
+
+    app = build_app(
+        ("GET", "/", show, {**ETAG, "next_page": "after={0.next}"}),
+        ("POST", "/", create, idempotent),
+        ("DELETE", "/", remove, {"status": 204, **ETAG}),
+        dependencies={
+            "session": RequestScoped(lambda _method: nullcontext(), lambda: None),
+            "idempotency_keys": object(),
+        },
+    )
+    get, post, delete = (list(describe_options(route)) for route in app.routes)
+    assert [name for part in get for name in part.get("headers", ())] == ["ETag", "Link"]
+    assert [status for part in get for status in part.get("responses", ())] == [304]
+    assert [one["name"] for one in (*get[1]["parameters"], *post[1]["parameters"])] == [
+        "If-None-Match",
+        "Idempotency-Key",
+    ]
+    assert post[1]["parameters"][0]["required"]
+    assert list(post[1]["responses"]) == [409, 422]
+    assert delete == []
+    assert list(IfMatch.openapi["responses"]) == [412, 428]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from .patterns import Pattern, pattern
 from .problems import Environ, Problem
@@ -27,6 +27,17 @@ class IfMatch:
     A parameter of this type requires the header If-Match; `IfMatch | None` is None without it. The
     route, or another one of the same address, has the option `etag`.
     """
+
+    # The part of an OpenAPI operation: see descriptions.py.
+    openapi: ClassVar[dict[str, Any]] = {
+        "parameters": [
+            {"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}}
+        ],
+        "responses": {
+            412: "The resource has another version than the client has read.",
+            428: "The request has no If-Match.",
+        },
+    }
 
     def __init__(self, environ: Environ, tag_of: Pattern) -> None:
         self._if_match = environ.get("HTTP_IF_MATCH")
