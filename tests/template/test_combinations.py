@@ -28,6 +28,7 @@ OPTIONAL: dict[str, Answers] = {
     "deploy/uwsgi": UWSGI | SYSTEMD,
     "docs/how-to/login.md": SQLITE,
     "docs/how-to/migrations.md": SQLITE,
+    "docs/how-to/safe-writes.md": SQLITE,
     "docs/how-to/events.md": SQLITE,
     "docs/how-to/pages-and-forms.md": SQLITE,
     "gunicorn.conf.py": GUNICORN,
