@@ -1,0 +1,143 @@
+"""docs/how-to/container.md: its image is built, started, asked, and stopped."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..support.debian_tree import PYTHON, tree
+from ..support.fixtures import Generate, Needs
+from ..support.process import run
+from .steps import follow
+
+BASE = "localhost/base"
+# Parts of the tree that a Python service does not need; without them the import takes a second.
+LEFT_OUT = [
+    "boot", "var", "usr/bin/git*", "usr/bin/perl*", "usr/bin/prom*", "usr/bin/uwsgi*",
+    "usr/lib/git-core", "usr/lib/systemd", "usr/lib/*/perl*", "usr/share/[!p]*", "usr/share/pe*",
+]  # fmt: skip
+# Podman 4 does not know hosts with both versions of cgroups: it gets the directory without the second.
+NAMESPACE = "umount -l /sys/fs/cgroup/unified 2>/dev/null; echo; exec sleep infinity"
+PODMAN = """\
+#!/bin/sh
+command=$1
+shift
+case $command in
+    build) set -- --build-arg BASE={base} --volume {wheels}:/wheels:ro --volume {wheels}/pip.conf:/etc/pip.conf:ro "$@" ;;
+    run) set -- --network=none "$@" ;;
+esac
+case $command in
+    build | run) set -- --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "$@" ;;
+esac
+exec nsenter --mount --target {holder} --wd="$PWD" {podman} --root {here}/root --runroot {here}/run "$command" "$@"
+"""
+ASK = """
+import json, sys, urllib.request
+headers = {"Authorization": "Bearer " + open("/run/secrets/API_TOKENS").read().strip()[3:]}
+request = urllib.request.Request("http://127.0.0.1:8000" + sys.argv[1], headers=headers)
+print(urllib.request.urlopen(request, timeout=10).status)
+"""
+
+
+@pytest.fixture
+def podman(needs: Needs, tmp_path: Path) -> Iterator[Path]:
+    """A directory with a program `podman`, which keeps everything in a directory of the test."""
+    needs("podman", "mmdebstrap", also=os.getuid() == 0, reason="only root can build from a tree")
+    command = ["unshare", "--mount", "sh", "-c", NAMESPACE]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    with (
+        tempfile.TemporaryDirectory(prefix="p") as directory,  # Podman requires a short path
+        subprocess.Popen(command, stdout=subprocess.PIPE) as holder,
+    ):
+        assert holder.stdout
+        holder.stdout.readline()
+        script = PODMAN.format(
+            base=BASE,
+            wheels=tmp_path / "wheels",
+            holder=holder.pid,
+            podman=shutil.which("podman"),
+            here=directory,
+        )
+        (programs / "podman").write_text(script)
+        (programs / "podman").chmod(0o755)
+        try:
+            yield programs
+            run(programs / "podman", "rm", "--all", "--force", "--time=0", cwd=tmp_path)
+        finally:
+            holder.kill()
+
+
+def import_base(podman: Path) -> None:
+    exclude = [f"--exclude=./{path}" for path in LEFT_OUT]
+    pack = ["tar", "-C", tree("trixie"), *exclude, "-c", "."]
+    with subprocess.Popen(pack, stdout=subprocess.PIPE) as archive:
+        subprocess.run(
+            [podman / "podman", "import", "-", BASE],
+            stdin=archive.stdout,
+            check=True,
+            capture_output=True,
+        )
+
+
+def fetch_wheels(project: Path, wheels: Path) -> None:
+    wheels.mkdir()
+    machine = os.uname().machine
+    platforms = [f"--platform=manylinux{tag}_{machine}" for tag in ("2014", "_2_17", "_2_28")]
+    run(
+        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+        "--only-binary=:all:", f"--python-version={PYTHON['trixie']}", *platforms, "--dest", wheels,
+        "--require-hashes", "-r", "requirements.txt", cwd=project,
+    )  # fmt: skip
+    (wheels / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
+
+
+def test_image_is_built_and_run(copied: Generate, podman: Path, tmp_path: Path) -> None:
+    project = copied()
+    follow(project, "container.md")
+    (project / ".env").write_text("API_TOKENS=developer:secret\n")
+    import_base(podman)
+    fetch_wheels(project, tmp_path / "wheels")
+    page = (project / "docs/how-to/container.md").read_text()
+    static = tmp_path / "static"
+    static.mkdir()
+
+    def shell(commands: str) -> str:
+        path = f"{podman}{os.pathsep}{os.environ['PATH']}"
+        return run("bash", "-euc", commands, cwd=project, PATH=path)
+
+    for commands in re.findall(r"```bash\n(.*?)```", page, re.DOTALL):
+        shell(commands.replace("/var/lib/my-service-static", str(static)))
+    assert (static / ".manifest.json").exists()
+    inside = "podman exec my-service"
+    python = f"{inside} /app/.venv/bin/python"
+    ends = time.monotonic() + 20
+    while "healthy" not in (
+        state := shell("podman healthcheck run my-service || true")
+    ) + "healthy" * (not state.strip()):
+        assert time.monotonic() < ends, shell("podman logs my-service")
+        time.sleep(0.2)
+    assert shell(f"{python} -c '{ASK}' /api/v1/notes").strip() == "200"
+    assert shell(f"{inside} ls -A /app").split() == [
+        ".venv",
+        "gunicorn.conf.py",
+        "requirements.txt",
+        "src",
+    ]
+    assert shell(f"{inside} cat /proc/1/cmdline").split("\0")[:3] == [
+        "/app/.venv/bin/python", "-m", "my_service",
+    ]  # fmt: skip
+    assert shell(f"{inside} id -u").strip() == "10001"
+    assert "Read-only file system" in shell(f"{inside} touch /app/x 2>&1 || true")
+    # A request that runs is completed before the process ends.
+    began = time.monotonic()
+    shell("podman stop my-service")
+    assert time.monotonic() - began < 5
+    assert shell("podman inspect --format '{{.State.ExitCode}}' my-service").strip() == "0"
