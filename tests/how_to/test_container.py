@@ -24,7 +24,13 @@ LEFT_OUT = [
     "usr/lib/git-core", "usr/lib/systemd", "usr/lib/*/perl*", "usr/share/[!p]*", "usr/share/pe*",
 ]  # fmt: skip
 # Podman 4 does not know hosts with both versions of cgroups: it gets the directory without the second.
-NAMESPACE = "umount -l /sys/fs/cgroup/unified 2>/dev/null; echo; exec sleep infinity"
+# crun 1.8 gives /dev/null, which is the input of a container, to the container's user: it gets a copy.
+NAMESPACE = """\
+umount -l /sys/fs/cgroup/unified 2>&-
+mknod -m 666 {null} c 1 3 && mount --bind {null} /dev/null || exit
+echo
+exec sleep infinity
+"""
 PODMAN = """\
 #!/bin/sh
 command=$1
@@ -59,15 +65,17 @@ print(client.recv(12).decode())
 def podman(needs: Needs, tmp_path: Path) -> Iterator[Path]:
     """A directory with a program `podman`, which keeps everything in a directory of the test."""
     needs("podman", "mmdebstrap", also=os.getuid() == 0, reason="only root can build from a tree")
-    command = ["unshare", "--mount", "sh", "-c", NAMESPACE]
     programs = tmp_path / "bin"
     programs.mkdir()
     with (
         tempfile.TemporaryDirectory(prefix="p") as directory,  # Podman requires a short path
-        subprocess.Popen(command, stdout=subprocess.PIPE) as holder,
+        subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", NAMESPACE.format(null=f"{directory}/null")],
+            stdout=subprocess.PIPE,
+        ) as holder,
     ):
         assert holder.stdout
-        holder.stdout.readline()
+        assert holder.stdout.readline() == b"\n"
         script = PODMAN.format(
             base=BASE,
             wheels=tmp_path / "wheels",
@@ -77,8 +85,10 @@ def podman(needs: Needs, tmp_path: Path) -> Iterator[Path]:
         )
         (programs / "podman").write_text(script)
         (programs / "podman").chmod(0o755)
+        owner = os.stat(os.devnull).st_uid
         try:
             yield programs
+            assert os.stat(os.devnull).st_uid == owner
             run(programs / "podman", "rm", "--all", "--force", "--time=0", cwd=tmp_path)
         finally:
             holder.kill()
