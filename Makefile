@@ -9,7 +9,7 @@ BUILD := build
 QUICK := tests/template tests/package tests/project
 OTHERS := tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation tests/nginx tests/owner tests/workflows
 PYTEST := pytest -n auto --maxprocesses 4 --no-loadscope-reorder
-PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
+PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl podman redis-server systemd systemd-container
 
 # pip reads these variables, too: with them it would install somewhere else than in .venv.
 unexport PIP_DRY_RUN PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET

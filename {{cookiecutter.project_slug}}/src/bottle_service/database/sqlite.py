@@ -94,6 +94,25 @@ class Database:
                 raise missing_reference() from None
             raise
 
+    def pause(self, session: Session) -> bool:
+        """Prepare a session for a person who types, and return whether changes are not committed.
+
+        A read transaction is replaced by a new one, so that a later write neither fails because of
+        an old snapshot nor delays checkpoints of the write-ahead log. A transaction that has
+        written rows keeps the write lock. From the first call on, the session flushes only in
+        `commit` and `flush`, so that no query takes the lock.
+        """
+        if session.autoflush:
+            session.autoflush = False
+            event.listen(session, "after_begin", _note_changes)
+        if session.in_transaction() and session.is_active:
+            driver = _driver(session.connection())
+            if driver.total_changes > session.info["changes_before"]:
+                return True
+            driver.execute("ROLLBACK")  # SQLAlchemy's transaction goes on in the new one
+            driver.execute("BEGIN DEFERRED")
+        return bool(session.new or session.dirty or session.deleted)
+
     def ping(self) -> None:
         """Check that the database responds and can grow. Raises SQLAlchemyError or OSError."""
         with self._reading.connect() as connection:
@@ -238,6 +257,14 @@ def _create_engine(url: URL, begin: str, connections: int, busy_timeout: float) 
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(f"BEGIN {begin}"))
     return engine
+
+
+def _note_changes(session: Session, _transaction: Any, connection: Connection) -> None:
+    session.info["changes_before"] = _driver(connection).total_changes
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:
