@@ -103,7 +103,7 @@ def test_shell_needs_valid_settings(generated: Generate, tmp_path: Path) -> None
 
 
 def test_no_transaction_is_open_while_a_person_types(generated: Generate, directory: Path) -> None:
-    write(directory, "INSERT INTO notes VALUES (1, 'first', '', '2026-11-30', '2026-11-30')")
+    write(directory, "INSERT INTO notes VALUES (1, 'first', '', '2026-11-30', '2026-11-30', '1')")
     terminal = Terminal(*COMMAND, "shell", cwd=directory, **environ(generated()))
 
     def type_line(line: str, printed: str = ">>> ") -> None:
