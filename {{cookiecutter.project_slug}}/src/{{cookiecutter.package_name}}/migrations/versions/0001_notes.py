@@ -1,4 +1,4 @@
-"""The notes, and the responses of idempotent routes."""
+"""The notes."""
 
 import sqlalchemy as sa
 from alembic import op
