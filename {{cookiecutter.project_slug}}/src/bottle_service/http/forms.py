@@ -42,6 +42,8 @@ class FieldReader:
     default True.
 
     `<input type="datetime-local">` sends no time zone: its type has `Meta(tz=False)`.
+
+    `required` are the names of the fields that must be sent.
     """
 
     def __init__(self, kind: Any) -> None:
@@ -51,10 +53,13 @@ class FieldReader:
         self._fields: dict[str, _Field] = {}
         # What an absent field becomes, if it has no default.
         self._absent: list[tuple[str, Callable[[], Any]]] = []
+        self.required: list[str] = []
         for field in getattr(bare(inspect.type_info(kind)), "fields", ()):
             self._fields[field.encode_name] = described = _describe(field.type)
             if field.required and described.absent:
                 self._absent.append((field.encode_name, described.absent))
+            elif field.required:
+                self.required.append(field.encode_name)
 
     def read(self, pairs: Pairs) -> tuple[Any, list[FieldError]]:
         """Return the value, or None and the errors."""
