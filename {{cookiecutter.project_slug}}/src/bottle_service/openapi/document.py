@@ -49,7 +49,7 @@ FAILURES = {
     404: "There is nothing at this address.",
     413: "The body is too large.",
     415: "The body has another content type, or a Content-Encoding.",
-    422: "Values are invalid; `errors` lists them.",
+    422: "Values are invalid; the errors are listed.",
     500: "The service failed.",
     503: "The service is overloaded; try again later.",
 }

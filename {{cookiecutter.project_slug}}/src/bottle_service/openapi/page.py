@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from ..http.forms import FieldReader
 from ..http.parsers import Upload
+from ..http.validation import LARGEST_INTEGER, SMALLEST_INTEGER
 from ..views import headers_with_style
 from .document import Document, Operation
 from .examples import NO_EXAMPLE, example_of
@@ -54,7 +55,9 @@ def render(document: Document, url_prefix: str) -> str:
     """Return the page as HTML."""
     content = document.content
     tags = {tag["name"]: tag.get("description", "") for tag in content["tags"]}
-    order = [*tags]
+    # The API comes before pages and health checks.
+    api = {one.tag for one in document.operations if one.path.startswith("/api/")}
+    order = sorted(tags, key=lambda tag: tag not in api)
     sections = [_section(document, operation) for operation in document.operations]
     sections.sort(key=lambda section: order.index(section.operation.tag))
     groups = groupby(sections, key=lambda section: section.operation.tag)
@@ -174,7 +177,8 @@ def _rows(document: Document, operation: Operation) -> Iterator[Row]:
 
 def _words(document: Document, schema: Schema) -> str:
     """Return a schema in a few words."""
-    default = f", default {json.dumps(schema['default'])}" if schema.get("default") else ""
+    default = schema.get("default")
+    default = f", default {json.dumps(default)}" if default not in (None, "", []) else ""
     if "$ref" in schema:
         schema = document.resolve(schema)
         if "enum" not in schema:
@@ -183,29 +187,32 @@ def _words(document: Document, schema: Schema) -> str:
         return " or ".join(json.dumps(one, ensure_ascii=False) for one in schema["enum"]) + default
     if "anyOf" in schema:
         return " or ".join(_words(document, one) for one in schema["anyOf"]) + default
-    if schema.get("type") == "array" and "items" in schema:
+    if isinstance(schema.get("items"), dict):  # False for a tuple
         return f"list of {_words(document, schema['items'])}{default}"
     kind = schema.get("format") if schema.get("type") == "string" else None
     return f"{kind or schema.get('type', 'any value')}{_limits(schema)}{default}"
 
 
 def _limits(schema: Schema) -> str:
-    words = ""
-    for name, sign in (
-        ("minimum", "≥"),
-        ("exclusiveMinimum", ">"),
-        ("maximum", "≤"),
-        ("exclusiveMaximum", "<"),
-        ("multipleOf", "steps of"),
-    ):
-        # The bounds of every integer are no news.
-        if name in schema and abs(schema[name]) < 2**63 - 1:
-            words += f" {sign} {schema[name]}"
-    least, most = schema.get("minLength"), schema.get("maxLength")
-    if least is not None or most is not None:
-        words += (
-            f" of {least or 0} to {most} characters" if most else f" of at least {least} characters"
-        )
+    low, high = schema.get("minimum"), schema.get("maximum")
+    # The bounds of 64 bits are those of every integer.
+    low = None if low == SMALLEST_INTEGER else low
+    high = None if high == LARGEST_INTEGER else high
+    words = _range("", low, high, "")
+    for name, relation in (("exclusiveMinimum", "greater than"), ("exclusiveMaximum", "less than")):
+        if name in schema:
+            words += f" {relation} {schema[name]}"
+    if "multipleOf" in schema:
+        words += f" in steps of {schema['multipleOf']}"
+    words += _range("of ", schema.get("minLength"), schema.get("maxLength"), " characters")
     if schema.get("pattern", NO_NUL) != NO_NUL:
         words += f", pattern {schema['pattern']}"
     return words
+
+
+def _range(before: str, low: float | None, high: float | None, unit: str) -> str:
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f" {before}at least {low}{unit}"
+    return f" {before}at most {high}{unit}" if low is None else f" {before}{low} to {high}{unit}"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from inspect import cleandoc
 from itertools import chain
 from typing import Any, get_args, get_origin
 
@@ -82,7 +83,10 @@ class Schemas:
         for number, kind in enumerate(kinds):
             _complete(kind, self._schemas[number], is_received=number in self._received)
         for kind, schema in zip(named.values(), schemas[len(kinds) :], strict=True):
-            _complete_parts(kind, self.resolve(schema), is_received=kind.cls in received)
+            component = self.resolve(schema)
+            _complete_parts(kind, component, is_received=kind.cls in received)
+            if "description" in component:  # a docstring with its indentation
+                component["description"] = cleandoc(component["description"])
 
 
 def _name(cls: Any) -> str:

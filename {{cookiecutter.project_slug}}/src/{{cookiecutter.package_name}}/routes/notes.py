@@ -13,6 +13,7 @@ from ..schemas import ListQuery, NoteCreate, NoteList, NoteOut
 
 
 def index(query: ListQuery, session: Session) -> NoteList:
+    """List notes, oldest first."""
     following = select(Note).where(Note.id > query.after).order_by(Note.id)
     notes = session.scalars(following.limit(query.limit + 1)).all()
     items = [NoteOut.from_row(note) for note in notes[: query.limit]]
@@ -20,6 +21,7 @@ def index(query: ListQuery, session: Session) -> NoteList:
 
 
 def create(body: NoteCreate, session: Session, clock: Callable[[], datetime]) -> NoteOut:
+    """Create a note."""
     now = clock()
     note = Note(title=body.title, body=body.body, created_at=now, updated_at=now)
     session.add(note)
@@ -28,18 +30,21 @@ def create(body: NoteCreate, session: Session, clock: Callable[[], datetime]) ->
 
 
 def show(note_id: int, session: Session) -> NoteOut:
+    """Return a note."""
     return NoteOut.from_row(_find(session, note_id))
 
 
 def replace(
     note_id: int, body: NoteCreate, session: Session, clock: Callable[[], datetime]
 ) -> NoteOut:
+    """Replace a note."""
     note = _find(session, note_id)
     note.title, note.body, note.updated_at = body.title, body.body, clock()
     return NoteOut.from_row(note)
 
 
 def delete(note_id: int, session: Session) -> None:
+    """Delete a note."""
     session.delete(_find(session, note_id))
 
 

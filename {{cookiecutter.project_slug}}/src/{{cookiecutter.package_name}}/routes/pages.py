@@ -19,10 +19,10 @@ def static(path: str, assets: Assets) -> HTTPResponse:
 
 
 def openapi(openapi: OpenAPI) -> HTTPResponse:
-    """The OpenAPI document of this service."""
+    """The OpenAPI document."""
     return openapi.document()
 
 
 def docs(openapi: OpenAPI) -> HTTPResponse:
-    """A page that shows the OpenAPI document, with a command for each operation."""
+    """A page that shows the OpenAPI document."""
     return openapi.page()
