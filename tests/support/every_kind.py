@@ -73,7 +73,6 @@ class Everything(Struct, forbid_unknown_fields=True, rename="camel"):
     count: int
     shape: Circle | Square
     moment: datetime
-    local: Annotated[datetime, Meta(tz=False)] | None = None
     clock: time | None = None
     point: Point = Point(1, 1.5)
     pair: tuple[str, int] = ("a", 1)
@@ -81,14 +80,20 @@ class Everything(Struct, forbid_unknown_fields=True, rename="camel"):
     names: set[str] = set()
     tree: Tree | None = None
     content: bytes = b""
-    price: Decimal = Decimal(1)
     maximum: Annotated[int, Meta(lt=100)] = 0
     is_open: bool = False
     any_text_or_number: str | int = 1
 
 
+class Local(Struct):
+    """Types of a result: msgspec accepts further JSON for these in a request."""
+
+    moment: Annotated[datetime, Meta(tz=False)]
+    price: Decimal
+
+
 class Photo(Struct, forbid_unknown_fields=True):
-    title: Annotated[str, Meta(max_length=20)]
+    title: Annotated[str, Meta(min_length=1, max_length=20)]
     photo: Upload
     more: list[Upload] = []
 
@@ -144,8 +149,12 @@ def show_form(form: Form[Contact]) -> HTTPResponse:
     return HTTPResponse(f"{form.errors}", headers={"Content-Type": "text/plain"})
 
 
-def by_id(item_id: int, client_name: str) -> tuple[int, str]:
-    return item_id, client_name
+def local() -> Local:
+    return Local(datetime(2026, 12, 31, 12), Decimal("1.50"))  # noqa: DTZ001
+
+
+def by_id(item_id: int, client_name: str) -> dict[str, str | int]:
+    return {"id": item_id, "client": client_name}
 
 
 def by_ratio(ratio: float) -> float:
@@ -215,7 +224,7 @@ def add_routes(app: Bottle) -> None:
     app.route("/api/v1/search", "GET", search, public=True)
     app.route("/api/v1/free", "GET", free)
     app.route("/api/v1/things/<number:int>", ["PUT", "PATCH"], replace, max_body=100_000)
-    app.route("/api/v2/trees", "POST", grow, status=201, location="/api/v2/trees/{0.items[0].name}")
+    app.route("/api/v2/trees", "POST", grow, status=201, location="/api/v1/names/{0.items}")
     app.route("/api/v1/photos", "POST", add_photo)
     app.route("/api/v1/contacts", "POST", add_contact)
     app.route("/api/v1/forms", "POST", show_form, public=True)
@@ -228,6 +237,7 @@ def add_routes(app: Bottle) -> None:
     app.route("/streams/<name>", "GET", stream, public=True)
     app.route("/maybe/<name>", "GET", maybe)
     app.route("/api/v1/loans", "POST", lend, responses={409: "It is lent already."})
+    app.route("/local", "GET", local, public=True)
     app.route("/plain", "ANY", plain, raw=True)
 
 

@@ -99,7 +99,8 @@ class FieldReader:
             field = self._fields.get(name, _UNKNOWN)
             if value == "" and not field.can_be_empty:
                 continue
-            if "\0" in name or (isinstance(value, str) and "\0" in value):
+            text = value if isinstance(value, str) else value.filename
+            if "\0" in name or "\0" in text:
                 errors.append(FieldError(pointer_to(name), NUL_MESSAGE))
             value = field.read(value)
             if field.is_list:
@@ -209,7 +210,7 @@ def _noun(kind: Any) -> str:
             return "a list" + _length(kind, "value")
         case inspect.IntType():
             return "a whole number" + _range(kind)
-        case inspect.FloatType() | inspect.DecimalType():
+        case inspect.FloatType():
             return "a number" + _range(kind)
         case inspect.DateTimeType():
             if kind.tz is False:
@@ -226,6 +227,7 @@ def _noun(kind: Any) -> str:
 
 _NOUNS = {
     inspect.BoolType: "true or false",
+    inspect.DecimalType: "a number",
     inspect.DateType: "a date such as 2026-12-31",
     inspect.TimeType: "a time such as 23:30",
     inspect.TimeDeltaType: "a duration such as PT90M",

@@ -15,7 +15,7 @@ from bottle import HTTPResponse, request
 from ..assets import is_unchanged
 from ..http.routing import ServiceBottle
 from ..startup import StartupError, StartupProblem
-from .document import Document
+from .document import Document, Operation
 from .page import headers, render
 
 __all__ = ["OpenAPI"]
@@ -57,6 +57,11 @@ class OpenAPI:
         handlers = [route.callback for route in self.app.routes if not route.config.get("raw")]
         is_served = any("openapi" in inspect.signature(one).parameters for one in handlers)
         return self._document.problems if is_served else []
+
+    @property
+    def operations(self) -> list[Operation]:
+        """The operations, in the order of the routing table."""
+        return self._document.operations
 
     def content(self) -> dict[str, object]:
         """Return the document. Raises StartupError if it cannot express a route or a type."""

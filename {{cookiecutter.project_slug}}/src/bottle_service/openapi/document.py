@@ -140,7 +140,8 @@ class Document:
         self.problems = list(self._read_routes())
         self._problem_schema = self._schemas.add(ProblemDetails, received=False)
         self.problems += self._schemas.describe()
-        self.content: Schema = {} if self.problems else self._content(info, url)
+        # Encoded, because a default may be a tuple.
+        self.content: Schema = {} if self.problems else _decoded(self._content(info, url))
 
     def resolve(self, schema: Schema) -> Schema:
         """Return the schema that this one refers to, or itself."""
@@ -456,6 +457,11 @@ def _further(types: Mapping[str, Any]) -> Iterator[Schema]:
         for one in (getattr(kind, "__origin__", kind), *getattr(kind, "__metadata__", ())):
             if isinstance(added := getattr(one, "openapi", None), dict):
                 yield added
+
+
+def _decoded(content: Schema) -> Schema:
+    decoded: Schema = msgspec.json.decode(msgspec.json.encode(content))
+    return decoded
 
 
 def _component(status: int) -> str:

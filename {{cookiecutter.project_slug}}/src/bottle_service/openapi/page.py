@@ -18,7 +18,7 @@ from ..http.validation import LARGEST_INTEGER, SMALLEST_INTEGER
 from ..views import headers_with_style
 from .document import Document, Operation
 from .examples import NO_EXAMPLE, example_of
-from .schemas import NO_NUL, Schema
+from .schemas import BASE64, DECIMAL, DURATION, NO_NUL, TIME, Schema
 
 __all__ = ["headers", "render"]
 
@@ -190,7 +190,16 @@ def _words(document: Document, schema: Schema) -> str:
     if isinstance(schema.get("items"), dict):  # False for a tuple
         return f"list of {_words(document, schema['items'])}{default}"
     kind = schema.get("format") if schema.get("type") == "string" else None
+    kind = _PATTERNS.get(schema.get("pattern", ""), kind)
     return f"{kind or schema.get('type', 'any value')}{_limits(schema)}{default}"
+
+
+_PATTERNS = {
+    BASE64: "base64",
+    DECIMAL: "decimal",
+    DURATION: "duration such as PT90S",
+    TIME: "time such as 23:30:00",
+}
 
 
 def _limits(schema: Schema) -> str:
@@ -205,7 +214,7 @@ def _limits(schema: Schema) -> str:
     if "multipleOf" in schema:
         words += f" in steps of {schema['multipleOf']}"
     words += _range("of ", schema.get("minLength"), schema.get("maxLength"), " characters")
-    if schema.get("pattern", NO_NUL) != NO_NUL:
+    if schema.get("pattern") not in (None, NO_NUL, *_PATTERNS):
         words += f", pattern {schema['pattern']}"
     return words
 

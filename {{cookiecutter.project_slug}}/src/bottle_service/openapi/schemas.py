@@ -13,10 +13,17 @@ from ..http.parsers import Upload
 from ..http.validation import LARGEST_INTEGER, SMALLEST_INTEGER, bare, reachable
 from ..startup import StartupProblem
 
-__all__ = ["REFERENCE", "Schemas"]
+__all__ = ["BASE64", "DECIMAL", "DURATION", "NO_NUL", "REFERENCE", "TIME", "Schema", "Schemas"]
 
 REFERENCE = "#/components/schemas/"
 NO_NUL = r"^[^\x00]*$"
+DURATION = (
+    r"^-?P(?:[0-9]{1,8}D(?:T(?:[0-9]{1,6}H)?(?:[0-9]{1,6}M)?[0-9]{1,6}(?:\.[0-9]{1,6})?S)?"
+    r"|T(?:[0-9]{1,6}H)?(?:[0-9]{1,6}M)?[0-9]{1,6}(?:\.[0-9]{1,6})?S)$"
+)
+DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?$"
+TIME = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?$"
+BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 NAMED = (
     inspect.StructType
     | inspect.DataclassType
@@ -124,11 +131,24 @@ def _complete(kind: Any, schema: Schema, *, is_received: bool) -> None:
                     schema.setdefault("minimum", SMALLEST_INTEGER)
                 if "exclusiveMaximum" not in schema:
                     schema.setdefault("maximum", LARGEST_INTEGER)
-        case inspect.DateTimeType() if kind.tz is not False:
-            schema.setdefault("format", "date-time")
+        case inspect.DateTimeType():
+            schema.setdefault("format", "date-time-local" if kind.tz is False else "date-time")
+        case inspect.TimeType() if not kind.tz:
+            schema["format"] = "time-local"
+            schema.setdefault("pattern", TIME)
+        case inspect.TimeDeltaType():
+            # The format `duration` has years, which msgspec rejects, and no fractions.
+            schema.pop("format", None)
+            schema.setdefault("pattern", DURATION)
+        case inspect.DecimalType():
+            schema.setdefault("pattern", DECIMAL)
+        case inspect.BytesType() | inspect.ByteArrayType() | inspect.MemoryViewType():
+            schema.setdefault("pattern", BASE64)
         case inspect.StrType() if is_received:
             schema.setdefault("pattern", NO_NUL)
         case _:
+            if isinstance(kind, inspect.SetType | inspect.FrozenSetType) and is_received:
+                schema.pop("uniqueItems", None)  # equal ones are dropped
             _complete_parts(kind, schema, is_received=is_received)
 
 
