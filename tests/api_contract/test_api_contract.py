@@ -73,7 +73,12 @@ def send_cases(
 
 @pytest.mark.parametrize(
     ("application", "count", "seed", "at_least"),
-    [("service", 30, 1, 500), ("service", 10, 2, 400), ("service", 10, 3, 400), ("every_kind", 4, 1, 1000)],
+    [
+        ("service", 30, 1, 400),
+        ("service", 10, 2, 300),
+        ("service", 10, 3, 300),
+        ("every_kind", 4, 1, 1000),
+    ],
 )
 def test_each_response_is_documented(
     python: Path,
@@ -131,7 +136,7 @@ FAULTS: list[dict[str, Fault]] = [
             f"{HTTP}/errors.py",
             'response.set_header("Allow", ", ".join(sorted(allowed)))',
             'response.headers.pop("Allow", None)',
-            "unsupported_method: Missing Allow header",
+            "without required `Allow` header",
         ),
     },
     {
@@ -156,6 +161,12 @@ FAULTS: list[dict[str, Fault]] = [
             'next="x" if items else None',
             "GET /api/v1/notes: response_schema_conformance",
         ),
+        "Location is missing": Fault(
+            f"{HTTP}/handlers.py",
+            "        if location:",
+            "        if False:",
+            "- `Location`",
+        ),
         "Allow is wrong": Fault(
             f"{HTTP}/errors.py",
             '", ".join(sorted(allowed))',
@@ -177,12 +188,6 @@ FAULTS: list[dict[str, Fault]] = [
             "authenticate(credentials[1]) if credentials",
             '"tester" if credentials',
             "ignored_auth",
-        ),
-        "Location is missing": Fault(
-            f"{HTTP}/handlers.py",
-            "        if location:",
-            "        if False:",
-            "response_headers_conformance: Missing required headers\n\n`Location`",
         ),
         "a created note is 200": Fault(
             f"{HTTP}/handlers.py",
@@ -214,7 +219,7 @@ FAULTS: list[dict[str, Fault]] = [
             f"{HTTP}/auth.py",
             'headers={"WWW-Authenticate": "Bearer"}',
             "headers={}",
-            "response_headers_conformance: Missing required headers\n\n`WWW-Authenticate`",
+            "- `WWW-Authenticate`",
         ),
     },
 ]
@@ -262,7 +267,9 @@ def served(project: Path, directory: Path) -> Iterator[str]:
     }
     command = [sys.executable, "-m", "my_service"]
     subprocess.run([*command, "migrate"], cwd=directory, env=environ, check=True)
-    server = subprocess.Popen([*command, "serve"], cwd=directory, env=environ, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [*command, "serve"], cwd=directory, env=environ, stderr=subprocess.DEVNULL
+    )
     try:
         wait_until_ready(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
@@ -279,11 +286,13 @@ def test_redocly_has_no_finding(document: Path, needs: Needs) -> None:
     """By its recommended rules, apart from a licence: that of the code is not that of the API."""
     needs("npx")
     lint = ["npx", "--yes", REDOCLY, "lint", "--skip-rule", "info-license", "--format", "json"]
-    done = subprocess.run([*lint, document], cwd=document.parent, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [*lint, document], cwd=document.parent, check=False, capture_output=True, text=True
+    )
     assert json.loads(done.stdout)["totals"] == {"errors": 0, "warnings": 0, "ignored": 0}
 
 
-DRIVE = '''
+DRIVE = """
 import sys
 from datetime import datetime
 from my_service_client import AuthenticatedClient
@@ -302,13 +311,23 @@ missing = notes_show.sync(note.id, client=client)
 assert isinstance(missing, ProblemDetails) and missing.status == 404, missing
 invalid = notes_create.sync(client=client, body=NoteCreate(title=""))
 assert [one.pointer for one in invalid.errors] == ["/title"], invalid
-'''
+"""
 
 
 def test_generated_client_calls_the_service(
     python: Path, generated: Generate, document: Path, tmp_path: Path
 ) -> None:
-    tool(CLIENT_GENERATOR, "generate", "--path", document, "--output-path", "client", "--meta", "none", cwd=tmp_path)
+    tool(
+        CLIENT_GENERATOR,
+        "generate",
+        "--path",
+        document,
+        "--output-path",
+        "client",
+        "--meta",
+        "none",
+        cwd=tmp_path,
+    )
     (tmp_path / "client").rename(tmp_path / "my_service_client")
     with served(generated(), tmp_path) as url:
         run(python, "-c", DRIVE, url, TOKEN, cwd=tmp_path)
@@ -327,7 +346,7 @@ def test_generated_models_are_those_of_the_service(document: Path, tmp_path: Pat
         "from datetime import datetime\n"
         "fields = {one.name: one.type for one in msgspec.structs.fields(models.NoteOut)}\n"
         "assert fields['created_at'] is datetime, fields\n"
-        "msgspec.json.decode(b'{\"title\": \"a\"}', type=models.NoteCreate)\n"
+        'msgspec.json.decode(b\'{"title": "a"}\', type=models.NoteCreate)\n'
         "for body in (b'{\"title\": \"\"}', b'{\"title\": \"' + b'a' * 201 + b'\"}', b'{}'):\n"
         "    try: msgspec.json.decode(body, type=models.NoteCreate)\n"
         "    except msgspec.ValidationError: continue\n"
