@@ -187,7 +187,8 @@ class Document:
         module = [part for part in handler.__module__.split(".")[1:] if part != "routes"]
         # Below the routes, a package or a module has one subject.
         tag = module[0] if module else "service"
-        first, _, rest = inspect.cleandoc(handler.__doc__ or "").partition("\n")
+        docstring = inspect.cleandoc(handler.__doc__ or "")
+        first, _, rest = docstring.partition("\n")
         words = " ".join(re.findall(NAME, handler.__name__)).capitalize()
         operation = Operation(
             route=route,
@@ -197,7 +198,7 @@ class Document:
             tag=options.tags[0] if options.tags else tag,
             options=options,
             summary=options.summary or first.removesuffix(".") or words,
-            description=f"{first}\n{rest}" if rest else "",
+            description=docstring if options.summary else rest.strip(),
             schemes=self._auth.schemes(route),
             types=types,
             parameters=[*parameters],
