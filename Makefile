@@ -7,7 +7,8 @@ BUILD := build
 # The folders of `make test` need Python, git and make, and no root. The other folders take longer; most
 # need root and these Debian packages, which `make test-all` installs on Debian and Ubuntu.
 QUICK := tests/template tests/package tests/project
-OTHERS := tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation tests/nginx tests/owner tests/workflows
+OTHERS := tests/api_contract tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation tests/nginx tests/owner \
+	tests/workflows
 PYTEST := pytest -n auto --maxprocesses 4 --no-loadscope-reorder
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl podman redis-server systemd systemd-container
 

@@ -67,6 +67,36 @@ def first_response(project: Path, directory: Path) -> float:
         server.wait()
 
 
+DOCUMENT = """
+import time
+from my_service.app import SERVICE
+from my_service.settings import Settings
+from bottle_service.openapi import OpenAPI
+
+app = SERVICE.create_app(Settings.load({"APP_ENV": "test", "API_TOKENS": "bench:" + "b" * 40}))
+openapi = OpenAPI({"service": "Bench"})
+openapi.app = app
+for work in (openapi.content, lambda: openapi._page):
+    started = time.perf_counter()
+    work()
+    print(time.perf_counter() - started)
+"""
+
+
+def documented(project: Path) -> tuple[float, float]:
+    """Return the seconds for the OpenAPI document and for its page."""
+    done = subprocess.run(
+        [sys.executable, "-c", DOCUMENT],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(project / "src")},
+        cwd=project,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    document, page = map(float, done.stdout.split())
+    return document, page
+
+
 def lines_of(project: Path, pattern: str) -> int:
     return sum(
         bool(line.strip())
@@ -96,6 +126,7 @@ def main() -> None:
             (f"its test suite ({cases} cases)", f"{median(lambda: timed(sys.executable, '-m', 'pytest', cwd=project), 3):.1f} s"),
             ("from `serve` to the first 200, Gunicorn", f"{median(lambda: first_response(project, directory)):.1f} s"),
             ("from `serve` to the first 200, Waitress", f"{median(lambda: first_response(waitress, directory)):.1f} s"),
+            ("making the OpenAPI document; its page", "{:.1f} ms; {:.1f} ms".format(*(1000 * s for s in documented(project)))),
             ("lines of Python in the service; of these in your package", f"{lines_of(project, 'src/**/*.py')}, {lines_of(project, 'src/my_service/**/*.py')}"),
         ]  # fmt: skip
     print("| measurement | figure |\n|---|---|")

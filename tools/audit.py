@@ -14,6 +14,7 @@ from pathlib import Path
 TEMPLATE = Path(__file__).parents[1]
 LOCKS = [
     "requirements.txt",
+    "tests/api_contract/requirements.txt",
     "{{cookiecutter.project_slug}}/requirements.txt",
     "{{cookiecutter.project_slug}}/requirements-dev.txt",
 ]

@@ -15,6 +15,8 @@ from pathlib import Path
 
 TEMPLATE = Path(__file__).parents[1]
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
+# The tests of this folder run in an environment of their own.
+CONTRACT = "tests/api_contract"
 AXES = ("wsgi_server", "database")
 # A package without a wheel for the newest Python. The template's lock leaves the package out there,
 # because `make demo` does not need it.
@@ -46,6 +48,9 @@ def main() -> None:
             (PROJECT / name).write_text(merge(locks, choices))
         own = ["--group", "dev", str(Path(directory, "all.in"))]
         (TEMPLATE / "requirements.txt").write_text(run([*COMPILE, *own], TEMPLATE))
+        contract = [f"{CONTRACT}/requirements.in", "-c", "requirements.txt"]
+        lock = run([*COMPILE, *contract], TEMPLATE)
+        (TEMPLATE / CONTRACT / "requirements.txt").write_text(lock)
 
 
 def generate(combination: Combination, directory: Path) -> Path:

@@ -1,5 +1,6 @@
 """Command line: output, exit status, and the former names of commands."""
 
+import json
 import os
 import re
 import subprocess
@@ -175,6 +176,13 @@ def test_routes_lists_method_rule_access_and_handler(capsys: pytest.CaptureFixtu
     assert ["GET", "/metrics", "admin", f"{module}.{metrics.__name__}"] in table
     assert ["POST", "/greetings", "token", f"{module}.greet"] in table
     assert len(table) == 9
+
+
+@pytest.mark.usefixtures("settings")
+def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    main(SERVICE, ["openapi"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["paths"]["/greetings"]["post"]["security"] == [{"token": []}]
 
 
 def test_version_names_the_service_and_the_template(capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,6 +131,7 @@ def test_time_without_seconds_is_read(source: str) -> None:
         (Annotated[int, Meta(lt=9, gt=0, multiple_of=2)], "value=3",
          "A whole number greater than 0 and less than 9 in steps of 2 is required."),
         (float, "value=x", "A number is required."),
+        (Decimal, "value=x", "A number is required."),
         (float, "value=nan", "The number must be finite."),
         (float, "value=-inf", "The number must be finite."),
         (Decimal, "value=NaN", "The number must be finite."),

@@ -420,3 +420,14 @@ def test_malformed_form_is_rejected(
     )
     assert response.status_int == status
     assert response.content_type == "application/problem+json"
+
+
+def test_file_name_with_nul_is_422(forms: Forms) -> None:
+    """A database cannot store it."""
+    disposition = b'Content-Disposition: form-data; name="photo"; filename="a\0.png"'
+    body = part("name") + b"--b\r\n" + disposition + b"\r\n\r\nx\r\n--b--\r\n"
+    response = forms.client.request(
+        "/", method="POST", body=body, headers={"Content-Type": MULTIPART}, expect_errors=True
+    )
+    assert response.status_int == 422
+    assert [error["pointer"] for error in response.json["errors"]] == ["/photo"]

@@ -16,6 +16,7 @@ from .http.auth import Authenticator, SessionAuthenticator
 from .http.problems import ProblemRenderer
 from .http.routing import ServiceBottle
 from .http.url_prefix import URL_PREFIX, UrlPrefixMiddleware
+from .openapi import OpenAPI
 from .overview import Overview
 from .release import release_id
 from .settings import ServiceSettings
@@ -43,8 +44,8 @@ def build_application(
     """Return the WSGI application of the service whose package is in `directory`.
 
     Every view has `variables`; `dependencies` are injected into handlers by parameter
-    name, besides `settings`, `views`, `assets`, `metrics`, and `overview`, which is None outside
-    of development. One that has a method `close` is closed with the application. `page_policy` is the
+    name, besides `settings`, `views`, `assets`, `metrics`, `openapi`, and `overview`, which is None
+    outside of development. One that has a method `close` is closed with the application. `page_policy` is the
     Content-Security-Policy of pages. `authenticate_client` returns the name of the client with a
     bearer token; by default these are the clients of API_TOKENS. `authenticate_session` returns the
     name of the client with a session, by the cookies of the environ. Both return None for credentials
@@ -68,10 +69,12 @@ def build_application(
     overview = None
     if settings.app_env == "development":
         overview = Overview(variables, settings, os.environ, dependencies.get("checks", {}))
+    openapi = OpenAPI(variables, url_prefix)
     app = build_http_application(
         add_routes,
         dependencies={
             "settings": settings,
+            "openapi": openapi,
             "overview": overview,
             "views": views,
             "assets": assets,
@@ -87,7 +90,8 @@ def build_application(
         trusted_proxy_count=settings.trusted_proxy_count,
         max_body_bytes=settings.max_body_bytes,
     )
-    problems = [*_problems(assets, views), *_metrics_of_modules(directory)]
+    openapi.app = app
+    problems = [*_problems(assets, views), *_metrics_of_modules(directory), *openapi.problems()]
     if not authenticate_client and not authenticate_session:
         problems += _missing_tokens(app, settings)
     if problems:

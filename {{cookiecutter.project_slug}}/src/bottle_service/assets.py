@@ -18,7 +18,7 @@ from bottle import HTTPResponse, parse_range_header, request, static_file
 from .http.problems import Problem
 from .startup import StartupError, StartupProblem
 
-__all__ = ["Assets"]
+__all__ = ["Assets", "is_unchanged"]
 
 FOREVER = "public, max-age=31536000, immutable"  # RFC 8246
 MANIFEST = ".manifest.json"
@@ -28,6 +28,11 @@ COMPRESSED = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".txt",
 _QUOTED = re.compile(r'"[^"]*"')
 # A table of its own, because the host's would make responses differ between machines.
 _TYPES = mimetypes.MimeTypes(filenames=())
+
+
+def is_unchanged(etag: str, tags: str) -> bool:
+    """Return whether If-None-Match has this ETag: the client has the present content."""
+    return tags.strip() == "*" or etag in _QUOTED.findall(tags)
 
 
 class Assets:
@@ -88,7 +93,7 @@ class Assets:
         tags = environ.pop("HTTP_IF_NONE_MATCH", None)
         if tags is not None:
             environ.pop("HTTP_IF_MODIFIED_SINCE", None)  # RFC 9110, section 13.1.3
-        unchanged = tags is not None and (tags.strip() == "*" or etag in _QUOTED.findall(tags))
+        unchanged = tags is not None and is_unchanged(etag, tags)
         if unchanged:
             environ["HTTP_IF_NONE_MATCH"] = etag
         if (

@@ -1,6 +1,7 @@
-"""The command line of a service: python -m PACKAGE serve · check · routes · shell · migrate · …"""
+"""The command line of a service: python -m PACKAGE serve · check · routes · openapi · shell · …"""
 
 import argparse
+import json
 import logging
 import os
 import re
@@ -60,6 +61,7 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
     add("check", _check, "report whether the service could start; exit with 2 if not")
     add("routes", _routes, "list methods, URLs, access and handlers")
     add("shell", _shell, "open a Python prompt with the session, the models and the dependencies")
+    add("openapi", _openapi, "print the OpenAPI document")
     collect = add("collect-static", _collect_static, "write the static files for Nginx")
     collect.add_argument("destination", metavar="DESTINATION", type=Path)
     if service.has_database:
@@ -126,6 +128,11 @@ def _routes(service: "Service", _options: argparse.Namespace) -> None:
         for route in app.routes:
             access = access_of(route)
             print(f"{route.method:7} {route.rule:32} {access:7} {handler_name(route)}")
+
+
+def _openapi(service: "Service", _options: argparse.Namespace) -> None:
+    with closing(service.create_app(service.settings.load(os.environ))) as app:
+        print(json.dumps(app.dependencies["openapi"].content(), indent=2, ensure_ascii=False))
 
 
 def _collect_static(service: "Service", options: argparse.Namespace) -> None:

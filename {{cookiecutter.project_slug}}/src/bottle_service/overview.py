@@ -2,33 +2,21 @@
 
 import json
 import shlex
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import NamedTuple, get_type_hints
 
 from bottle import HTTPResponse, Route, SimpleTemplate, request
-from msgspec import inspect
 
 from .http.conditional import IfMatch
 from .http.routing import access_of, handler_name
-from .http.validation import bare
+from .openapi.examples import NO_EXAMPLE, example_of
 from .settings import ServiceSettings
-from .views import PAGE_HEADERS
+from .views import headers_with_style
 
 __all__ = ["Overview"]
 
 DIRECTORY = Path(__file__).with_name("overview_page")
-# Values of a sample body, by the type of the field.
-SAMPLES: dict[type, object] = {
-    inspect.StrType: "text",
-    inspect.IntType: 1,
-    inspect.FloatType: 1.5,
-    inspect.BoolType: True,
-    inspect.DateType: "2026-12-31",
-    inspect.DateTimeType: "2026-12-31T12:00:00Z",
-}
 
 
 class Call(NamedTuple):
@@ -62,10 +50,7 @@ class Overview:
         source = (DIRECTORY / "overview.tpl").read_text(encoding="utf-8")
         self._template = SimpleTemplate(source=source)
         # The style is a part of the page, so that the service's static files do not need it.
-        digest = b64encode(sha256(self._style.encode()).digest()).decode()
-        policy = PAGE_HEADERS["Content-Security-Policy"]
-        policy = policy.replace("style-src ", f"style-src 'sha256-{digest}' ")
-        self._headers = PAGE_HEADERS | {"Content-Security-Policy": policy}
+        self._headers = headers_with_style(self._style)
 
     def page(self) -> HTTPResponse:
         """Return the page for the present request."""
@@ -86,7 +71,8 @@ class Overview:
 
     def _command(self, route: Route, access: str) -> str:
         """Return the curl command that calls the route, with a sample body."""
-        types = {} if route.config.get("raw") else get_type_hints(route.callback)
+        is_raw = route.config.get("raw")
+        types = {} if is_raw else get_type_hints(route.callback, include_extras=True)
         words = ["curl"]
         if route.method != "GET":
             words += ["-X", route.method]
@@ -101,7 +87,9 @@ class Overview:
         if "form" in types:
             return ""
         if "body" in types:
-            sample = _sample(inspect.type_info(types["body"]))
+            sample = example_of(types["body"], complete=False)
+            if sample is NO_EXAMPLE:
+                return ""
             words += ["-H 'Content-Type: application/json'", "-d", shlex.quote(json.dumps(sample))]
         scheme = request.environ["wsgi.url_scheme"]
         words.append(shlex.quote(f"{scheme}://{self._settings.bind}{_path(route)}"))
@@ -112,18 +100,6 @@ def _path(route: Route) -> str:
     """Return the path of the route, with 1 for each wildcard."""
     parts = route.app.router.builder[route.rule]
     return "".join("1" if name else text for name, text in parts)
-
-
-def _sample(kind: Any) -> Any:
-    """Return a value with the required fields of the type."""
-    kind = bare(kind)
-    if isinstance(kind, inspect.StructType):
-        return {field.encode_name: _sample(field.type) for field in kind.fields if field.required}
-    if isinstance(kind, inspect.CollectionType):
-        return [_sample(kind.item_type)]
-    if isinstance(kind, inspect.LiteralType):
-        return kind.values[0]
-    return SAMPLES.get(type(kind))
 
 
 def _failure(check: Callable[[], None]) -> str:

@@ -2,15 +2,17 @@
 
 import ast
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from functools import cache
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 from bottle import HTTPResponse, SimpleTemplate
 
-__all__ = ["PAGE_HEADERS", "PAGE_POLICY", "Views"]
+__all__ = ["PAGE_HEADERS", "PAGE_POLICY", "Views", "headers_with_style"]
 
 # Pages load the service's own files only, and no other page may frame them.
 PAGE_POLICY = (
@@ -18,6 +20,13 @@ PAGE_POLICY = (
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 PAGE_HEADERS = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": PAGE_POLICY}
+
+
+def headers_with_style(style: str) -> dict[str, str]:
+    """Return the headers of a page that contains this style sheet in an element."""
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    policy = PAGE_POLICY.replace("style-src ", f"style-src 'sha256-{digest}' ")
+    return PAGE_HEADERS | {"Content-Security-Policy": policy}
 
 
 class Views:

@@ -11,6 +11,7 @@ from bottle import Route, request
 
 from ..settings import TOKEN
 from .problems import DETAILS, Environ, Problem
+from .routing import access_of
 
 __all__ = [
     "Authenticator",
@@ -53,6 +54,14 @@ class BearerAuthPlugin:
         self._authenticate_client = authenticate_client
         self._authenticate_admin = authenticate_admin
         self._authenticate_session = authenticate_session
+
+    def schemes(self, route: Route) -> list[str]:
+        """Return the credentials that the route accepts: token, session, admin; [] if it is public."""
+        access = access_of(route)
+        if access == "public":
+            return []
+        has_sessions = access == "token" and self._authenticate_session is not None
+        return [access, "session"] if has_sessions else [access]
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         if route.config.get("public"):

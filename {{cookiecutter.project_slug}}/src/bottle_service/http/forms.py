@@ -42,6 +42,8 @@ class FieldReader:
     default True.
 
     `<input type="datetime-local">` sends no time zone: its type has `Meta(tz=False)`.
+
+    `required` are the names of the fields that must be sent.
     """
 
     def __init__(self, kind: Any) -> None:
@@ -51,10 +53,13 @@ class FieldReader:
         self._fields: dict[str, _Field] = {}
         # What an absent field becomes, if it has no default.
         self._absent: list[tuple[str, Callable[[], Any]]] = []
+        self.required: list[str] = []
         for field in getattr(bare(inspect.type_info(kind)), "fields", ()):
             self._fields[field.encode_name] = described = _describe(field.type)
             if field.required and described.absent:
                 self._absent.append((field.encode_name, described.absent))
+            elif field.required:
+                self.required.append(field.encode_name)
 
     def read(self, pairs: Pairs) -> tuple[Any, list[FieldError]]:
         """Return the value, or None and the errors."""
@@ -94,7 +99,8 @@ class FieldReader:
             field = self._fields.get(name, _UNKNOWN)
             if value == "" and not field.can_be_empty:
                 continue
-            if "\0" in name or (isinstance(value, str) and "\0" in value):
+            text = value if isinstance(value, str) else value.filename
+            if "\0" in name or "\0" in text:
                 errors.append(FieldError(pointer_to(name), NUL_MESSAGE))
             value = field.read(value)
             if field.is_list:
@@ -204,7 +210,7 @@ def _noun(kind: Any) -> str:
             return "a list" + _length(kind, "value")
         case inspect.IntType():
             return "a whole number" + _range(kind)
-        case inspect.FloatType() | inspect.DecimalType():
+        case inspect.FloatType():
             return "a number" + _range(kind)
         case inspect.DateTimeType():
             if kind.tz is False:
@@ -221,6 +227,7 @@ def _noun(kind: Any) -> str:
 
 _NOUNS = {
     inspect.BoolType: "true or false",
+    inspect.DecimalType: "a number",
     inspect.DateType: "a date such as 2026-12-31",
     inspect.TimeType: "a time such as 23:30",
     inspect.TimeDeltaType: "a duration such as PT90M",

@@ -25,22 +25,16 @@ __all__ = [
     "add_filters",
     "freeze",
     "handler_name",
+    "is_redirect",
     "validate_routes",
 ]
 
 # The options of a route that plugins of this package read; a service's own plugins may have more.
 OPTIONS = (
-    "admin",
-    "etag",
-    "idempotent",
-    "location",
-    "max_body",
-    "next_page",
-    "public",
-    "raw",
-    "redirect_slashes",
-    "status",
+    *("admin", "deprecated", "etag", "idempotent", "location", "max_body", "next_page", "public"),
+    *("raw", "redirect_slashes", "responses", "status", "summary", "tags"),
 )
+
 
 NO_BODY = frozenset({100, 101, 204, 304})  # RFC 9110, section 6.4.1
 
@@ -89,6 +83,15 @@ class ServiceBottle(Bottle):  # type: ignore[misc]
         start_response(response._wsgi_status_line(), response.headerlist)
         return body
 
+    def route(
+        self, path: Any = None, method: Any = "GET", callback: Any = None, **options: Any
+    ) -> Any:
+        """Add a route, as Bottle does."""
+        if isinstance(options.get("responses"), dict):
+            # Bottle would make an option of each item, and rejects numbers.
+            options["responses"] = MappingProxyType(options["responses"])
+        return super().route(path, method, callback, **options)
+
     def add_route(self, route: Route) -> None:
         """Add the route; with `redirect_slashes=True` also a 308 redirect from its address + "/"."""
         super().add_route(route)
@@ -132,6 +135,11 @@ def handler_name(route: Route) -> str:
     """Return the name of the route's handler in the service's package, such as routes.notes.show."""
     handler = route.callback
     return f"{handler.__module__.partition('.')[2]}.{handler.__qualname__}"
+
+
+def is_redirect(route: Route) -> bool:
+    """Return whether `redirect_slashes` of another route has added the route."""
+    return route.callback is _redirect_to_path
 
 
 def add_filters(app: Bottle) -> None:

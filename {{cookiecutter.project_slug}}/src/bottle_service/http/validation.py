@@ -24,6 +24,7 @@ __all__ = [
     "bare",
     "nul_errors",
     "pointer_to",
+    "reachable",
 ]
 
 # The integers of a 64-bit database column.
@@ -58,7 +59,7 @@ class Limits:
         self.apply = self._apply if limited else None
         # The attributes of each class that can contain such values.
         self._attributes: dict[type, tuple[str, ...]] = {}
-        for part in _reachable(root) if limited else ():
+        for part in reachable(root) if limited else ():
             if isinstance(part, inspect.StructType | inspect.DataclassType):
                 names = [field.name for field in part.fields if _contains_limited(field.type)]
                 cls = get_origin(part.cls) or part.cls
@@ -118,7 +119,7 @@ def bare(kind: inspect.Type) -> inspect.Type:
 
 
 def _contains_limited(kind: inspect.Type) -> bool:
-    return any(map(_is_limited, _reachable(kind)))
+    return any(map(_is_limited, reachable(kind)))
 
 
 def _is_limited(kind: inspect.Type) -> bool:
@@ -133,7 +134,7 @@ def _is_limited(kind: inspect.Type) -> bool:
     return isinstance(kind, inspect.AnyType | inspect.FloatType | inspect.DecimalType)
 
 
-def _reachable(kind: inspect.Type) -> list[inspect.Type]:
+def reachable(kind: inspect.Type) -> list[inspect.Type]:
     """Return the type and all types that it contains; types may contain themselves."""
     found: dict[int, inspect.Type] = {}
     waiting = [kind]

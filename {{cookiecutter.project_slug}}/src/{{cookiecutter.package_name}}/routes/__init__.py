@@ -14,6 +14,13 @@ A route requires a bearer token of API_TOKENS. Options:
     redirect_slashes=True   the URL with a slash at its end redirects to this one
     raw=True                a plain Bottle handler, which may use `bottle.request`
 
+These options are for /openapi.json and /docs, which describe all of this table:
+
+    summary="List notes"    instead of the first line of the handler's docstring
+    tags=["notes"]          instead of the name of the handler's module
+    deprecated=True         clients should not use the route any longer
+    responses={409: "…"}    a further status, and its description
+
 `<note_id:id>` is a positive integer that fits a database column. Bottle's own filters (`:int`,
 `:path`, `:re:…`) work too.
 """
@@ -31,8 +38,13 @@ def add_routes(app: Bottle) -> None:
     app.route("/", "GET", pages.home, public=True)
     app.route("/static/<path:path>", "GET", pages.static, public=True)
 
+    app.route("/openapi.json", "GET", pages.openapi, public=True)
+    app.route("/docs", "GET", pages.docs, public=True)
+
     app.route("/livez", "GET", health.live, public=True)
-    app.route(["/readyz", "/health"], "GET", health.ready, public=True)
+    app.route(
+        ["/readyz", "/health"], "GET", health.ready, public=True, responses={503: "A check fails."}
+    )
     app.route("/metrics", "GET", health.metrics, admin=True)
 
     # <% if cookiecutter.database == "sqlite" %>

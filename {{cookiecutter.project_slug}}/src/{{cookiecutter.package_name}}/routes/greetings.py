@@ -4,4 +4,5 @@ from ..schemas import GreetingCreate, GreetingOut
 
 
 def create(body: GreetingCreate) -> GreetingOut:
+    """Greet somebody."""
     return GreetingOut(greeting=f"Hello, {body.name}!")

@@ -10,12 +10,15 @@ from bottle_service.telemetry.metrics import Metrics
 
 
 def live() -> dict[str, str]:
-    """Liveness: the process responds. It checks no dependency, whose failure no restart repairs."""
+    """Liveness: the process responds.
+
+    It checks no dependency, whose failure no restart repairs.
+    """
     return {"status": "ok"}
 
 
 def ready(checks: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-    """Readiness: the dependencies of the service respond too."""
+    """Readiness: the dependencies respond, too."""
     for name, check in checks.items():
         try:
             check()
@@ -26,4 +29,5 @@ def ready(checks: Mapping[str, Callable[[], None]]) -> dict[str, str]:
 
 
 def metrics(metrics: Metrics) -> HTTPResponse:
+    """Metrics for Prometheus."""
     return HTTPResponse(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -14,11 +14,13 @@ from ..schemas import ListQuery, NoteCreate, NoteList, NoteOut
 
 
 def index(query: ListQuery, session: Session) -> NoteList:
+    """List notes, oldest first."""
     page = read_page(session, select(Note), by=Note.id, after=query.after, limit=query.limit)
     return NoteList(items=[NoteOut.from_row(note) for note in page.items], next=page.next)
 
 
 def create(body: NoteCreate, session: Session, clock: Callable[[], datetime]) -> NoteOut:
+    """Create a note."""
     now = clock()
     note = Note(title=body.title, body=body.body, created_at=now, updated_at=now)
     session.add(note)
@@ -27,6 +29,7 @@ def create(body: NoteCreate, session: Session, clock: Callable[[], datetime]) ->
 
 
 def show(note_id: int, session: Session) -> NoteOut:
+    """Return a note."""
     return NoteOut.from_row(_find(session, note_id))
 
 
@@ -37,6 +40,7 @@ def replace(
     session: Session,
     clock: Callable[[], datetime],
 ) -> NoteOut:
+    """Replace a note."""
     note = _find(session, note_id)
     if_match.check(note)
     note.title, note.body = body.title, body.body
@@ -47,6 +51,7 @@ def replace(
 
 
 def delete(note_id: int, if_match: IfMatch, session: Session) -> None:
+    """Delete a note."""
     note = _find(session, note_id)
     if_match.check(note)
     session.delete(note)
