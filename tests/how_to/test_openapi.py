@@ -2,17 +2,12 @@
 
 import json
 
-import pytest
-
 from ..support.fixtures import Generate
-from ..support.generate import Answers, name_of
-from ..support.matrix import SMALLEST
 from .steps import check, follow
 
 
-@pytest.mark.parametrize("answers", [SMALLEST, {}], ids=name_of)
-def test_api_is_documented_and_a_client_is_generated(copied: Generate, answers: Answers) -> None:
-    project = copied(**answers)
+def test_api_is_documented_and_a_client_is_generated(copied: Generate) -> None:
+    project = copied()
     follow(project, "openapi.md")
     document = json.loads((project / "openapi.json").read_text())
     operation = document["paths"]["/api/v1/reservations"]["post"]

@@ -38,6 +38,8 @@ NAMED = {
     "make availability": "tests/debian is its short form",
     "make mutants": "tests/mutation is its short form",
     "python -m my_service check": "project/test_asgi.py::test_asgi_recipe_works",
+    "python -m my_service openapi": "package/test_cli.py::test_openapi_prints_the_document",
+    "python -m my_service openapi > openapi.json": "how_to/test_openapi.py is its short form",
     "cookiecutter PATH": "template/test_generation.py::test_generation_writes_only_the_project",
     "make bench": "takes minutes",
     "make fuzz": "tests/fuzz is its short form",
