@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
+from uuid import uuid4
 
 import schemathesis
 from bottle import Bottle
@@ -71,6 +72,15 @@ def map_body(_context: Any, body: Any) -> Any:
     return body
 
 
+@schemathesis.hook
+def before_call(_context: Any, case: Any, _arguments: Any) -> None:
+    """Send a version and a key that fit, which no schema can describe, in valid requests."""
+    if case.meta and case.meta.generation.mode.is_positive:
+        for name, fitting in {"If-Match": "*", "Idempotency-Key": f'"{uuid4()}"'}.items():
+            if name in (case.headers or {}):
+                case.headers[name] = fitting
+
+
 TOKEN, ADMIN_TOKEN = "t" * 40, "a" * 40
 
 
@@ -99,7 +109,10 @@ def generated_failures(app: Bottle, count: int, seed: int, below: str) -> Iterat
         if "admin" in operation.schemes:
             own["headers"] = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         own["enabled"] = operation.path.startswith(below)
-        operations.append({**own, "checks": {name: {"enabled": False} for name in disabled}})
+        checks: dict[str, Any] = {name: {"enabled": False} for name in disabled}
+        # RFC 6585: 428 for a missing If-Match.
+        checks["missing_required_header"] = {"expected-statuses": [400, 401, 422, 428]}
+        operations.append({**own, "checks": checks})
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,

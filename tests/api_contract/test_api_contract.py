@@ -163,7 +163,7 @@ FAULTS: list[dict[str, Fault]] = [
         ),
         "Location is missing": Fault(
             f"{HTTP}/handlers.py",
-            "        if location:",
+            "        if location_of:",
             "        if False:",
             "- `Location`",
         ),

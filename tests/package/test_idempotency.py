@@ -135,6 +135,7 @@ def test_required_key_that_is_missing_is_400(library: Library) -> None:
         ("8e03978e-40d5-43dd-bc93-6894a57f9324", "8e03978e-40d5-43dd-bc93-6894a57f9324"),
         (f'"{"k" * 255}"', "k" * 255),
         ("a:b/c=+~.", "a:b/c=+~."),
+        ("a\\\\b", "a\\\\b"),
     ],
 )
 def test_key_is_a_quoted_or_bare_text(library: Library, header: str, key: str) -> None:
@@ -149,6 +150,7 @@ def test_key_is_a_quoted_or_bare_text(library: Library, header: str, key: str) -
         *("", '""', '"k', 'k"', '"a", "b"', "a,b", "a b", '"k";a=1', '"\\n"', '"\xe9"', "\xe9"),
         f'"{"k" * 256}"',
         "k" * 256,
+        f'"{129 * chr(92) * 2}"',
     ],
 )
 def test_malformed_key_is_400(library: Library, header: str) -> None:

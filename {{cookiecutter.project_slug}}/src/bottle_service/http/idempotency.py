@@ -136,8 +136,9 @@ class IdempotentRoute:
                 raise Problem(400, "Send an Idempotency-Key, such as a random UUID.")
             return None
         found = _KEY.fullmatch(text.strip(" \t"))
-        key = re.sub(r"\\(.)", r"\1", found[1] or found[2]) if found else ""
-        if not 0 < len(key) <= MAX_KEY_LENGTH:
+        key = (found[2] or re.sub(r"\\(.)", r"\1", found[1])) if found else ""
+        # With its quotes and escapes, the key is as long as the OpenAPI document says at most.
+        if not 0 < len(key) <= MAX_KEY_LENGTH or len(text) > MAX_KEY_LENGTH + 2:
             raise Problem(
                 400, f"Idempotency-Key must be a quoted text of 1 to {MAX_KEY_LENGTH} characters."
             )
