@@ -146,7 +146,7 @@ def own_failures(app: Bottle) -> Iterator[str | int]:
         for name, value in example.items():
             if isinstance(value, str):
                 body = json.dumps({**example, name: f"{value[:1]}\0"})
-                kind = {"Content-Type": "application/json"}
+                kind = {"Content-Type": "application/json", "If-Match": "*"}
                 response = client.request(
                     address, method=method, body=body.encode(), headers=kind, status="*"
                 )
@@ -155,7 +155,10 @@ def own_failures(app: Bottle) -> Iterator[str | int]:
                     yield f"{method} {path}: NUL in {name} is {response.status_int}"
         created = client.post_json(address, example, status="*") if method == "POST" else None
         location = created.headers.get("Location") if created else None
-        if location and client.delete(location, status="*").status_int == 204:
+        if (
+            location
+            and client.delete(location, headers={"If-Match": "*"}, status="*").status_int == 204
+        ):
             yield 3
             if client.get(location, status="*").status_int != 404:
                 yield f"DELETE of {location}: use_after_free"

@@ -112,14 +112,14 @@ FAULTS: list[dict[str, Fault]] = [
     {
         "a limit of 100 fails": Fault(
             f"{ROUTES}/notes.py",
-            "query.limit + 1",
-            "query.limit + 1 // (query.limit < 100)",
+            "limit=query.limit)",
+            "limit=query.limit // (query.limit < 100))",
             "GET /api/v1/notes: not_a_server_error",
         ),
         "DELETE keeps the note": Fault(
             f"{ROUTES}/notes.py",
-            "session.delete(_find(session, note_id))",
-            "_find(session, note_id)",
+            "    session.delete(note)\n",
+            "",
             "use_after_free",
         ),
         "unknown fields are accepted": Fault(
@@ -157,8 +157,8 @@ FAULTS: list[dict[str, Fault]] = [
         ),
         "next is a text": Fault(
             f"{ROUTES}/notes.py",
-            "next=items[-1].id if len(notes) > query.limit else None",
-            'next="x" if items else None',
+            "next=page.next",
+            'next="x" if page.items else None',
             "GET /api/v1/notes: response_schema_conformance",
         ),
         "Location is missing": Fault(
@@ -304,9 +304,12 @@ client = AuthenticatedClient(base_url=url, token=token)
 note = notes_create.sync(client=client, body=NoteCreate(title="Hello"))
 assert isinstance(note.created_at, datetime), note
 assert notes_show.sync(note.id, client=client) == note
-assert notes_replace.sync(note.id, client=client, body=NoteCreate(title="Bye", body="x")).title == "Bye"
+changed = notes_replace.sync(
+    note.id, client=client, body=NoteCreate(title="Bye", body="x"), if_match=f'"{note.version}"'
+)
+assert changed.title == "Bye"
 assert [one.title for one in notes_index.sync(client=client, limit=1).items] == ["Bye"]
-assert notes_delete.sync_detailed(note.id, client=client).status_code == 204
+assert notes_delete.sync_detailed(note.id, client=client, if_match="*").status_code == 204
 missing = notes_show.sync(note.id, client=client)
 assert isinstance(missing, ProblemDetails) and missing.status == 404, missing
 invalid = notes_create.sync(client=client, body=NoteCreate(title=""))

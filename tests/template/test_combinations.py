@@ -20,16 +20,19 @@ from ..support.matrix import GROUPS, LARGEST, SMALLEST, group_of
 SQLITE, NO_DATABASE = {"database": "sqlite"}, {"database": "none"}
 GUNICORN, WAITRESS, UWSGI = ({"wsgi_server": name} for name in ("gunicorn", "waitress", "uwsgi"))
 SYSTEMD, SUPERVISORD = {"supervisor": "systemd"}, {"supervisor": "supervisord"}
-OPTIONAL: dict[str, Answers] = {
+OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     ".github": {"ci": "github"},
     ".gitlab-ci.yml": {"ci": "gitlab"},
     "deploy/supervisor": SUPERVISORD,
     "deploy/systemd": SYSTEMD,
     "deploy/uwsgi": UWSGI | SYSTEMD,
+    "docs/how-to/container.md": [GUNICORN, WAITRESS],  # uWSGI listens on unix sockets only
     "docs/how-to/login.md": SQLITE,
     "docs/how-to/migrations.md": SQLITE,
+    "docs/how-to/safe-writes.md": SQLITE,
     "docs/how-to/events.md": SQLITE,
     "docs/how-to/pages-and-forms.md": SQLITE,
+    "docs/how-to/task-queue.md": SQLITE,
     "gunicorn.conf.py": GUNICORN,
     "src/bottle_service/database": SQLITE,
     "src/bottle_service/servers/gunicorn.py": GUNICORN,
@@ -80,7 +83,11 @@ def is_in(path: str, parent: str) -> bool:
 
 def expected_files(answers: Answers) -> set[str]:
     """Return the template's files, except for those that need other answers."""
-    excluded = [path for path, needed in OPTIONAL.items() if not needed.items() <= answers.items()]
+    excluded = []
+    for path, needed in OPTIONAL.items():
+        alternatives = needed if isinstance(needed, list) else [needed]
+        if not any(one.items() <= answers.items() for one in alternatives):
+            excluded.append(path)
     return {name for name in TEMPLATE_FILES if not any(is_in(name, path) for path in excluded)}
 
 

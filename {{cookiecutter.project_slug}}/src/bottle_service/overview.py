@@ -8,6 +8,7 @@ from typing import NamedTuple, get_type_hints
 
 from bottle import HTTPResponse, Route, SimpleTemplate, request
 
+from .http.conditional import IfMatch
 from .http.routing import access_of, handler_name
 from .openapi.examples import NO_EXAMPLE, example_of
 from .settings import ServiceSettings
@@ -79,6 +80,10 @@ class Overview:
             words.append(
                 f'-H "Authorization: Bearer ${"ADMIN_TOKEN" if access == "admin" else "TOKEN"}"'
             )
+        if IfMatch in types.values():
+            words.append("-H 'If-Match: *'")
+        if route.config.get("idempotent") == "required":
+            words.append('-H "Idempotency-Key: $(date +%s)"')
         if "form" in types:
             return ""
         if "body" in types:

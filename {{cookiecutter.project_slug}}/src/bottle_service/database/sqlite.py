@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
-from ..http.problems import Problem
 from ..startup import StartupError, StartupProblem
+from .errors import changed_meanwhile, conflict, missing_reference, unavailable
 from .migrations import Migrations
 from .url import DatabaseUrl
 
@@ -60,8 +62,9 @@ class Database:
 
         After `session.commit()` in a handler, the next statement begins a new transaction.
 
-        Raises Problem 503 if the database is busy for longer than the busy timeout, or if its disk
-        is full.
+        Raises Problem: 503 if the database is busy for longer than the busy timeout, or if its disk
+        is full; 409 if a unique value exists already, or a reference would refer to nothing; 412 if
+        the version of a row has changed since it was read.
         """
         engine = self._reading if method in READ_METHODS else self._writing
         try:
@@ -69,17 +72,46 @@ class Database:
                 yield session
                 session.commit()
         except PoolTimeoutError:
-            raise _unavailable("The database is busy.", 1) from None
+            raise unavailable("The database is busy.", 1) from None
         except OperationalError as error:
             # The low byte is the primary code (https://www.sqlite.org/rescode.html).
             code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
             # A cause would be logged with its traceback: these are expected, and need one line.
             if code == sqlite3.SQLITE_BUSY:
-                raise _unavailable("The database is busy.", 1) from None
+                raise unavailable("The database is busy.", 1) from None
             # A new connection needs room for its `-shm` file, and fails with SQLITE_IOERR_SHMSIZE.
             if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
-                raise _unavailable("The database's disk is full.", 60) from None
+                raise unavailable("The database's disk is full.", 60) from None
             raise
+        except StaleDataError:
+            raise changed_meanwhile() from None
+        except IntegrityError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0)
+            if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
+                # UNIQUE constraint failed: notes.title, notes.body
+                raise conflict(re.findall(r"\w+\.(\w+)", str(error.orig))) from None
+            if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise missing_reference() from None
+            raise
+
+    def pause(self, session: Session) -> bool:
+        """Prepare a session for a person who types, and return whether changes are not committed.
+
+        A read transaction is replaced by a new one, so that a later write neither fails because of
+        an old snapshot nor delays checkpoints of the write-ahead log. A transaction that has
+        written rows keeps the write lock. From the first call on, the session flushes only in
+        `commit` and `flush`, so that no query takes the lock.
+        """
+        if session.autoflush:
+            session.autoflush = False
+            event.listen(session, "after_begin", _note_changes)
+        if session.in_transaction() and session.is_active:
+            driver = _driver(session.connection())
+            if driver.total_changes > session.info["changes_before"]:
+                return True
+            driver.execute("ROLLBACK")  # SQLAlchemy's transaction goes on in the new one
+            driver.execute("BEGIN DEFERRED")
+        return bool(session.new or session.dirty or session.deleted)
 
     def ping(self) -> None:
         """Check that the database responds and can grow. Raises SQLAlchemyError or OSError."""
@@ -180,10 +212,6 @@ class Database:
         self._writing.dispose()
 
 
-def _unavailable(detail: str, retry_after: int) -> Problem:
-    return Problem(503, detail, headers={"Retry-After": str(retry_after)})
-
-
 def _problem(reason: str) -> StartupProblem:
     return StartupProblem("DATABASE_URL", reason)
 
@@ -229,6 +257,14 @@ def _create_engine(url: URL, begin: str, connections: int, busy_timeout: float) 
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(f"BEGIN {begin}"))
     return engine
+
+
+def _note_changes(session: Session, _transaction: Any, connection: Connection) -> None:
+    session.info["changes_before"] = _driver(connection).total_changes
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

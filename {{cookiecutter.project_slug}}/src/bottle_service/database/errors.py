@@ -1,0 +1,37 @@
+"""Responses to expected failures of a database."""
+
+from collections.abc import Iterable
+
+from ..http.problems import FieldError, Problem
+
+__all__ = ["changed_meanwhile", "conflict", "missing_reference", "unavailable"]
+
+
+def unavailable(detail: str, retry_after: int, cause: str = "") -> Problem:
+    """Return a 503. Its one log line ends with the cause, which clients do not read."""
+    problem = Problem(503, detail, headers={"Retry-After": str(retry_after)})
+    if cause:
+        problem.body = f"{detail} {cause}"
+    return problem
+
+
+def conflict(columns: Iterable[str]) -> Problem:
+    """Return a 409 that names the columns of a unique constraint as fields of the request.
+
+    The driver's text is not sent, because it quotes values of other rows.
+    """
+    names = list(columns)
+    fields = " and ".join(names)
+    detail = f"Another item has this {fields}." if fields else "Such an item exists already."
+    errors = [FieldError(f"/{name}", "must be unique") for name in names]
+    return Problem(409, detail, errors=errors)
+
+
+def missing_reference() -> Problem:
+    """Return a 409 for a row that refers to a missing one, or that other rows refer to."""
+    return Problem(409, "Another item refers to this one, or one that this refers to is gone.")
+
+
+def changed_meanwhile() -> Problem:
+    """Return a 412 for SQLAlchemy's StaleDataError: the row has another version than was read."""
+    return Problem(412, "This was changed by another request at the same time: read it again.")
