@@ -111,6 +111,8 @@ def generated_failures(app: Bottle, count: int, seed: int, below: str) -> Iterat
                 "allow-x00": True,
                 "database": "none",
             },
+            # 428: If-Match is missing.
+            "checks": {"missing_required_header": {"expected-statuses": [400, 401, 422, 428]}},
             "operations": operations,
         }
     )
