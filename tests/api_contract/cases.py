@@ -109,10 +109,7 @@ def generated_failures(app: Bottle, count: int, seed: int, below: str) -> Iterat
         if "admin" in operation.schemes:
             own["headers"] = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         own["enabled"] = operation.path.startswith(below)
-        checks: dict[str, Any] = {name: {"enabled": False} for name in disabled}
-        # RFC 6585: 428 for a missing If-Match.
-        checks["missing_required_header"] = {"expected-statuses": [400, 401, 422, 428]}
-        operations.append({**own, "checks": checks})
+        operations.append({**own, "checks": {name: {"enabled": False} for name in disabled}})
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
@@ -124,6 +121,8 @@ def generated_failures(app: Bottle, count: int, seed: int, below: str) -> Iterat
                 "allow-x00": True,
                 "database": "none",
             },
+            # 428: If-Match is missing.
+            "checks": {"missing_required_header": {"expected-statuses": [400, 401, 422, 428]}},
             "operations": operations,
         }
     )
@@ -159,7 +158,7 @@ def own_failures(app: Bottle) -> Iterator[str | int]:
         for name, value in example.items():
             if isinstance(value, str):
                 body = json.dumps({**example, name: f"{value[:1]}\0"})
-                kind = {"Content-Type": "application/json"}
+                kind = {"Content-Type": "application/json", "If-Match": "*"}
                 response = client.request(
                     address, method=method, body=body.encode(), headers=kind, status="*"
                 )
@@ -168,6 +167,8 @@ def own_failures(app: Bottle) -> Iterator[str | int]:
                     yield f"{method} {path}: NUL in {name} is {response.status_int}"
         created = client.post_json(address, example, status="*") if method == "POST" else None
         location = created.headers.get("Location") if created else None
+        if location and client.get(location, status="*").status_int != 200:
+            yield f"POST of {location}: ensure_resource_availability"
         any_version = {"If-Match": "*"}
         if location and client.delete(location, headers=any_version, status="*").status_int == 204:
             yield 3

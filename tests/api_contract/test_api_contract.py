@@ -304,8 +304,10 @@ client = AuthenticatedClient(base_url=url, token=token)
 note = notes_create.sync(client=client, body=NoteCreate(title="Hello"))
 assert isinstance(note.created_at, datetime), note
 assert notes_show.sync(note.id, client=client) == note
-changed = NoteCreate(title="Bye", body="x")
-assert notes_replace.sync(note.id, client=client, body=changed, if_match="*").title == "Bye"
+changed = notes_replace.sync(
+    note.id, client=client, body=NoteCreate(title="Bye", body="x"), if_match=f'"{note.version}"'
+)
+assert changed.title == "Bye"
 assert [one.title for one in notes_index.sync(client=client, limit=1).items] == ["Bye"]
 assert notes_delete.sync_detailed(note.id, client=client, if_match="*").status_code == 204
 missing = notes_show.sync(note.id, client=client)

@@ -60,8 +60,8 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
     add("serve", _serve, "check, then run the server")
     add("check", _check, "report whether the service could start; exit with 2 if not")
     add("routes", _routes, "list methods, URLs, access and handlers")
-    add("shell", _shell, "open a Python prompt with the session, the models and the dependencies")
     add("openapi", _openapi, "print the OpenAPI document")
+    add("shell", _shell, "open a Python prompt with the session, the models and the dependencies")
     collect = add("collect-static", _collect_static, "write the static files for Nginx")
     collect.add_argument("destination", metavar="DESTINATION", type=Path)
     if service.has_database:

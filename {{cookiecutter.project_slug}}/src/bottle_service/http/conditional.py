@@ -31,7 +31,13 @@ class IfMatch:
     # The part of an OpenAPI operation: see descriptions.py.
     openapi: ClassVar[dict[str, Any]] = {
         "parameters": [
-            {"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}}
+            {
+                "name": "If-Match",
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string"},
+                "example": '"1"',
+            }
         ],
         "responses": {
             412: "The resource has another version than the client has read.",

@@ -28,7 +28,8 @@ def describe_options(route: Route) -> Iterator[dict[str, Any]]:
         description = 'The next page: `<URL>; rel="next"` (RFC 8288). The last page has none.'
         yield {"headers": {"Link": {"schema": TEXT, "description": description}}}
     if option := options.get("idempotent"):
-        schema = {**TEXT, "minLength": 1, "maxLength": MAX_KEY_LENGTH + 2}
+        pattern = r'^(?:"[ !#-\[\]-~]+"|[!#-+\--:<-~]+)$'
+        schema = {**TEXT, "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": pattern}
         key = {"name": "Idempotency-Key", "in": "header", "schema": schema}
         yield {
             "parameters": [{**key, "required": True} if option == "required" else key],

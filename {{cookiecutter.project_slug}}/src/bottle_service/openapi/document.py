@@ -325,8 +325,7 @@ class Document:
         return dict(sorted(found.items()))
 
     def _describe(self, operation: Operation) -> Schema:
-        options = operation.options
-        further = [*_further(operation.types), *describe_options(operation.route)]
+        options, further = operation.options, list(_further(operation))
         if operation.query_schema is not None:
             operation.parameters += self._query(operation)
         for one in further:
@@ -454,12 +453,19 @@ def _is_response(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, HTTPResponse)
 
 
-def _further(types: Mapping[str, Any]) -> Iterator[Schema]:
-    """Yield what the types of parameters and the result add to the operation."""
-    for kind in types.values():
-        for one in (getattr(kind, "__origin__", kind), *getattr(kind, "__metadata__", ())):
-            if isinstance(added := getattr(one, "openapi", None), dict):
-                yield added
+def _further(operation: Operation) -> Iterator[Schema]:
+    """Yield what options, and types of parameters and the result, add to the operation."""
+    yield from describe_options(operation.route)
+    for kind in operation.types.values():
+        choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        for one in choices:
+            for part in (getattr(one, "__origin__", one), *getattr(one, "__metadata__", ())):
+                if not isinstance(added := getattr(part, "openapi", None), dict):
+                    continue
+                parameters = added.get("parameters", ())
+                if NoneType in choices:
+                    parameters = [{**parameter, "required": False} for parameter in parameters]
+                yield {**added, "parameters": parameters}
 
 
 def _decoded(content: Schema) -> Schema:

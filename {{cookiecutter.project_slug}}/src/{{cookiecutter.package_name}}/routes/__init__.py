@@ -16,8 +16,8 @@ A route requires a bearer token of API_TOKENS. Options:
 
 These options are for /openapi.json and /docs, which describe all of this table:
 
-    summary="List notes"    instead of the first line of the handler's docstring
-    tags=["notes"]          instead of the name of the handler's module
+    summary="List loans"    instead of the first line of the handler's docstring
+    tags=["loans"]          instead of the name of the handler's module
     deprecated=True         clients should not use the route any longer
     responses={409: "…"}    a further status, and its description
 
