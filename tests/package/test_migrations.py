@@ -364,9 +364,7 @@ def test_type_of_the_service_is_written_with_its_import(history: History) -> Non
     assert "sa.Column('at', UtcDateTime()," in written
 
 
-def test_empty_migration_is_reported(
-    history: History, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_empty_migration_is_reported(history: History, capsys: pytest.CaptureFixture[str]) -> None:
     """Alembic compares neither CHECK constraints nor data."""
     history.write("Things", Column("name", String))
     assert "changes no table" not in capsys.readouterr().err
