@@ -13,7 +13,6 @@ from ..support.process import run
 from ..support.shared_venv import use_shared_venv
 
 TABLE = """
-from sqlalchemy.orm import Mapped, mapped_column
 
 class Loan(Base):
     __tablename__ = "loans"
@@ -66,8 +65,9 @@ def test_examples_can_be_removed(copied: Generate, answers: Answers) -> None:
         assert "drop_table('notes')" in written.read_text().replace('"', "'")
         run("sh", "-ec", *of_history, cwd=project)
         run("make", "lint", "test", "migrate", cwd=project)
-        with (package / "models.py").open("a") as models:
-            models.write(TABLE)
+        models = package / "models.py"
+        imports = "import DeclarativeBase, Mapped, mapped_column"
+        models.write_text(models.read_text().replace("import DeclarativeBase", imports) + TABLE)
         run("make", "migration", "MESSAGE=Loans", cwd=project)
         (first,) = (package / "migrations" / "versions").glob("*.py")
         assert first.name == "0001_loans.py"
