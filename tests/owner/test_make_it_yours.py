@@ -12,7 +12,14 @@ from ..support.markdown import blocks
 from ..support.process import run
 from ..support.shared_venv import use_shared_venv
 
-KEPT = {"Base"}
+TABLE = """
+
+class Loan(Base):
+    __tablename__ = "loans"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+KEPT = {"Base", "ListQuery"}
 
 
 def without(path: Path, *names: str) -> None:
@@ -40,7 +47,7 @@ def test_examples_can_be_removed(copied: Generate, answers: Answers) -> None:
     use_shared_venv(project)
     package = project / "src" / "my_service"
     table = package / "routes" / "__init__.py"
-    of_resource, of_page = blocks(project, "README.md", "Make it yours")
+    of_resource, *of_history, of_page = blocks(project, "README.md", "Make it yours")
     name = "greetings" if answers["database"] == "none" else "notes"
 
     route = rf"(?m)^    app\.route\((.*\b{name}\..*|\n(        .*\n)+    )\)\n"
@@ -57,6 +64,14 @@ def test_examples_can_be_removed(copied: Generate, answers: Answers) -> None:
     if name == "notes":
         (written,) = (package / "migrations" / "versions").glob("0002_no_notes.py")
         assert "drop_table('notes')" in written.read_text().replace('"', "'")
+        run("sh", "-ec", *of_history, cwd=project)
+        run("make", "lint", "test", "migrate", cwd=project)
+        models = package / "models.py"
+        imports = "import DeclarativeBase, Mapped, mapped_column"
+        models.write_text(models.read_text().replace("import DeclarativeBase", imports) + TABLE)
+        run("make", "migration", "MESSAGE=Loans", cwd=project)
+        (first,) = (package / "migrations" / "versions").glob("*.py")
+        assert first.name == "0001_loans.py"
 
     table.write_text(re.sub(r"(?m)^    app.*\bpages\.home\b.*\n", "", table.read_text()))
     without(package / "routes" / "pages.py", "home")

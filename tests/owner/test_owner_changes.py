@@ -55,6 +55,24 @@ def test_daily_report_includes_tax(authenticated_client: TestApp) -> None:
     report = authenticated_client.get("/api/v1/reports/daily")
     assert report.json == {"total": 119}
 '''
+LOGGING_TESTS = '''\
+"""Log entries."""
+
+import logging
+
+from bottle_service.telemetry.logging import LineHandler
+from my_service.app import SERVICE
+
+
+def test_command_configures_logging(environ: dict[str, str]) -> None:
+    SERVICE.configure_logging(SERVICE.settings.load(environ))
+    assert logging.getLogger().level == logging.INFO
+
+
+def test_next_test_has_the_logging_of_pytest() -> None:
+    assert logging.getLogger().level == logging.WARNING
+    assert not [one for one in logging.getLogger().handlers if isinstance(one, LineHandler)]
+'''
 MIDDLEWARE = '''\
 """A header of every response."""
 
@@ -231,6 +249,32 @@ def add_table(project: Path) -> None:
     )
 
 
+def add_check(project: Path) -> None:
+    """Add a CHECK without a migration: Alembic does not compare them."""
+    models = project / PACKAGE / "models.py"
+    substitute(
+        models,
+        "^from sqlalchemy import MetaData$",
+        "from sqlalchemy import CheckConstraint, MetaData",
+    )
+    add_line(models, '    __table_args__ = (CheckConstraint("title <> body", name="title"),)')
+
+
+def add_timer_of_an_unknown_command(project: Path) -> None:
+    timer = "[Timer]\nOnCalendar=daily\nUnit=my-service@report-overdu.service\n"
+    (project / "deploy/systemd/my-service-overdue.timer").write_text(timer)
+
+
+def add_alert_without_its_section(project: Path) -> None:
+    alerts = project / "deploy/prometheus/my-service-alerts.yml"
+    alerts.write_text(f"{alerts.read_text()}        runbook_url: docs/runbook.md#overdue-loans\n")
+
+
+def add_tests_of_logging(project: Path) -> None:
+    """Add a test that configures logging, as a command does, and one that must not see that."""
+    (project / "tests/test_log_entries.py").write_text(LOGGING_TESTS)
+
+
 def add_columns_with_their_migration(project: Path) -> None:
     add_columns(project)
     write_migration(project, "Archives and authors")
@@ -287,6 +331,7 @@ GREEN: list[Change] = [
     add_comment_to_each_file,
     add_columns_with_their_migration,
     add_columns_without_naming_convention,
+    add_tests_of_logging,
 ]
 # Changes that need another one, and the sentence of the suite that says which.
 INCOMPLETE: list[tuple[Change, str]] = [
@@ -313,6 +358,15 @@ INCOMPLETE: list[tuple[Change, str]] = [
     (
         add_table,
         'run `make migration MESSAGE="what has changed"`, because models.py changed: ',
+    ),
+    (add_check, "the migrations and models.py differ in a CHECK of notes, which a migration must"),
+    (
+        add_timer_of_an_unknown_command,
+        "my-service-overdue.timer: write Unit=my-service@NAME.service with a NAME of commands.py",
+    ),
+    (
+        add_alert_without_its_section,
+        "my-service-alerts.yml: docs/runbook.md has no section #overdue-loans",
     ),
     (add_memory, "my-service.service: change MemoryMax in deploy/README.md, too"),
     (extend_graceful_timeout, "graceful_timeout: change it in deploy/README.md, too"),

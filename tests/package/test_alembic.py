@@ -75,7 +75,7 @@ def test_revision_is_numbered_and_written_for_changed_models(
     alembic("revision", "--autogenerate", "-m", "Add a colour")
     written = project / "src/my_service/migrations/versions/0002_add_a_colour.py"
     assert "batch_op.add_column(sa.Column('colour'" in written.read_text()
-    assert ast.get_docstring(ast.parse(written.read_text())) == "Add a colour"
+    assert ast.get_docstring(ast.parse(written.read_text())) == "Add a colour."
     alembic("upgrade", "head")
     assert "0002_add_a_colour (head)" in alembic("current")
 

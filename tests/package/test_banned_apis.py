@@ -57,3 +57,13 @@ def test_each_ban_is_reported_with_its_message(
     assert list(found) == list(range(2, len(uses) + 2))
     for name, message in zip(names, found.values(), strict=True):
         assert message == f"`{name}` is banned: {bans[name]}"
+
+
+def test_field_of_a_log_entry_that_logging_rejects_is_reported(project: Path) -> None:
+    """`extra` raises KeyError for a name of LogRecord's own, which would be a 500."""
+    statement = 'import logging\n\nlogging.getLogger(__name__).info("lent", extra={"name": 1})\n'
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "json", "-"]
+    done = subprocess.run(
+        command, cwd=project, input=statement, check=False, capture_output=True, text=True
+    )
+    assert [finding["code"] for finding in json.loads(done.stdout)] == ["G101"]

@@ -140,7 +140,12 @@ def test_log_entries_of_a_run_have_its_name_and_id(
 
 
 @command
-def seed(*, count: Annotated[int, Meta(ge=1)] = 10, since: date, dry_run: bool = False) -> None:
+def seed(
+    *,
+    count: Annotated[int, Meta(ge=1, description="number of notes, 100 % of them new")] = 10,
+    since: date,
+    dry_run: Annotated[bool, Meta(description="print only")] = False,
+) -> None:
     """Write sample data."""
     print(count, since, dry_run)
 
@@ -179,6 +184,16 @@ def test_help_lists_commands_with_their_first_line(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit, match=r"^0$"):
         main(service_with(seed), ["--help"])
     assert re.search("seed +Write sample data.", capsys.readouterr().out)
+
+
+def test_help_of_a_command_describes_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(service_with(seed), ["seed", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Write sample data." in printed
+    assert "--count COUNT number of notes, 100 % of them new; default: 10" in printed
+    assert "--since SINCE required" in printed
+    assert "--dry-run print only" in printed
 
 
 def test_name_of_another_command_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:

@@ -325,8 +325,8 @@ def test_form_has_its_values_and_all_errors() -> None:
     assert form.values == {"count": "2", "tags": ["a"], "x/~y": "z"}
     assert form.errors == {
         "title": "Text of at least 1 character is required.",
-        "count": "is given more than once",
-        "x/~y": "is unknown",
+        "count": "This field is given more than once.",
+        "x/~y": "This field is unknown.",
     }
     client.post("/", [("title", "Drill"), ("count", "2")])
     form = forms[-1]

@@ -154,7 +154,7 @@ def test_migration_is_written_for_changed_tables(history: History) -> None:
 def test_message_of_a_migration_is_never_code(history: History, message: str) -> None:
     (first, *_) = ast.parse(history.write(message, Column("name", String))).body
     assert isinstance(first, ast.Expr)
-    assert ast.literal_eval(first.value) == message
+    assert ast.literal_eval(first.value) == f"{message}."
     history.database.migrate()
     assert history.problems() == ""
 
@@ -362,6 +362,30 @@ def test_type_of_the_service_is_written_with_its_import(history: History) -> Non
     written = history.write("things", *columns(Column("at", UtcDateTime)))
     assert "from bottle_service.database.types import UtcDateTime\n" in written
     assert "sa.Column('at', UtcDateTime()," in written
+
+
+def test_empty_migration_is_reported(history: History, capsys: pytest.CaptureFixture[str]) -> None:
+    """Alembic compares neither CHECK constraints nor data."""
+    history.write("Things", Column("name", String))
+    assert "changes no table" not in capsys.readouterr().err
+    history.database.migrate()
+    assert "pass" in history.revise("More kinds")
+    assert "0002_more_kinds changes no table" in capsys.readouterr().err
+
+
+def test_revision_fits_the_column_of_alembic_version(history: History) -> None:
+    """Alembic's column has 32 characters, which PostgreSQL enforces."""
+    history.write("Add the colour of the covers, and the year", Column("name", String))
+    (revision,) = history.migrations.revisions()
+    assert revision == "0001_add_the_colour_of_the_cover"
+    history.database.migrate()
+    assert history.execute("SELECT version_num FROM alembic_version") == [revision]
+
+
+def test_migration_contains_only_its_statements(history: History) -> None:
+    written = history.write("Add things", Column("name", String))
+    assert written.startswith(('"Add things."\n', "'Add things.'\n"))
+    assert "###" not in written
 
 
 def test_without_migrations_there_is_nothing_to_run(history: History) -> None:

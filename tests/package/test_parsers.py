@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
 import pytest
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from webtest import TestApp
 from webtest import Upload as SentFile
 
@@ -248,6 +248,23 @@ def test_times_of_a_body_are_utc() -> None:
     whole = parse(Whole, b'{"at": %b, "times": {"a": [%b]}, "pair": [1, %b]}' % (time, time, time))
     assert (whole.at, whole.times, whole.pair) == (utc, {"a": [utc]}, (1, utc))
     assert {whole.at.tzinfo, whole.times["a"][0].tzinfo, whole.pair[1].tzinfo} == {UTC}
+
+
+class Change(Struct, forbid_unknown_fields=True):
+    due: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+
+
+@pytest.mark.parametrize(
+    ("body", "read"), [({}, "UNSET"), ({"due": None}, "None"), ({"due": 3}, "3")]
+)
+def test_field_that_is_absent_is_unset(body: object, read: str) -> None:
+    def change(body: Change) -> str:
+        return repr(body.due)
+
+    client = client_for(("PATCH", "/", change))
+    assert client.patch_json("/", body).json == read
+    problem = client.patch_json("/", {"due": 0}, status=422).json
+    assert [error["pointer"] for error in problem["errors"]] == ["/due"]
 
 
 class Frozen(Struct, frozen=True):

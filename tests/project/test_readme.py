@@ -114,7 +114,7 @@ def test_readme_migration_example_works(copied: Generate, needs: Needs) -> None:
     models.write_text(models.read_text() + "    colour: Mapped[str | None]\n")
     run("make", "migration", 'MESSAGE=A "colour" for `notes`', cwd=project)
     (written,) = (project / "src/my_service/migrations/versions").glob("0002_a_colour_for_notes.py")
-    assert written.read_text().startswith("""'A "colour" for `notes`'\n""")
+    assert written.read_text().startswith("""'A "colour" for `notes`.'\n""")
     assert "'colour'" in written.read_text().replace('"', "'")
     run("make", "migrate", cwd=project)
     run("make", "lint", "test", cwd=project)

@@ -9,9 +9,12 @@ and delete data there, so do not name the service in production. SSL_CERT_FILE n
 certificate of a private authority.
 """
 
+import logging
 import os
 import secrets
 import shutil
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import chdir, closing
 from pathlib import Path
@@ -31,6 +34,18 @@ ADMIN_TOKEN = secrets.token_hex(32)
 def service_environ() -> dict[str, str]:
     """Return the environment of a service under test. Add each setting that yours needs to start."""
     return {"APP_ENV": "test", "API_TOKENS": f"tester:{TOKEN}", "ADMIN_TOKEN": ADMIN_TOKEN}
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Undo the configuration of logging by a command, which is that of the whole process."""
+    root = logging.getLogger()
+    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(False)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def command(function: F) -> F:
 
     Positional parameters are dependencies of `app.py`, by name. Keyword-only parameters are options
     of the command line, of any type that a query can have: `*, count: int = 10` is `--count`.
-    The first line of the docstring is the help.
+    The first line of the docstring is the help, as is the `description` of an option's `Meta`.
 
     A command that runs for long, such as a worker, takes `call: Call` instead of a session.
     `call(function, note_id=1)` runs a function of the same form in a transaction of its own.
@@ -53,13 +53,27 @@ def add_options(parser: argparse.ArgumentParser, function: Callable[..., object]
     types = get_type_hints(function, include_extras=True)
     for name, parameter in _options(function):
         option = f"--{name.replace('_', '-')}"
+        kind = types.get(name, str)
+        described = _description(kind)
         if parameter.default is False:
-            parser.add_argument(option, action="store_true")
+            parser.add_argument(option, action="store_true", help=described)
         else:
             required = parameter.default is parameter.empty
             default = None if required else parameter.default
-            convert = _converter(types.get(name, str))
-            parser.add_argument(option, type=convert, required=required, default=default)
+            preset = "required" if required else f"default: {default}".replace("%", "%%")
+            parser.add_argument(
+                option,
+                type=_converter(kind),
+                required=required,
+                default=default,
+                help=f"{described}; {preset}" if described else preset,
+            )
+
+
+def _description(kind: Any) -> str:
+    """Return the description of `Annotated[…, Meta(description=…)]`, as argparse prints it."""
+    texts = [getattr(one, "description", None) for one in getattr(kind, "__metadata__", ())]
+    return " ".join(filter(None, texts)).replace("%", "%%")
 
 
 def _converter(wanted: Any) -> Callable[[str], Any]:

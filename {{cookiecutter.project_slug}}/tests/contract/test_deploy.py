@@ -79,3 +79,14 @@ def test_settings_file_is_valid_and_trusts_nginx() -> None:
     assert not missing, f"deploy/{SLUG}.env: add the lines {[f'{name}=VALUE' for name in missing]}"
     assert invalid.keys() <= Settings.required(), problems
     assert settings.trusted_proxy_count == 1
+
+
+def test_each_alert_links_to_a_section_of_the_runbook() -> None:
+    headings = re.findall(r"^##+ (.*)$", read("docs/runbook.md"), re.MULTILINE)
+    # GitHub and GitLab make anchors in this way.
+    anchors = {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+    alerts = read("deploy/prometheus/*-alerts.yml")
+    for anchor in re.findall(r"^ *runbook_url: docs/runbook\.md#(.*)$", alerts, re.MULTILINE):
+        assert anchor in anchors, (
+            f"deploy/prometheus/{SLUG}-alerts.yml: docs/runbook.md has no section #{anchor}"
+        )

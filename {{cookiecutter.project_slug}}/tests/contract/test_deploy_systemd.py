@@ -2,10 +2,14 @@
 
 import re
 
+import pytest
+
+from bottle_service.cli import main
+
 from {{ cookiecutter.package_name }} import app
 from {{ cookiecutter.package_name }}.settings import Settings
 
-from .deploy_files import SLUG, directives, read
+from .deploy_files import DEPLOY, SLUG, directives, read
 
 UNIT = read("deploy/systemd/SLUG.service")
 SERVICE_UNIT = directives(UNIT)
@@ -47,3 +51,15 @@ def test_all_files_name_the_same_user() -> None:
     user = SERVICE_UNIT["User"]
     assert SOCKET_UNIT["SocketUser"] == user
     assert f"\nu {user} " in read("deploy/systemd/SLUG.sysusers")
+
+
+def test_each_timer_starts_a_command() -> None:
+    """install.sh rejects a release with another timer."""
+    for path in sorted(DEPLOY.glob(f"systemd/{SLUG}-*.timer")):
+        unit = directives(path.read_text(encoding="utf-8")).get("Unit", "")
+        name = unit.removeprefix(f"{SLUG}@").removesuffix(".service")
+        with pytest.raises(SystemExit) as exit_:
+            main(app.SERVICE, [name, "--help"])
+        assert (unit, exit_.value.code) == (f"{SLUG}@{name}.service", 0), (
+            f"deploy/systemd/{path.name}: write Unit={SLUG}@NAME.service with a NAME of commands.py"
+        )

@@ -1,6 +1,7 @@
 """Migrations with Alembic: one file in `versions/` for each revision, numbered in their order."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -113,10 +114,20 @@ class Migrations:
         return _read_version(connection)[0]
 
     def create_revision(self, connection: Connection, message: str) -> None:
-        """Write the next revision: from the connection's tables to those of the models."""
+        """Write the next revision: from the connection's tables to those of the models.
+
+        Prints a warning if the tables are the same.
+        """
         from alembic import command
 
-        command.revision(self._config(connection), message, autogenerate=True)
+        config = self._config(connection)
+        command.revision(config, message, autogenerate=True)
+        if config.attributes["is_empty"]:
+            reason = (
+                "changes no table; Alembic compares neither CHECK constraints, such as those of an "
+                "Enum, nor data: write the statements by hand, or delete the file"
+            )
+            print(f"{self.revisions()[-1]} {reason}", file=sys.stderr)
 
     def _config(self, connection: Connection) -> "Config":
         from alembic.config import Config
@@ -142,10 +153,14 @@ def run_alembic(
     from .lost_parts import LossGuard
 
     def number_revision(_context: Any, _revision: Any, scripts: Any) -> None:
-        """Name the new revision after its number and message, such as `0002_add_colour`."""
+        """Name the new revision after its number and message, such as `0002_add_colour`.
+
+        The column of `alembic_version` has 32 characters, which PostgreSQL enforces.
+        """
         number = len(Migrations(Path(context.script.dir)).revisions()) + 1
         name = re.sub(r"[^a-z0-9]+", "_", (scripts[0].message or "").lower()).strip("_")
-        scripts[0].rev_id = f"{number:04}_{name}"
+        scripts[0].rev_id = f"{number:04}_{name}"[:32].rstrip("_")
+        context.config.attributes["is_empty"] = scripts[0].upgrade_ops.is_empty()
 
     def run(connection: Connection) -> None:
         guard = LossGuard(connection) if connection.dialect.name == "sqlite" else None

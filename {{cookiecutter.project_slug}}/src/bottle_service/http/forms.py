@@ -88,7 +88,9 @@ class FieldReader:
         errors: dict[str, str] = {}
         for problem in problems:
             name = problem.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
-            errors.setdefault(name, problem.message)
+            message = problem.message
+            # The pointer of a problem is its subject, which a form has not.
+            errors.setdefault(name, f"This field {message}." if message[:1].islower() else message)
         return Form(data, values, errors)
 
     def _collect(self, pairs: Pairs) -> tuple[dict[str, Any], list[FieldError]]:

@@ -1,4 +1,12 @@
-${repr(message)}
+<%!
+import re
+
+
+def statements(written):
+    """Return Alembic's statements without its comments around them."""
+    return re.sub(r"(?m)^ *# ### .* ###$\n?", "", written or "").strip() or "pass"
+%>\
+${repr(message if message.endswith((".", "!", "?")) else f"{message}.")}
 
 from collections.abc import Sequence
 
@@ -13,8 +21,8 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+    ${statements(upgrades)}
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+    ${statements(downgrades)}
