@@ -163,13 +163,14 @@ def test_options_of_the_url_replace_those_of_the_service(
         database.close()
 
 
-def test_result_of_an_altered_type_needs_no_new_connection(database: Database) -> None:
+def test_result_of_an_altered_type_needs_no_new_connection(
+    postgresql: Cluster, name: str, database: Database
+) -> None:
     """A prepared statement would fail with "cached plan must not change result type"."""
     for _ in range(8):
         with database.session("GET") as session:
             session.execute(text("SELECT * FROM things")).all()
-    with database.session("POST") as session:
-        session.execute(text("ALTER TABLE things ALTER size TYPE bigint"))
+    postgresql.execute("ALTER TABLE things ALTER size TYPE bigint", name)
     with database.session("GET") as session:
         assert session.execute(text("SELECT * FROM things")).all() == []
 
@@ -426,7 +427,7 @@ def test_modules_of_the_settings_do_not_import_the_driver() -> None:
     """gevent patches the modules after the settings are read; the driver must come later."""
     code = "import sys, bottle_service.database.postgresql_url; print('psycopg' in sys.modules)"
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-B", "-c", code], env=environ, capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
 
 
@@ -452,7 +453,7 @@ def test_greenlets_wait_for_the_server_together(
         print(time.monotonic() - start)
     """
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code, postgresql.url(name)]
+    command = [sys.executable, "-B", "-c", code, postgresql.url(name)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=tmp_path)
     assert float(done.stdout) < 1.2, done.stderr  # 1.5 s one after the other
 
