@@ -29,7 +29,7 @@ OPTIONAL: dict[str, Answers] = {
     "deploy/uwsgi": UWSGI | SYSTEMD,
     "docs/how-to/login.md": DATABASE,
     "docs/how-to/migrations.md": DATABASE,
-    "docs/how-to/events.md": DATABASE,
+    "docs/how-to/events.md": SQLITE,
     "docs/how-to/pages-and-forms.md": DATABASE,
     "docs/how-to/postgresql.md": POSTGRESQL,
     "gunicorn.conf.py": GUNICORN,
