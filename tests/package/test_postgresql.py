@@ -427,7 +427,9 @@ def test_modules_of_the_settings_do_not_import_the_driver() -> None:
     """gevent patches the modules after the settings are read; the driver must come later."""
     code = "import sys, bottle_service.database.postgresql_url; print('psycopg' in sys.modules)"
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-B", "-c", code], env=environ, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code], env=environ, capture_output=True, text=True
+    )
     assert done.stdout == "False\n", done.stderr
 
 

@@ -36,9 +36,18 @@ class Cluster:
             shutil.chown(directory, "postgres", "postgres")
             self._user |= {"user": "postgres", "group": "postgres", "extra_groups": []}
 
-    def create(self) -> None:
+    def create(self, primary: "Cluster | None" = None) -> None:
+        """Create the files: those of an empty cluster, or of a standby of another one."""
+        if primary:
+            source = ["-h", str(primary.directory), "-U", "postgres", "-c", "fast"]
+            self.run("pg_basebackup", "-D", str(self._data), "-R", *source)
+            return
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
         self.run("initdb", "-D", str(self._data), "--wal-segsize=1", *options)
+
+    def start_program(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start another program as the cluster's user."""
+        return subprocess.Popen(command, **self._user)
 
     def run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs as the cluster's user."""
@@ -70,6 +79,10 @@ class Cluster:
             self._server.wait(30)
             self._server = None
 
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self.execute("SELECT pg_promote()")
+
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
@@ -95,15 +108,15 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster(*options: str) -> Iterator[Cluster]:
-    """Start a new cluster, and stop it at the end."""
+def running_cluster(*options: str, primary: Cluster | None = None) -> Iterator[Cluster]:
+    """Start a new cluster, or a standby of another one, and stop it at the end."""
     # The user postgres may not enter the tests' directory, which is root's.
     parent = "/tmp" if os.getuid() == 0 else None  # noqa: S108
     with tempfile.TemporaryDirectory(prefix="pg", dir=parent) as directory:
         cluster = Cluster(Path(directory), *options)
-        cluster.create()
-        cluster.start()
+        cluster.create(primary)
         try:
+            cluster.start()
             yield cluster
         finally:
             cluster.stop(signal.SIGQUIT)

@@ -43,7 +43,7 @@ class QuotingPostgresqlImpl(PostgresqlImpl):
         if rendered_inspector_default and isinstance(text, str) and "'" in text:
             dialect: Any = self.dialect
             compiler = dialect.ddl_compiler(dialect, None)
-            default = literal_column(compiler.get_column_default_string(metadata_column))
+            default: Any = literal_column(compiler.get_column_default_string(metadata_column))
             equal = select(literal_column(rendered_inspector_default) == default)
             return not (self.connection and self.connection.scalar(equal))
         alembic: Any = super()
