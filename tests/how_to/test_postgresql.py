@@ -1,4 +1,4 @@
-"""docs/how-to/postgresql.md: its URLs are accepted, its statements run, its command succeeds."""
+"""docs/how-to/postgresql.md: its URLs and statements; docs/how-to/migrations.md on PostgreSQL."""
 
 import re
 
@@ -26,3 +26,17 @@ def test_urls_and_statements_of_the_page_are_valid(copied: Generate, postgresql:
     assert len(statements) == 5
     for statement in statements:
         postgresql.execute(statement)
+
+
+def test_migrations_of_the_page_work_on_postgresql(copied: Generate, postgresql: Cluster) -> None:
+    project = copied(database="postgresql")
+    name = postgresql.create_database()
+    row = "INSERT INTO notes (title, body, created_at, updated_at) VALUES ('a', 'b', now(), now())"
+
+    def write_a_note(command: str) -> None:
+        if "Add text" in command:
+            postgresql.execute(row, name)
+
+    follow(project, "migrations.md", write_a_note, DATABASE_URL=postgresql.url(name))
+    assert postgresql.execute("SELECT text FROM notes", name) == [("b",)]
+    run(".venv/bin/pytest", "tests/test_migrations.py", "tests/test_notes.py", cwd=project)
