@@ -7,9 +7,11 @@ BUILD := build
 # The folders of `make test` need Python, git and make, and no root. The other folders take longer; most
 # need root and these Debian packages, which `make test-all` installs on Debian and Ubuntu.
 QUICK := tests/template tests/package tests/project
-OTHERS := tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation tests/nginx tests/postgresql tests/workflows
+OTHERS := tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation \
+	tests/nginx tests/owner tests/postgresql tests/workflows
 PYTEST := pytest -n auto --maxprocesses 4 --no-loadscope-reorder
-PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl pgbouncer postgresql systemd systemd-container
+PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl \
+	pgbouncer podman postgresql redis-server systemd systemd-container
 
 # pip reads these variables, too: with them it would install somewhere else than in .venv.
 unexport PIP_DRY_RUN PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET
@@ -45,7 +47,7 @@ test-all: test packages ## all tests: `make test`, then Nginx, booted Debian mac
 fuzz: .venv/ready ## send 100 000 hostile requests from a new seed
 	@FUZZ=$${FUZZ:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/pytest -s tests/fuzz
 
-soak: .venv/ready ## send 200 000 requests to one process, and from 32 threads; replace 1 000 workers
+soak: .venv/ready ## send 200 000 requests to one process, and from 32 threads; replace 1 000 workers; write for 30 s
 	@SOAK=$${SOAK:-200000} $(BIN)/pytest -s tests/endurance
 
 availability: .venv/ready packages ## measure failed requests during events: each three times, 5 000 requests each
@@ -80,6 +82,7 @@ audit: .venv/ready ## look for known vulnerabilities of the locked packages
 bench: .venv/ready ## measure the figures of the README
 	@$(BIN)/python bench/figures.py
 	@$(BIN)/python bench/cost.py
+	@$(BIN)/python bench/pages.py
 	@$(BIN)/python bench/served.py
 
 screenshot: .venv/ready ## draw the first run for the README

@@ -26,7 +26,7 @@ if [[ -L $link ]]; then
     running() { is_ready "$socket" "${1:-$READY}" && readlink "/proc/$(vassal)/cwd"; }
 
     register() {  # RELEASE
-        register_timers "$1"
+        register_own_units "$1"
         $dry_run || systemd-tmpfiles --create "/etc/tmpfiles.d/$slug.conf"
     }
 

@@ -19,15 +19,29 @@ service_files() {  # RELEASE: print the files of deploy/ and their target paths
     if [[ $1 == "$tree" || -e $1/deploy/systemd/$command_unit ]]; then
         echo "systemd/$command_unit $units/$command_unit"
     fi
-    for file in $(timers "$1"); do echo "systemd/$file $units/$file"; done
+    for file in $(own_units "$1"); do
+        echo "systemd/$file $units/$file"
+        if $outbound && [[ $file == *.service ]]; then
+            echo "systemd/outbound.conf $units/$file.d/outbound.conf"
+        fi
+    done
     if $outbound; then printf 'systemd/outbound.conf %s\n' "${dropins[@]}"; fi
     # <% if cookiecutter.wsgi_server == "uwsgi" %>
     if [[ -L $link ]]; then echo "uwsgi/$slug.tmpfiles /etc/tmpfiles.d/$slug.conf"; fi
     # <% endif %>
 }
 
-timers() {  # RELEASE: print the file names of its timers
-    find "$1/deploy/systemd" -name "$slug-*.timer" -printf '%f\n' | sort
+own_units() {  # RELEASE: print the file names of the units that its owner has added
+    find "$1/deploy/systemd" \( -name "$slug-*.timer" -o -name "$slug-*.service" \) -printf '%f\n' | sort
+}
+
+is_enabled_at_boot() { grep -q '^\[Install\]' "$1"; }  # FILE: other units are started by a timer
+
+started_units() {  # RELEASE: print those that start with the host
+    local file
+    for file in $(own_units "$1"); do
+        if is_enabled_at_boot "$1/deploy/systemd/$file"; then echo "$file"; fi
+    done
 }
 
 prepare_service() {
@@ -65,7 +79,7 @@ as_service() { in_sandbox --wait --pipe "$python" -m "$package" "$@"; }
 verify() {  # check the units, with the path of the release instead of the link `current`
     local file directory name names status=0
     directory=$(mktemp -d)
-    for file in "$slug.service" "$slug.socket" "$command_unit" $(timers "$release"); do
+    for file in "$slug.service" "$slug.socket" "$command_unit" $(own_units "$release"); do
         [[ -e $release/deploy/systemd/$file ]] || continue
         sed "s|$current/|$release/|g" "$release/deploy/systemd/$file" >"$directory/$file"
     done
@@ -103,16 +117,16 @@ running() {  # print the release that serves
 }
 
 register() {  # RELEASE: have systemd read the files
-    register_timers "$1"
+    register_own_units "$1"
     systemctl --quiet is-enabled "$slug.socket" "$service" 2>/dev/null ||
         step "enable $slug.socket and $service" systemctl --quiet enable "$slug.socket" "$service"
 }
 
-register_timers() {  # RELEASE: have systemd read the files, and start the release's timers
+register_own_units() {  # RELEASE: have systemd read the files, and start the units of the owner
     local file wanted from=$1 removed=()
     [[ -d $from ]] || from=$tree  # --dry-run
     wanted=$(files "$from")
-    for file in "$units/$slug-"*.timer "${dropins[@]}"; do
+    for file in "$units/$slug-"*.{timer,service,service.d/outbound.conf} "${dropins[@]}"; do
         if [[ -e $file && $wanted$'\n' != *" $file"$'\n'* ]] && is_managed "systemd/${file##*/}" "$file"; then
             removed+=("$file")
         fi
@@ -122,17 +136,19 @@ register_timers() {  # RELEASE: have systemd read the files, and start the relea
         service_changed=true
     fi
     if $service_changed && ! $dry_run; then systemctl daemon-reload; fi
-    for file in $(timers "$from"); do
+    for file in $(started_units "$from"); do
         systemctl --quiet is-enabled "$file" 2>/dev/null || step "enable $file" systemctl --quiet enable "$file"
-        # A restart applies a changed schedule.
-        $dry_run || ! $service_changed || systemctl restart "$file"
+        # A timer gets its new schedule. A service completes its work, then starts with the new code.
+        if $service_changed || [[ $file == *.service && $(running) != "$1" ]]; then
+            step "restart $file" systemctl restart "$file"
+        fi
     done
 }
 
 remove_units() {  # FILE…
     local file
     for file in "$@"; do
-        if [[ $file == *.timer ]]; then systemctl --quiet disable --now "${file##*/}"; fi
+        if is_enabled_at_boot "$file"; then systemctl --quiet disable --now "${file##*/}"; fi
     done
     rm "$@"
 }
@@ -149,6 +165,6 @@ reload_nginx() { systemctl reload-or-restart nginx; }
 
 disable() {
     local names
-    mapfile -t names < <(timers "$release")
+    mapfile -t names < <(started_units "$release")
     systemctl --quiet disable --now "$service" "$slug.socket" "${names[@]}"
 }

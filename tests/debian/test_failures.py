@@ -45,14 +45,16 @@ def test_crash_loop_stops_at_the_start_limit(installed: Host) -> None:
     dropin.write_text("[Service]\nExecStart=\nExecStart=/bin/sh -c 'sleep 1; exit 1'\n")
     installed.inside("systemctl", "daemon-reload")
     installed.inside("systemctl", "reset-failed", UNIT)
-    installed.inside("systemctl", "restart", UNIT, status=1)
-    ends = time.monotonic() + 40
-    while installed.unit_properties("ActiveState") != ["failed"] and time.monotonic() < ends:
-        time.sleep(0.2)
-    journal = installed.inside("journalctl", f"--unit={UNIT}", "--no-pager", "--lines=20")
-    dropin.unlink()
-    dropin.parent.rmdir()
-    installed.inside("systemctl", "daemon-reload")
+    try:
+        installed.inside("systemctl", "restart", UNIT, status=1)
+        ends = time.monotonic() + 40
+        while installed.unit_properties("ActiveState") != ["failed"] and time.monotonic() < ends:
+            time.sleep(0.2)
+        journal = installed.inside("journalctl", f"--unit={UNIT}", "--no-pager", "--lines=20")
+    finally:
+        dropin.unlink()
+        dropin.parent.rmdir()
+        installed.inside("systemctl", "daemon-reload")
     assert "Start request repeated too quickly" in journal
     assert "Failed with result 'exit-code'" in journal
     installed.start()
@@ -67,24 +69,29 @@ def test_full_disk_loses_no_acknowledged_note(installed: Host) -> None:
         cp -a /srv/data/db.sqlite3 {DATA} && chown my-service: {DATA}
     """)
     installed.start()
-    note = json.dumps({"title": "kept", "body": "x" * 10000})
-    written = [installed.request("POST", "/api/v1/notes", note)]
-    installed.shell(f"head -c 8M /dev/zero >{DATA}/fill", status=1)
-    while written[-1][0] == 201 and len(written) < 40:
-        written.append(installed.request("POST", "/api/v1/notes", note))
-    status, text = written.pop()
-    problem = json.loads(text)
-    assert (status, problem["detail"]) == (503, "The database's disk is full.")
-    assert written
-    assert any("disk is full" in line for line in installed.journal(60))
-    assert installed.request("GET", "/readyz")[0] == 503
-    for _, text in written:
-        assert installed.request("GET", f"/api/v1/notes/{json.loads(text)['id']}") == (200, text)
-    installed.inside("rm", f"{DATA}/fill")
-    assert installed.request("POST", "/api/v1/notes", note)[0] == 201
-    assert len(installed.titles("kept")) == len(written) + 1
-    installed.shell(f"systemctl stop {UNIT} my-service.socket; umount {DATA}")
-    installed.start()
+    try:
+        note = json.dumps({"title": "kept", "body": "x" * 10000})
+        written = [installed.request("POST", "/api/v1/notes", note)]
+        installed.shell(f"head -c 8M /dev/zero >{DATA}/fill", status=1)
+        while written[-1][0] == 201 and len(written) < 40:
+            written.append(installed.request("POST", "/api/v1/notes", note))
+        status, text = written.pop()
+        problem = json.loads(text)
+        assert (status, problem["detail"]) == (503, "The database's disk is full.")
+        assert written
+        assert any("disk is full" in line for line in installed.journal(60))
+        assert installed.request("GET", "/readyz")[0] == 503
+        for _, text in written:
+            assert installed.request("GET", f"/api/v1/notes/{json.loads(text)['id']}") == (
+                200,
+                text,
+            )
+        installed.inside("rm", f"{DATA}/fill")
+        assert installed.request("POST", "/api/v1/notes", note)[0] == 201
+        assert len(installed.titles("kept")) == len(written) + 1
+    finally:
+        installed.shell(f"systemctl stop {UNIT} my-service.socket; umount {DATA}")
+        installed.start()
 
 
 def fail_to_start(host: Host) -> str:

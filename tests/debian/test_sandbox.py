@@ -124,7 +124,9 @@ def test_nginx_works_in_its_sandbox(installed: Host) -> None:
         assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\s+2$", status, re.MULTILINE)
-        sandbox = ["nsenter", f"--target={worker}", "--mount"]
+        # The master's, because a reload ends the worker.
+        master = installed.inside("cat", "/run/nginx.pid").strip()
+        sandbox = ["nsenter", f"--target={master}", "--mount"]
         for directory in ("/etc", "/usr", "/opt", "/var/lib/my-service", "/root"):
             installed.inside(*sandbox, "touch", f"{directory}/probe", status=1)
         # Enabling the cache later requires only a reload of Nginx.

@@ -1,7 +1,7 @@
-"""Commands and timers of an owner: schedule, sandbox, failures, releases and their removal."""
+"""Commands, timers and services of an owner: schedule, sandbox, failures, releases, removal."""
 
 import json
-from pathlib import Path
+import re
 
 import pytest
 
@@ -20,6 +20,17 @@ Unit=my-service@tick.service
 [Install]
 WantedBy=timers.target
 """
+# A service of the owner's, as in docs/how-to/task-queue.md. It completes its work at a stop.
+WORKER = """\
+[Service]
+User=my-service
+WorkingDirectory=/opt/my-service/current
+ExecStart=/bin/sh -c 'trap "sleep 1; echo drained; exit" TERM; echo "in $(pwd -P)"; while :; do sleep 0.1; done'
+
+[Install]
+WantedBy=multi-user.target
+"""
+WORKER_NAME = "my-service-worker.service"
 NAME = "my-service-tick.timer"
 INSTANCE = "my-service@tick.service"
 
@@ -33,6 +44,7 @@ def ticking(installed: Host) -> Host:
     seconds(installed, 0)
     commands.write_text(commands.read_text() + (PROGRAMS / "ticking.py").read_text())
     (installed.project / "deploy/systemd" / NAME).write_text(TIMER)
+    (installed.project / "deploy/systemd" / WORKER_NAME).write_text(WORKER)
     installed.shell(f"{COMMIT} 'Tick every two seconds'")
     installed.install()
     return installed
@@ -114,6 +126,36 @@ def test_release_does_not_end_a_running_command(ticking: Host) -> None:
     ticking.wait_until(has_finished, 30)
 
 
+def worker_lines(host: Host) -> list[str]:
+    host.inside("journalctl", "--sync")
+    read = ["journalctl", f"--unit={WORKER_NAME}", "--output=cat", "--no-pager", "--identifier=sh"]
+    return host.inside(*read).splitlines()
+
+
+@once
+def test_service_of_the_owner_is_drained_and_runs_the_new_release(ticking: Host) -> None:
+    old = ticking.current_release()
+    ticking.wait_until(
+        lambda: worker_lines(ticking)[-1:] == [f"in /opt/my-service/releases/{old}"], 10
+    )
+    ticking.shell(f"touch newest && {COMMIT} 'Newest'")
+    output = ticking.install("--outbound")
+    new = ticking.current_release()
+    assert output.index(f"restart {WORKER_NAME}") < output.index("restart my-service.service")
+    ticking.wait_until(
+        lambda: worker_lines(ticking)[-2:] == ["drained", f"in /opt/my-service/releases/{new}"], 10
+    )
+    assert ticking.inside("systemctl", "is-enabled", WORKER_NAME).strip() == "enabled"
+    show = ["systemctl", "show", "--property=PrivateNetwork,DropInPaths", WORKER_NAME]
+    assert f"{WORKER_NAME}.d/outbound.conf" in ticking.inside(*show)
+    ticking.install("--no-outbound")
+    assert f"{WORKER_NAME}.d/outbound.conf" not in ticking.inside(*show)
+    process = ["systemctl", "show", "--property=MainPID", WORKER_NAME]
+    before = ticking.inside(*process)
+    ticking.install()  # nothing has changed
+    assert ticking.inside(*process) == before
+
+
 def is_run(entry: dict[str, object], other: dict[str, object]) -> bool:
     return entry["process.entity_id"] == other["process.entity_id"]
 
@@ -138,21 +180,26 @@ def test_timer_of_an_unknown_command_rejects_the_release(ticking: Host) -> None:
     assert "invalid choice: 'tock'" in output
     assert "the release is rejected because its units are invalid" in output
     assert ticking.current_release() == before
-    ticking.shell(f"git rm -q deploy/systemd/{NAME} && {COMMIT} 'No timer'")
+    ticking.shell(f"git rm -q deploy/systemd/{{{NAME},{WORKER_NAME}}} && {COMMIT} 'No units'")
 
 
 @once
-def test_release_without_the_timer_removes_it_and_rollback_restores_it(ticking: Host) -> None:
+def test_release_without_the_units_removes_them_and_rollback_restores_them(ticking: Host) -> None:
     before = ticking.current_release()
     ticking.install()
-    installed = Path("etc/systemd/system") / NAME
-    assert not (ticking.machine.root / installed).exists()
+    units = [ticking.machine.root / "etc/systemd/system" / name for name in (NAME, WORKER_NAME)]
+    assert not any(unit.exists() for unit in units)
     assert NAME not in ticking.inside("systemctl", "list-timers", "--all", "--no-pager")
+    assert worker_lines(ticking)[-1] == "drained"
     assert "Failed" not in ticking.shell(f"systemctl is-enabled {NAME} 2>&1 || true")
     ticking.install("--release", before)
-    assert ticking.inside("systemctl", "is-enabled", NAME).strip() == "enabled"
+    for unit in units:
+        assert ticking.inside("systemctl", "is-enabled", unit.name).strip() == "enabled"
+    ticking.wait_until(
+        lambda: worker_lines(ticking)[-1] == f"in /opt/my-service/releases/{before}", 10
+    )
     ticking.install("--release", ticking.head_release())
-    assert not (ticking.machine.root / installed).exists()
+    assert not any(unit.exists() for unit in units)
 
 
 @once
@@ -160,3 +207,14 @@ def test_command_runs_by_hand(ticking: Host) -> None:
     finished = len(entries(ticking, "tick finished"))
     ticking.inside("systemctl", "start", INSTANCE)
     assert len(entries(ticking, "tick finished")) == finished + 1
+
+
+@once
+def test_shell_has_the_settings_and_secrets_of_the_service(ticking: Host) -> None:
+    page = (ticking.project / "docs/how-to/commands.md").read_text()
+    (command,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    command = command.replace("sudo ", "").replace("--pty", "--pipe")
+    program = "print(settings.app_env, len(settings.api_tokens.clients), session.in_transaction())"
+    assert ticking.shell(
+        f"echo '{program}' >program.py; ({command}) <program.py; rm program.py"
+    ).endswith("production 1 False\n")

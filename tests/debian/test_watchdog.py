@@ -85,7 +85,10 @@ def test_stop_is_not_reverted_by_the_watchdog(installed: Host) -> None:
     installed.shell(WATCHDOG)
     slow = (PROGRAMS / "slow_request.py").read_text()
     installed.inside("systemd-run", "--quiet", "--collect", "--unit=slow", "python3", "-c", slow)
-    time.sleep(1)
+    sent = installed.machine.root / "run/slow"
+    installed.wait_until(sent.exists, 10)
+    sent.unlink()
+    time.sleep(0.5)
     began = time.monotonic()
     installed.inside("systemctl", "stop", UNIT)
     assert time.monotonic() - began > 2

@@ -23,6 +23,7 @@ POINTS = 50  # measured over the second half; the first one warms up
 CLIENT = {"HTTP_AUTHORIZATION": f"Bearer {CLIENTS['client-00']}"}
 CSS, NOTES = "/static/app.css", "/api/v1/notes"
 NOTE = f"{NOTES}/2"
+ANY = {"HTTP_IF_MATCH": "*"}
 Call = tuple[Any, int, Request]
 
 
@@ -60,8 +61,10 @@ def rounds() -> Iterator[Call]:
         yield service, 201, Request("POST", NOTES, body=new, headers=sent)
         yield service, 200, Request("GET", NOTES, "limit=5", headers=CLIENT)
         yield service, 200, Request("GET", NOTE, headers=CLIENT)
-        yield service, 200, Request("PUT", NOTE, body=new, headers=sent)
-        yield service, 204, Request("DELETE", NOTE, headers=CLIENT)
+        yield service, 428, Request("PUT", NOTE, body=new, headers=sent)
+        yield service, 412, Request("PUT", NOTE, body=new, headers={**sent, "HTTP_IF_MATCH": '"x"'})
+        yield service, 200, Request("PUT", NOTE, body=new, headers={**sent, **ANY})
+        yield service, 204, Request("DELETE", NOTE, headers={**CLIENT, **ANY})
         yield service, 404, Request("GET", NOTE, headers=CLIENT)
         if number % 10 == 0:
             yield service, 200, Request("GET", "/metrics", headers=ADMIN)

@@ -74,12 +74,13 @@ def service_request(number: int) -> Due:
     mark, row, thread = f"mark-{number:06}", *divmod(number, THREADS)
     name = NAMES[thread]
     own = headers_of(number, CLIENTS[name])
+    any_version = headers_of(number, CLIENTS[name], HTTP_IF_MATCH="*")
     html = headers_of(number, CLIENTS[name], HTTP_ACCEPT="text/html")
     body = json.dumps({"title": mark, "body": mark}).encode()
     wrong = json.dumps({"title": "", mark: 1}).encode()
     kinds = (
         Due(201, NOTES, name, 3, Request("POST", NOTES, "", body, own)),
-        Due(200, NOTE, name, 3, Request("PUT", f"{NOTES}/{thread + 1}", "", body, own)),
+        Due(200, NOTE, name, 3, Request("PUT", f"{NOTES}/{thread + 1}", "", body, any_version)),
         Due(422, NOTES, name, 3, Request("GET", NOTES, f"{mark}=1", b"", own)),
         Due(422, NOTES, name, 3, Request("POST", NOTES, "", wrong, own)),
         Due(200, NOTES, name, 1, Request("GET", NOTES, "after=999999", b"", own)),

@@ -37,7 +37,8 @@ HEADERS: dict[str, list[str]] = {
     "HTTP_EXPECT": ["100-continue", "200-ok"],
     "HTTP_FORWARDED": [f"for={MARKER};proto=https", 'for="[', "by=;;"],
     "HTTP_HOST": ["localhost", "", "[", "[::1]:80", "evil.example:99999", "a b", "caf\xe9", "a,b"],
-    "HTTP_IF_MATCH": ["*", '"x"'],
+    "HTTP_IDEMPOTENCY_KEY": ["x", '"x"', '"x', '"\\\\"', '"x", "y"', "\xff", "", "k" * 5000, MARKER],
+    "HTTP_IF_MATCH": ["*", '"x"', 'W/"x", "1"', "x", '"', "\xff", "," * 500, '"\xff"'],
     "HTTP_IF_MODIFIED_SINCE": [
         "Thu, 01 Jan 1970 00:00:00 GMT", "Sat, 01 Jan 2050 00:00:00 GMT", "0", "Thu, 01",
         "x; length=5",

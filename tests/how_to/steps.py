@@ -16,8 +16,8 @@ APPEND = r"Add .*to the end of `(?P<path>[^`]+)`"
 AFTER = r"In `(?P<path>[^`]+)`.* below `(?P<text>[^`]+)`"
 BEFORE = r"In `(?P<path>[^`]+)`.* above `(?P<text>[^`]+)`"
 REPLACE = r"In `(?P<path>[^`]+)`, replace `(?P<text>[^`]+)`"
-# Languages of blocks that show output.
-SHOWN = {"text", "json"}
+# Languages of blocks that are not applied: output, and commands of a host.
+SHOWN = {"text", "json", "bash"}
 
 
 class Step(NamedTuple):

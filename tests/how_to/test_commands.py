@@ -11,6 +11,7 @@ from .steps import check, follow
 @pytest.mark.parametrize("answers", [LARGEST, SMALLEST], ids=name_of)
 def test_command_can_be_added(copied: Generate, answers: Answers) -> None:
     project = copied(**answers)
-    (output,) = follow(project, "commands.md")
+    output, printed = follow(project, "commands.md")
+    assert printed.rstrip().endswith("0" if answers["database"] == "sqlite" else "INFO")
     assert ("removed 0 notes" if answers["database"] == "sqlite" else "later: 20") in output
     check(project)

@@ -83,7 +83,11 @@ class Releases:
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         """Return the JSON of a response that must be a success."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {TOKEN}",
+            "Content-Type": "application/json",
+            "If-Match": "*",
+        }
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request(method, path, json.dumps(body) if body else None, headers)

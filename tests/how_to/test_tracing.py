@@ -1,4 +1,4 @@
-"""docs/how-to/tracing.md: a started service, with a collector and a Sentry on loopback."""
+"""docs/how-to/opentelemetry.md and sentry.md, together and alone: a collector and a Sentry on loopback."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ..support.fixtures import Generate
-from ..support.generate import Answers, name_of
+from ..support.generate import Answers
 from ..support.matrix import LARGEST, SMALLEST
 from ..support.process import free_port, run, terminate, wait_until_ready
 from .steps import check, follow
@@ -87,10 +87,19 @@ def call(url: str, body: str | None = None) -> int:
         return error.code
 
 
-@pytest.mark.parametrize("answers", [DEFAULT, LARGEST, SMALLEST], ids=name_of)
-def test_spans_and_errors_are_received(copied: Generate, answers: Answers, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answers", "traces", "errors"),
+    [(DEFAULT, True, True), (LARGEST, True, False), (SMALLEST, False, True)],
+    ids=["both", "traces", "errors"],
+)
+def test_spans_and_errors_are_received(
+    copied: Generate, answers: Answers, traces: bool, errors: bool, tmp_path: Path
+) -> None:
     project = copied(**answers)
-    follow(project, "tracing.md")
+    if traces:
+        follow(project, "opentelemetry.md")
+    if errors:
+        follow(project, "sentry.md")
     check(project)
     handlers, table = (
         project / f"src/my_service/routes/{name}.py" for name in ("health", "__init__")
@@ -123,17 +132,20 @@ def test_spans_and_errors_are_received(copied: Generate, answers: Answers, tmp_p
     finally:
         terminate(service)
     spans, events = receiver.bodies("/v1/traces"), receiver.bodies("/api/1/envelope/")
-    assert b"GET /wait" in spans
-    assert b"POST /fail/<x>" in spans
-    assert b"/fail/17" not in spans
-    assert spans.count(bytes.fromhex(TRACE)) == 41  # also those that waited at the stop
-    instances = set(re.findall(rb"service\.instance\.id\x12.\x0a.(\d+)", spans, re.DOTALL))
-    assert len(instances) == (1 if answers["wsgi_server"] == "waitress" else 2)
-    assert b"planted, with 1 field" in events
     lines = [json.loads(line) for line in log.read_text().splitlines() if line[0] == "{"]
     (access,) = [line for line in lines if line.get("http.route") == "/fail/<x>"]
-    assert access["trace.id"] == TRACE
-    assert f'"request_id":"{access["http.request.id"]}"'.encode() in events
-    assert f'"trace_id":"{TRACE}"'.encode() in events
+    request_id = access["http.request.id"].encode()
+    if traces:
+        assert b"GET /wait" in spans
+        assert b"POST /fail/<x>" in spans
+        assert b"/fail/17" not in spans
+        assert spans.count(bytes.fromhex(TRACE)) == 41  # also those that waited at the stop
+        instances = set(re.findall(rb"service\.instance\.id\x12.\x0a.(\d+)", spans, re.DOTALL))
+        assert len(instances) == 2  # workers
+        assert access["trace.id"] == TRACE
+        assert request_id in spans
+    if errors:
+        assert b"planted, with 1 field" in events
+        assert b'"request_id":"%s"' % request_id in events
     for secret in SECRETS:
         assert secret.encode() not in spans + events, secret

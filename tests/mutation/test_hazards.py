@@ -84,6 +84,7 @@ def killed(fix: dict[str, str], template: Path, project: Path, copy: Path) -> bo
     else:
         tests = [f"tests/{file}" for file, found in cases(project / "tests") if found == name]
         changed = Path(shutil.copytree(project, copy))
+    assert len(tests) == 1, f"one test must be named {name}: {tests}"
     (test,) = tests
     own = fix["file"].startswith("./")
     path = changed / fix["file"] if own else changed / "src/bottle_service" / fix["file"]

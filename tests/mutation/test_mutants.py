@@ -116,7 +116,8 @@ def test_mutants_are_killed(
 
     def try_machine(mutant: Mutant) -> str:
         test = killed_by_machine(mutant, directory(mutant))
-        print(f"{mutant}: {test or 'SURVIVED'}", flush=True)
+        survived = "control, which must survive" if mutant in controls else "SURVIVED"
+        print(f"{mutant}: {test or survived}", flush=True)
         return test
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

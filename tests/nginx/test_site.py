@@ -131,6 +131,14 @@ def test_pages_are_not_compressed(stack: NginxStack) -> None:
     assert "Content-Encoding" not in page.headers
 
 
+def test_entity_tags_stay_strong(stack: NginxStack) -> None:
+    """Compression would make them weak, and no If-Match would match (RFC 9110, section 13.1.1)."""
+    response = stack.get("/echo?ETag=%22v1%22", Accept_Encoding="gzip", If_Match='"v1"')
+    assert response.headers["ETag"] == '"v1"'
+    assert "Content-Encoding" not in response.headers
+    assert json.loads(response.body)["HTTP_IF_MATCH"] == '"v1"'
+
+
 def test_stopped_service_is_502(stack: NginxStack) -> None:
     with stack.without_service():
         for method in ("GET", "POST"):

@@ -62,10 +62,10 @@ def client_for(*routes: Route, **settings: Any) -> TestApp:
     return TestApp(build_app(*routes, **settings))
 
 
-def startup_errors(*routes: Route) -> str:
+def startup_errors(*routes: Route, **settings: Any) -> str:
     """Return the problems of routes with which an application does not start."""
     with pytest.raises(StartupError) as caught:
-        build_app(*routes)
+        build_app(*routes, **settings)
     return str(caught.value)
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from types import ModuleType
@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from bottle_service.application import build_application
 from bottle_service.cli import main
-from bottle_service.commands import command
+from bottle_service.commands import Call, command
 from bottle_service.http import Problem, RequestScoped
 from bottle_service.service import Service
 
@@ -102,6 +102,25 @@ def test_failed_command_is_rolled_back_and_logged(
     assert entry["error.type"] == "Problem"
 
 
+def test_call_runs_each_function_in_its_own_transaction(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work(session: str, clock: Callable[[], date], *, number: int) -> None:
+        print(session, clock(), 6 // number)
+
+    @command
+    def work_twice(call: Call) -> None:
+        """Work twice, and skip what fails."""
+        for number in (0, 3):
+            with suppress(ZeroDivisionError):
+                call(work, number=number)
+
+    transactions = Transactions()
+    main(service_with(work_twice, transactions=transactions), ["work-twice"])
+    assert capsys.readouterr().out == "POST 2026-11-30 2\n"
+    assert transactions.ended == ["rolled back", "committed", "closed"]
+
+
 def test_log_entries_of_a_run_have_its_name_and_id(
     settings: dict[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,7 +200,7 @@ def test_unknown_parameter_is_a_problem_of_check(capsys: pytest.CaptureFixture[s
         main(service_with(repair), ["check"])
     assert capsys.readouterr().err.splitlines()[1:] == [
         "  command repair: unknown parameter 'sesion'; available: settings, overview, views, assets, "
-        "metrics, session, clock; write options of the command line after `*`"
+        "metrics, session, clock, call; write options of the command line after `*`"
     ]
 
 

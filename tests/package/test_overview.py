@@ -14,6 +14,7 @@ from msgspec import Struct
 from webtest import TestApp, TestResponse
 
 from bottle_service.application import build_application
+from bottle_service.http import IfMatch
 from bottle_service.overview import Overview
 from bottle_service.views import Views
 
@@ -40,10 +41,15 @@ def show(loan_id: int) -> dict[str, int]:
     return {"id": loan_id}
 
 
+def remove(loan_id: int, if_match: IfMatch) -> None:
+    if_match.check(loan_id)
+
+
 def add_routes(app: Bottle) -> None:
     app.route("/", "GET", home, public=True)
     app.route("/loans", "POST", create)
     app.route("/loans/<loan_id:id>", "GET", show, public=True)
+    app.route("/loans/<loan_id:id>", "DELETE", remove, status=204, etag="{0}", public=True)
 
 
 def fail() -> None:
@@ -71,12 +77,18 @@ def page(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[.
 def test_overview_has_a_command_for_each_route(page: Callable[..., TestResponse]) -> None:
     html = page(APP_ENV="development").html
     titles = [" ".join(title.text.split()) for title in html.find_all("h3")]
-    assert titles == ["GET / public", "POST /loans token", "GET /loans/<loan_id:id> public"]
+    assert titles == [
+        "GET / public",
+        "POST /loans token",
+        "GET /loans/<loan_id:id> public",
+        "DELETE /loans/<loan_id:id> public",
+    ]
     assert [command.text for command in html.find_all("pre")] == [
         "curl http://127.0.0.1:8000/",
         "curl -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' "
         '-d \'{"item": "text", "days": 1}\' http://127.0.0.1:8000/loans',
         "curl http://127.0.0.1:8000/loans/1",
+        "curl -X DELETE -H 'If-Match: *' http://127.0.0.1:8000/loans/1",
     ]
 
 

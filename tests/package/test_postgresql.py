@@ -469,3 +469,20 @@ def test_lines_of_the_log_contain_no_parameters(
     with pytest.raises(Exception, match="missing") as caught, database.session("POST") as session:
         session.execute(text("SELECT * FROM missing WHERE x = :x"), {"x": "geheim"})
     assert "geheim" not in f"{caught.value}{caplog.text}"
+
+
+def test_paused_session_is_idle_only_with_changes(
+    postgresql: Cluster, name: str, tmp_path: Path
+) -> None:
+    """A person types for longer than a request may take."""
+    database = open_database(postgresql, name, tmp_path, deadline=0.2)
+    with database.session("POST") as session:
+        session.execute(text("SELECT 1"))
+        assert not database.pause(session)
+        time.sleep(0.4)
+        create(Thing(), session)
+        assert database.pause(session)
+        time.sleep(0.4)
+    with database.session("GET") as session:
+        assert index(session) == ["a"]
+    database.close()

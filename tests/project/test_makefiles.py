@@ -60,8 +60,10 @@ def test_variables_of_pip_do_not_redirect_the_installation(
 
 
 def test_another_python_sets_up_the_environment_again(makefile: Path, needs: Needs) -> None:
-    other = next(filter(None, map(find_python, ("3.12", "3.13"))), "")
-    needs(also=bool(other), reason="not installed: Python 3.12 or 3.13")
+    own = f"3.{sys.version_info.minor}"
+    versions = [version for version in ("3.11", "3.12", "3.13") if version != own]
+    other = next(filter(None, map(find_python, versions)), "")
+    needs(also=bool(other), reason=f"not installed: Python {' or '.join(versions)}")
     for python, rebuilt in ((sys.executable, True), (other, True), (other, False)):
         printed = make(makefile, ".venv/ready", f"PYTHON={python}")
         assert ("setting up" in printed) == rebuilt

@@ -32,8 +32,9 @@ events {{ worker_connections 256; }}
 http {{
     include /etc/nginx/mime.types;
     access_log {directory}/others.log;
-    # Settings of Debian's nginx.conf, which the site has to override.
+    # Settings of Debian's nginx.conf, and of many others, which the site has to override.
     gzip on;
+    gzip_types application/json;
     sendfile on;
     tcp_nopush on;
     ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3;

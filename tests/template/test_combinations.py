@@ -18,20 +18,23 @@ from ..support.matrix import EMBEDDED, GROUPS, LARGEST, SMALLEST, group_of
 # Paths that depend on answers, and these answers. This repeats __keep, so that a mistake in one of
 # them is found. A project has every other path of the template.
 SQLITE, POSTGRESQL, NO_DATABASE = ({"database": n} for n in ("sqlite", "postgresql", "none"))
-DATABASE = {"database": "sqlite postgresql"}  # either of them
+DATABASE = [SQLITE, POSTGRESQL]
 GUNICORN, WAITRESS, UWSGI = ({"wsgi_server": name} for name in ("gunicorn", "waitress", "uwsgi"))
 SYSTEMD, SUPERVISORD = {"supervisor": "systemd"}, {"supervisor": "supervisord"}
-OPTIONAL: dict[str, Answers] = {
+OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     ".github": {"ci": "github"},
     ".gitlab-ci.yml": {"ci": "gitlab"},
     "deploy/supervisor": SUPERVISORD,
     "deploy/systemd": SYSTEMD,
     "deploy/uwsgi": UWSGI | SYSTEMD,
+    "docs/how-to/container.md": [GUNICORN, WAITRESS],  # uWSGI listens on unix sockets only
     "docs/how-to/login.md": DATABASE,
     "docs/how-to/migrations.md": DATABASE,
+    "docs/how-to/safe-writes.md": DATABASE,
     "docs/how-to/events.md": SQLITE,
     "docs/how-to/pages-and-forms.md": DATABASE,
     "docs/how-to/postgresql.md": POSTGRESQL,
+    "docs/how-to/task-queue.md": DATABASE,
     "gunicorn.conf.py": GUNICORN,
     "src/bottle_service/database": DATABASE,
     "src/bottle_service/database/lost_parts.py": SQLITE,
@@ -90,11 +93,11 @@ def is_in(path: str, parent: str) -> bool:
 
 def expected_files(answers: Answers) -> set[str]:
     """Return the template's files, except for those that need other answers."""
-    excluded = [
-        path
-        for path, needed in OPTIONAL.items()
-        if not all(answers[name] in values.split() for name, values in needed.items())
-    ]
+    excluded = []
+    for path, needed in OPTIONAL.items():
+        alternatives = needed if isinstance(needed, list) else [needed]
+        if not any(one.items() <= answers.items() for one in alternatives):
+            excluded.append(path)
     return {name for name in TEMPLATE_FILES if not any(is_in(name, path) for path in excluded)}
 
 

@@ -188,7 +188,7 @@ def test_existing_name_is_asked_again(new: New, tmp_path: Path) -> None:
         terminal.type("\n")
         terminal.read_until("exists and is left alone; give another name, or another place", 20)
         wait_for_prompt(terminal, "project_slug")
-        terminal.type("other\n" + "\n" * 10)
+        terminal.type("other\n" + "\n" * (len(PUBLIC) - 2))
         terminal.read_until("Generate it?", 20)
     terminal.type("y\n")
     terminal.end()

@@ -230,3 +230,11 @@ def test_old_cookiecutter_is_rejected(tmp_path: Path, release: str, needs: Needs
         )  # fmt: skip
     assert done.returncode != 0
     assert f"cookiecutter {release} is too old: 2.7.1 or later is needed" in done.stderr
+
+
+def test_readme_lists_the_choices() -> None:
+    """One row for each question with choices, one word for each choice."""
+    table = re.findall(
+        r"^\| [^|]+ \| ([^|]+ · [^|]+) \|$", (TEMPLATE / "README.md").read_text(), re.MULTILINE
+    )
+    assert [row.count(" · ") + 1 for row in table] == [len(each) for each in CHOICES.values()]

@@ -20,7 +20,8 @@ def test_created_note_can_be_read(authenticated_client: TestApp) -> None:
 def test_replaced_note_keeps_its_id_and_creation_time(authenticated_client: TestApp) -> None:
     created = authenticated_client.post_json(NOTES, {"title": "First", "body": "text"})
     url = created.headers["Location"]
-    replaced = authenticated_client.put_json(url, {"title": "Second"}).json
+    if_match = {"If-Match": created.headers["ETag"]}
+    replaced = authenticated_client.put_json(url, {"title": "Second"}, headers=if_match).json
     assert (replaced["title"], replaced["body"]) == ("Second", "")
     assert replaced["id"] == created.json["id"]
     assert replaced["created_at"] == created.json["created_at"]
@@ -30,10 +31,39 @@ def test_replaced_note_keeps_its_id_and_creation_time(authenticated_client: Test
 
 def test_deleted_note_is_404(authenticated_client: TestApp) -> None:
     url = authenticated_client.post_json(NOTES, {"title": "First"}).headers["Location"]
-    assert authenticated_client.delete(url, status=204).body == b""
+    assert authenticated_client.delete(url, headers={"If-Match": "*"}, status=204).body == b""
     authenticated_client.get(url, status=404)
     authenticated_client.put_json(url, {"title": "Second"}, status=404)
     authenticated_client.delete(url, status=404)
+
+
+def test_change_of_another_version_is_412_and_of_none_428(authenticated_client: TestApp) -> None:
+    created = authenticated_client.post_json(NOTES, {"title": "First"})
+    url, first = created.headers["Location"], {"If-Match": created.headers["ETag"]}
+    authenticated_client.put_json(url, {"title": "Second"}, headers=first)
+    authenticated_client.put_json(url, {"title": "Lost"}, headers=first, status=412)
+    authenticated_client.delete(url, headers=first, status=412)
+    authenticated_client.put_json(url, {"title": "Lost"}, status=428)
+    assert authenticated_client.get(url).json["title"] == "Second"
+
+
+def test_unchanged_note_keeps_its_etag_and_is_304(authenticated_client: TestApp) -> None:
+    created = authenticated_client.post_json(NOTES, {"title": "First"})
+    url, tag = created.headers["Location"], created.headers["ETag"]
+    replaced = authenticated_client.put_json(url, {"title": "First"}, headers={"If-Match": tag})
+    assert replaced.headers["ETag"] == tag
+    authenticated_client.get(url, headers={"If-None-Match": tag}, status=304)
+
+
+def test_repeated_idempotency_key_creates_one_note(authenticated_client: TestApp) -> None:
+    key = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+    created, repeated = (
+        authenticated_client.post_json(NOTES, {"title": "Once"}, headers=key) for _ in range(2)
+    )
+    for name in ("Location", "ETag"):
+        assert repeated.headers[name] == created.headers[name]
+    assert (repeated.status_int, repeated.body) == (201, created.body)
+    authenticated_client.post_json(NOTES, {"title": "Another"}, headers=key, status=422)
 
 
 def test_pages_contain_every_note_once(authenticated_client: TestApp) -> None:
@@ -41,11 +71,12 @@ def test_pages_contain_every_note_once(authenticated_client: TestApp) -> None:
         authenticated_client.post_json(NOTES, {"title": f"{i}"}).json["id"] for i in range(5)
     ]
     listed: list[int] = []
-    after: int | None = created[0] - 1
-    while after is not None:
-        page = authenticated_client.get(NOTES, {"limit": 2, "after": after}).json
-        listed += [note["id"] for note in page["items"]]
-        after = page["next"]
+    url = f"{NOTES}?limit=2&after={created[0] - 1}"
+    while url:
+        page = authenticated_client.get(url)
+        listed += [note["id"] for note in page.json["items"]]
+        link = re.fullmatch('<(.+)>; rel="next"', page.headers.get("Link", ""))
+        url = link[1] if link else ""
     assert listed == created
 
 

@@ -1,4 +1,4 @@
-"""The command line of a service: python -m PACKAGE serve · check · routes · migrate · …"""
+"""The command line of a service: python -m PACKAGE serve · check · routes · shell · migrate · …"""
 
 import argparse
 import logging
@@ -6,11 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, commands
+from . import __version__, commands, shell
 from .assets import Assets
 from .http.routing import access_of, handler_name
 from .startup import StartupError, StartupProblem
@@ -59,6 +59,7 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
     add("serve", _serve, "check, then run the server")
     add("check", _check, "report whether the service could start; exit with 2 if not")
     add("routes", _routes, "list methods, URLs, access and handlers")
+    add("shell", _shell, "open a Python prompt with the session, the models and the dependencies")
     collect = add("collect-static", _collect_static, "write the static files for Nginx")
     collect.add_argument("destination", metavar="DESTINATION", type=Path)
     if service.has_database:
@@ -115,8 +116,7 @@ def _serve(service: "Service", _options: argparse.Namespace) -> None:
 
 
 def _check(service: "Service", _options: argparse.Namespace) -> None:
-    settings, app, warnings = load_checked_app(service)
-    print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
+    settings, app = _load_with_warnings(service)
     print(f"{service.name} could start: {settings.app_env}, {len(app.routes)} routes")
     app.close()
 
@@ -163,9 +163,26 @@ def _own_command(service: "Service", options: argparse.Namespace) -> None:
         )
 
 
+def _shell(service: "Service", _options: argparse.Namespace) -> None:
+    # People read the output, so logging is not configured: exceptions are plain tracebacks.
+    settings, app = _load_with_warnings(service)
+    with closing(app), ExitStack() as stack:
+        pause = None
+        if service.has_database:
+            pause = stack.enter_context(closing(service.open_database(settings))).pause
+        shell.run(service.name, service.package, app.dependencies, pause)
+
+
 def _revision(service: "Service", options: argparse.Namespace) -> None:
     with closing(service.open_database(service.settings.load(os.environ))) as database:
         database.create_revision(options.message)
+
+
+def _load_with_warnings(service: "Service") -> "tuple[Any, Bottle]":
+    """Return settings and application, and print the warnings. Raises as load_checked_app does."""
+    settings, app, warnings = load_checked_app(service)
+    print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)
+    return settings, app
 
 
 def _load_with_logging(service: "Service") -> "tuple[Any, Bottle]":

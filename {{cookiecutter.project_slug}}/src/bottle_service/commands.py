@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,9 +17,12 @@ import msgspec
 from .http.handlers import RequestScoped
 from .startup import StartupProblem
 
-__all__ = ["command"]
+__all__ = ["Call", "call", "command"]
 
 F = TypeVar("F", bound=Callable[..., object])
+
+# The type of the dependency `call`.
+Call = Callable[..., None]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +33,9 @@ def command(function: F) -> F:
     Positional parameters are dependencies of `app.py`, by name. Keyword-only parameters are options
     of the command line, of any type that a query can have: `*, count: int = 10` is `--count`.
     The first line of the docstring is the help.
+
+    A command that runs for long, such as a worker, takes `call: Call` instead of a session.
+    `call(function, note_id=1)` runs a function of the same form in a transaction of its own.
     """
     function.__dict__["is_command"] = True
     return function
@@ -71,9 +78,9 @@ def problems(
     """Yield each parameter of a command that is not a dependency."""
     for name, function in commands_of(module):
         for parameter in _dependencies(function):
-            if parameter not in dependencies:
+            if parameter not in (available := [*dependencies, "call"]):
                 reason = (
-                    f"unknown parameter {parameter!r}; available: {', '.join(dependencies)}; "
+                    f"unknown parameter {parameter!r}; available: {', '.join(available)}; "
                     "write options of the command line after `*`"
                 )
                 yield StartupProblem("", reason, f"command {name}")
@@ -93,21 +100,33 @@ def run(
     With `log_run`, each log entry of the command has its name and the ID of this run.
     """
     arguments = {option: getattr(options, option) for option, _ in _options(function)}
+    dependencies = {"call": partial(call, dependencies), **dependencies}
     if log_run:
         _add_to_log_entries({"process.name": name, "process.entity_id": os.urandom(16).hex()})
     started = time.monotonic_ns()
     try:
-        with ExitStack() as stack:
-            for parameter in _dependencies(function):
-                dependency = dependencies[parameter]
-                if isinstance(dependency, RequestScoped):
-                    dependency = stack.enter_context(dependency.open("POST"))
-                arguments[parameter] = dependency
-            function(**arguments)
+        call(dependencies, function, **arguments)
     except Exception:
         logger.exception("%s failed", name, extra=_duration(started))
         sys.exit(1)
     logger.info("%s finished", name, extra=_duration(started))
+
+
+def call(
+    dependencies: Mapping[str, Any], function: Callable[..., object], /, **arguments: Any
+) -> None:
+    """Call a function with the dependencies that its positional parameters name.
+
+    It runs in one transaction, which is committed at the end and rolled back if it raises.
+    `arguments` are its keyword-only parameters.
+    """
+    with ExitStack() as stack:
+        for parameter in _dependencies(function):
+            dependency = dependencies[parameter]
+            if isinstance(dependency, RequestScoped):
+                dependency = stack.enter_context(dependency.open("POST"))
+            arguments[parameter] = dependency
+        function(**arguments)
 
 
 def _dependencies(function: Callable[..., object]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_type_hints
 from bottle import HTTPResponse, Route, SimpleTemplate, request
 from msgspec import inspect
 
+from .http.conditional import IfMatch
 from .http.routing import access_of, handler_name
 from .http.validation import bare
 from .settings import ServiceSettings
@@ -93,6 +94,10 @@ class Overview:
             words.append(
                 f'-H "Authorization: Bearer ${"ADMIN_TOKEN" if access == "admin" else "TOKEN"}"'
             )
+        if IfMatch in types.values():
+            words.append("-H 'If-Match: *'")
+        if route.config.get("idempotent") == "required":
+            words.append('-H "Idempotency-Key: $(date +%s)"')
         if "form" in types:
             return ""
         if "body" in types:

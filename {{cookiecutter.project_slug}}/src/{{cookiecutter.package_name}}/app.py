@@ -16,6 +16,9 @@ from bottle_service.servers import {{ cookiecutter.wsgi_server }}
 from bottle_service.service import Service
 
 from . import commands
+# <% if cookiecutter.database != "none" %>
+from .models import idempotency_keys
+# <% endif %>
 from .routes import add_routes
 from .settings import Settings
 
@@ -47,6 +50,7 @@ def create_app(settings: Settings, add_routes: Callable[[Bottle], None] = add_ro
             "clock": lambda: datetime.now(UTC),
             # <% if cookiecutter.database != "none" %>
             "session": RequestScoped(database.session, database.close),
+            "idempotency_keys": idempotency_keys,
             "checks": {"database": database.ping},
             # <% else %>
             "checks": {},

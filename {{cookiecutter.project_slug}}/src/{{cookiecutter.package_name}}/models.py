@@ -6,7 +6,9 @@ from sqlalchemy import {{ 'BigInteger, Identity, ' if cookiecutter.database == '
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from bottle_service.database import NAMING_CONVENTION
+from bottle_service.database.idempotency import IdempotencyKeys
 from bottle_service.database.types import UtcDateTime
+from bottle_service.database.versioned import Versioned
 
 
 class Base(DeclarativeBase):
@@ -15,7 +17,11 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
-class Note(Base):
+# The responses of routes with the option `idempotent`.
+idempotency_keys = IdempotencyKeys(Base.metadata)
+
+
+class Note(Versioned, Base):
     __tablename__ = "notes"
 
     # <% if cookiecutter.database == "postgresql" %>

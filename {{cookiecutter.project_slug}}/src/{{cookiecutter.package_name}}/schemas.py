@@ -20,13 +20,14 @@ class NoteCreate(Struct, forbid_unknown_fields=True):
 
 
 class NoteOut(Struct):
-    """A note in a response; times are UTC (RFC 3339)."""
+    """A note in a response; times are UTC (RFC 3339), and `version` in quotes is its ETag."""
 
     id: int
     title: str
     body: str
     created_at: datetime
     updated_at: datetime
+    version: str
 
     @classmethod
     def from_row(cls, note: Note) -> Self:

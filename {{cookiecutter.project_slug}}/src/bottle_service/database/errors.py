@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ..http.problems import FieldError, Problem
 
-__all__ = ["conflict", "unavailable"]
+__all__ = ["changed_meanwhile", "conflict", "missing_reference", "unavailable"]
 
 
 def unavailable(detail: str, retry_after: int, cause: str = "") -> Problem:
@@ -25,3 +25,13 @@ def conflict(columns: Iterable[str]) -> Problem:
     detail = f"Another item has this {fields}." if fields else "Such an item exists already."
     errors = [FieldError(f"/{name}", "must be unique") for name in names]
     return Problem(409, detail, errors=errors)
+
+
+def missing_reference() -> Problem:
+    """Return a 409 for a row that refers to a missing one, or that other rows refer to."""
+    return Problem(409, "Another item refers to this one, or one that this refers to is gone.")
+
+
+def changed_meanwhile() -> Problem:
+    """Return a 412 for SQLAlchemy's StaleDataError: the row has another version than was read."""
+    return Problem(412, "This was changed by another request at the same time: read it again.")

@@ -24,10 +24,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from ..http.problems import Problem
 from ..startup import StartupError, StartupProblem
-from .errors import conflict, unavailable
+from .errors import changed_meanwhile, conflict, missing_reference, unavailable
 from .migrations import Migrations
 from .postgresql_url import DatabaseUrl
 
@@ -115,13 +116,30 @@ class Database:
         After `session.commit()` in a handler, the next statement begins a new transaction.
 
         Raises Problem: 503 if the database is away or busy; 409 if a unique value or a foreign key
-        conflicts; 422 for a value that its column cannot store. If the connection is lost during
-        the commit, the client gets 503 although the data may have been written.
+        conflicts; 412 if the version of a row has changed since it was read; 422 for a value that
+        its column cannot store. If the connection is lost during the commit, the client gets 503
+        although the data may have been written.
         """
         engine = self._reading if method in READ_METHODS else self._engine
         with _problems(), Session(engine) as session:
             yield session
             session.commit()
+
+    def pause(self, session: Session) -> bool:
+        """Prepare a session for a person who types, and return whether changes are not committed.
+
+        A transaction that has only read ends, so that it neither holds locks nor reaches the limit of
+        an idle one; a transaction that has written may be idle. From the first call on, the session
+        flushes only in `commit` and `flush`.
+        """
+        session.autoflush = False
+        if session.in_transaction() and session.is_active:
+            connection = session.connection()
+            if connection.scalar(text("SELECT pg_current_xact_id_if_assigned()::text")):
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                return True
+            connection.connection.rollback()  # SQLAlchemy's transaction goes on in the next one
+        return bool(session.new or session.dirty or session.deleted)
 
     def ping(self) -> None:
         """Check that the database responds. Raises SQLAlchemyError or Problem."""
@@ -290,6 +308,8 @@ def _problems() -> Iterator[None]:
     """
     try:
         yield
+    except StaleDataError:
+        raise changed_meanwhile() from None
     except PoolTimeoutError:
         raise unavailable("The database is busy.", 1, "(pool timeout)") from None
     except DBAPIError as error:
@@ -309,9 +329,7 @@ def _problem(error: DBAPIError) -> Problem | None:
         if state in ("23505", "23P01"):  # unique_violation, exclusion_violation
             return conflict(_columns(error.orig))
         if state == "23503":  # foreign_key_violation
-            return Problem(
-                409, "Another item refers to this one, or one that this refers to is gone."
-            )
+            return missing_reference()
         return None
     if isinstance(error, DataError):
         logger.warning("the type of the request should have rejected a value %s", cause)

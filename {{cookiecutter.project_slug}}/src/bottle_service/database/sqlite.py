@@ -15,9 +15,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from ..startup import StartupError, StartupProblem
-from .errors import conflict, unavailable
+from .errors import changed_meanwhile, conflict, missing_reference, unavailable
 from .migrations import Migrations
 from .url import DatabaseUrl
 
@@ -61,8 +62,9 @@ class Database:
 
         After `session.commit()` in a handler, the next statement begins a new transaction.
 
-        Raises Problem 503 if the database is busy for longer than the busy timeout, or if its disk
-        is full, and 409 if a unique value exists already.
+        Raises Problem: 503 if the database is busy for longer than the busy timeout, or if its disk
+        is full; 409 if a unique value exists already, or a reference would refer to nothing; 412 if
+        the version of a row has changed since it was read.
         """
         engine = self._reading if method in READ_METHODS else self._writing
         try:
@@ -81,12 +83,35 @@ class Database:
             if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
                 raise unavailable("The database's disk is full.", 60) from None
             raise
+        except StaleDataError:
+            raise changed_meanwhile() from None
         except IntegrityError as error:
             code = getattr(error.orig, "sqlite_errorcode", 0)
             if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
                 # UNIQUE constraint failed: notes.title, notes.body
                 raise conflict(re.findall(r"\w+\.(\w+)", str(error.orig))) from None
+            if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise missing_reference() from None
             raise
+
+    def pause(self, session: Session) -> bool:
+        """Prepare a session for a person who types, and return whether changes are not committed.
+
+        A read transaction is replaced by a new one, so that a later write neither fails because of
+        an old snapshot nor delays checkpoints of the write-ahead log. A transaction that has
+        written rows keeps the write lock. From the first call on, the session flushes only in
+        `commit` and `flush`, so that no query takes the lock.
+        """
+        if session.autoflush:
+            session.autoflush = False
+            event.listen(session, "after_begin", _note_changes)
+        if session.in_transaction() and session.is_active:
+            driver = _driver(session.connection())
+            if driver.total_changes > session.info["changes_before"]:
+                return True
+            driver.execute("ROLLBACK")  # SQLAlchemy's transaction goes on in the new one
+            driver.execute("BEGIN DEFERRED")
+        return bool(session.new or session.dirty or session.deleted)
 
     def ping(self) -> None:
         """Check that the database responds and can grow. Raises SQLAlchemyError or OSError."""
@@ -236,6 +261,14 @@ def _create_engine(url: URL, begin: str, connections: int, busy_timeout: float) 
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(f"BEGIN {begin}"))
     return engine
+
+
+def _note_changes(session: Session, _transaction: Any, connection: Connection) -> None:
+    session.info["changes_before"] = _driver(connection).total_changes
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

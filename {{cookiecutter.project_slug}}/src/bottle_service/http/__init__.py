@@ -13,12 +13,13 @@ The way of a request, from the outside to the handler and back:
                     BearerAuthPlugin      401; 403 if another site sends a request of a session
                       BodyLimitPlugin     413
                         HandlerPlugin       parse body, form, query; open dependencies
-                          your handler
-                        HandlerPlugin       the result becomes the JSON response
+                          your handler      412 by IfMatch
+                        HandlerPlugin       the result becomes the JSON response; 304
 """
 
 from .application import build_http_application
 from .auth import require_same_origin
+from .conditional import IfMatch
 from .forms import Form
 from .handlers import RequestScoped
 from .parsers import Upload
@@ -28,6 +29,7 @@ __all__ = [
     "Environ",
     "FieldError",
     "Form",
+    "IfMatch",
     "Problem",
     "RequestScoped",
     "Upload",

@@ -8,8 +8,10 @@ from .problems import Environ, Headers, WSGIApp
 __all__ = ["CORSMiddleware"]
 
 # The headers that scripts may send and read besides those that are always allowed.
-ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID"
-EXPOSED_HEADERS = "Location, Retry-After, X-Request-ID"
+ALLOWED_HEADERS = (
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
+)
+EXPOSED_HEADERS = "ETag, Link, Location, Retry-After, X-Request-ID"
 MAX_AGE = "7200"  # seconds; Chromium keeps a preflight response no longer
 
 

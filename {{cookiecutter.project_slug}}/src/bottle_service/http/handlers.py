@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from operator import itemgetter
-from string import punctuation
 from typing import Any, NamedTuple, get_type_hints
-from urllib.parse import quote
 
 import msgspec
 from bottle import HTTPResponse, JSONPlugin, Route, request, response
 
 from . import parsers
+from .conditional import entity_tag, if_match_parser, is_not_modified, takes_if_match
+from .idempotency import IdempotentRoute
+from .patterns import Pattern, next_link, pattern
 from .routing import JSONBody
 
 __all__ = ["HandlerPlugin", "RequestScoped"]
@@ -24,9 +25,6 @@ PARSERS: dict[str, Callable[[Any], parsers.Parser]] = {
     "form": parsers.parse_form,
     "query": parsers.parse_query,
 }
-
-# The characters of a path that are not encoded (RFC 3986, section 3.3): pchar and the slash.
-PATH_CHARACTERS = "/:@!$&'()*+,;="
 
 # Bottle's plugin encodes a dict, also one inside an HTTPResponse, which would otherwise be
 # iterated as a body of its keys.
@@ -47,8 +45,8 @@ class HandlerPlugin:
     """Bottle plugin that calls typed handlers.
 
     A parameter is a wildcard of the route's rule, `body`, `form` or `query` (parsed into its
-    annotated type), `client_name` (of the token or session), `environ` (PEP 3333), or a dependency of
-    that name. This is decided when the route is prepared, at startup.
+    annotated type), `client_name` (of the token or session), `environ` (PEP 3333), a dependency of
+    that name, or of the type IfMatch. This is decided when the route is prepared, at startup.
 
     The result is encoded as JSON before the dependencies close, so a result that cannot be
     encoded is not committed. A handler may also return or raise a Bottle HTTPResponse: from status
@@ -71,11 +69,29 @@ class HandlerPlugin:
         parse, scoped, singletons = self._resolve_parameters(callback, route)
         respond = _response_writer(route)
         has_form = "form" in dict(parse)
+        idempotency = None
+        if route.config.get("idempotent"):
+            store = self._dependencies.get("idempotency_keys")
+            idempotency = IdempotentRoute(route, store, dict(scoped))
 
         def call(**arguments: Any) -> Any:
             for name, parser in parse:
                 arguments[name] = parser(request.environ)
             return respond(callback(**arguments, **singletons))
+
+        def work(arguments: dict[str, Any]) -> Any:
+            try:
+                result = callback(**arguments, **singletons)
+            except HTTPResponse as raised:
+                result = raised
+            if isinstance(result, HTTPResponse):
+                # A constant's traceback would grow with every raise.
+                result.with_traceback(None)
+                if result.status_code >= 400:
+                    raise result
+            return respond(result)
+
+        run = idempotency.around_work(work) if idempotency else work
 
         def call_in_scope(**arguments: Any) -> Any:
             environ = request.environ
@@ -87,18 +103,11 @@ class HandlerPlugin:
                 for name, dependency in scoped:
                     context = dependency.open(environ["REQUEST_METHOD"])
                     arguments[name] = stack.enter_context(context)
-                try:
-                    result = callback(**arguments, **singletons)
-                except HTTPResponse as raised:
-                    result = raised
-                if isinstance(result, HTTPResponse):
-                    # A constant's traceback would grow with every raise.
-                    result.with_traceback(None)
-                    if result.status_code >= 400:
-                        raise result
-                return respond(result)
+                return run(arguments)
 
-        handler = call_in_scope if scoped or has_form else call
+        handler: Callable[..., Any] = call_in_scope if scoped or has_form else call
+        if idempotency:
+            handler = idempotency.around_request(handler, dict(scoped)["session"].open)
         return _json_if_dict(handler, route)
 
     def close(self) -> None:
@@ -123,6 +132,8 @@ class HandlerPlugin:
         for name in inspect.signature(callback).parameters:
             if name in wildcards:
                 wildcards.remove(name)
+            elif takes_if_match(types.get(name)):
+                parse.append((name, if_match_parser(types[name], _etag_of_address(route))))
             elif name in PARSERS:
                 if name not in types:
                     raise TypeError(f"parameter {name!r} has no type; annotate it")
@@ -146,8 +157,7 @@ def _response_writer(route: Route) -> Callable[[Any], Any]:
     """Return a function that makes the route's response of a handler's result."""
     encode = msgspec.json.Encoder().encode
     status = route.config.get("status", 200)
-    # The pattern is a URL already, apart from characters that no URL can have.
-    location = quote(route.config.get("location", ""), safe=punctuation)
+    headers = _header_writer(route)
 
     def respond(result: Any) -> Any:
         if isinstance(result, HTTPResponse):
@@ -162,31 +172,37 @@ def _response_writer(route: Route) -> Callable[[Any], Any]:
         body = encode(result)
         if status != 200:
             response.status = status
-        if location:
-            response.set_header("Location", location.format(_URLQuoted(result)))
+        if headers:
+            headers(result)
         return JSONBody(body)
 
     return respond
 
 
-class _URLQuoted:
-    """A value whose attributes and items are percent-encoded when they are formatted.
+def _etag_of_address(route: Route) -> Pattern | None:
+    """Return the option `etag` of the route, or of another route with its rule."""
+    same = [one.config for one in (route, *route.app.routes) if one.rule == route.rule]
+    return next((entity_tag(config["etag"]) for config in same if "etag" in config), None)
 
-    The encoded text stays inside the path of a URL: `?` and `#` do not end it (RFC 3986,
-    section 3.3). A slash stays, because a wildcard `<name:path>` takes it.
-    """
 
-    def __init__(self, value: Any) -> None:
-        self.__value = value
+def _header_writer(route: Route) -> Callable[[Any], None] | None:
+    """Return a function that sets the headers of the route's options, or None if it has none."""
+    options = route.config
+    location_of = pattern(options["location"]) if "location" in options else None
+    tag_of = entity_tag(options["etag"]) if "etag" in options else None
+    link_of = next_link(options["next_page"]) if "next_page" in options else None
+    if not (location_of or tag_of or link_of):
+        return None
 
-    def __getattr__(self, name: str) -> "_URLQuoted":
-        return _URLQuoted(getattr(self.__value, name))
+    def write(result: Any) -> None:
+        if location_of:
+            response.set_header("Location", location_of(result))
+        if tag_of:
+            tag = tag_of(result)
+            response.set_header("ETag", tag)
+            if route.method == "GET" and is_not_modified(request.environ, tag):
+                response.status = 304  # sent without the body
+        if link_of and (link := link_of(request.environ, result)):
+            response.set_header("Link", link)
 
-    def __getitem__(self, key: Any) -> "_URLQuoted":
-        return _URLQuoted(self.__value[key])
-
-    def __format__(self, spec: str) -> str:
-        return quote(format(self.__value, spec), safe=PATH_CHARACTERS)
-
-    def __str__(self) -> str:
-        return format(self, "")
+    return write

@@ -29,8 +29,18 @@ __all__ = [
 ]
 
 # The options of a route that plugins of this package read; a service's own plugins may have more.
-OPTIONS = ("admin", "location", "max_body", "public", "raw", "redirect_slashes", "status")
-
+OPTIONS = (
+    "admin",
+    "etag",
+    "idempotent",
+    "location",
+    "max_body",
+    "next_page",
+    "public",
+    "raw",
+    "redirect_slashes",
+    "status",
+)
 
 NO_BODY = frozenset({100, 101, 204, 304})  # RFC 9110, section 6.4.1
 

@@ -21,7 +21,9 @@ DEFAULT_HEADERS = [
 
 
 # Usual headers that are not among the defaults.
-_OTHER_HEADERS = frozenset({"Content-Type", "Content-Length", "Location", "Allow", "X-Request-ID"})
+_OTHER_HEADERS = frozenset(
+    {"Allow", "Content-Type", "Content-Length", "Etag", "Link", "Location", "X-Request-ID"}
+)
 
 
 def missing_headers(headers: Headers) -> Headers:

@@ -6,6 +6,10 @@ A route requires a bearer token of API_TOKENS. Options:
     admin=True              ADMIN_TOKEN is required
     status=201              the status of a success; 204 sends no body
     location="/x/{0.id}"    a Location header: the handler's result, percent-encoded
+    etag="{0.version}"      an ETag header; a GET can be 304, and `IfMatch.check` compares it
+    next_page="after={0.next}"  a Link header to the next page, unless the result's `next` is None
+    idempotent=True         a request with the Idempotency-Key of a former one gets its response;
+                            "required": requests without a key are 400
     max_body=10_000_000     the largest body in bytes, instead of MAX_BODY_BYTES
     redirect_slashes=True   the URL with a slash at its end redirects to this one
     raw=True                a plain Bottle handler, which may use `bottle.request`
@@ -32,10 +36,18 @@ def add_routes(app: Bottle) -> None:
     app.route("/metrics", "GET", health.metrics, admin=True)
 
     # <% if cookiecutter.database != "none" %>
-    app.route("/api/v1/notes", "GET", notes.index)
-    app.route("/api/v1/notes", "POST", notes.create, status=201, location="/api/v1/notes/{0.id}")
-    app.route("/api/v1/notes/<note_id:id>", "GET", notes.show)
-    app.route("/api/v1/notes/<note_id:id>", "PUT", notes.replace)
+    app.route("/api/v1/notes", "GET", notes.index, next_page="after={0.next}")
+    app.route(
+        "/api/v1/notes",
+        "POST",
+        notes.create,
+        status=201,
+        location="/api/v1/notes/{0.id}",
+        etag="{0.version}",
+        idempotent=True,
+    )
+    app.route("/api/v1/notes/<note_id:id>", "GET", notes.show, etag="{0.version}")
+    app.route("/api/v1/notes/<note_id:id>", "PUT", notes.replace, etag="{0.version}")
     app.route("/api/v1/notes/<note_id:id>", "DELETE", notes.delete, status=204)
     # <% else %>
     app.route("/api/v1/greetings", "POST", greetings.create)

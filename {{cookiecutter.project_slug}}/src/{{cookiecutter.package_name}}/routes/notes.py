@@ -6,17 +6,16 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bottle_service.http import Problem
+from bottle_service.database.pages import read_page
+from bottle_service.http import IfMatch, Problem
 
 from ..models import Note
 from ..schemas import ListQuery, NoteCreate, NoteList, NoteOut
 
 
 def index(query: ListQuery, session: Session) -> NoteList:
-    following = select(Note).where(Note.id > query.after).order_by(Note.id)
-    notes = session.scalars(following.limit(query.limit + 1)).all()
-    items = [NoteOut.from_row(note) for note in notes[: query.limit]]
-    return NoteList(items=items, next=items[-1].id if len(notes) > query.limit else None)
+    page = read_page(session, select(Note), by=Note.id, after=query.after, limit=query.limit)
+    return NoteList(items=[NoteOut.from_row(note) for note in page.items], next=page.next)
 
 
 def create(body: NoteCreate, session: Session, clock: Callable[[], datetime]) -> NoteOut:
@@ -32,15 +31,25 @@ def show(note_id: int, session: Session) -> NoteOut:
 
 
 def replace(
-    note_id: int, body: NoteCreate, session: Session, clock: Callable[[], datetime]
+    note_id: int,
+    body: NoteCreate,
+    if_match: IfMatch,
+    session: Session,
+    clock: Callable[[], datetime],
 ) -> NoteOut:
     note = _find(session, note_id)
-    note.title, note.body, note.updated_at = body.title, body.body, clock()
+    if_match.check(note)
+    note.title, note.body = body.title, body.body
+    if session.is_modified(note):
+        note.updated_at = clock()
+        session.flush()
     return NoteOut.from_row(note)
 
 
-def delete(note_id: int, session: Session) -> None:
-    session.delete(_find(session, note_id))
+def delete(note_id: int, if_match: IfMatch, session: Session) -> None:
+    note = _find(session, note_id)
+    if_match.check(note)
+    session.delete(note)
 
 
 def _find(session: Session, note_id: int) -> Note:

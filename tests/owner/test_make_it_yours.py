@@ -43,7 +43,8 @@ def test_examples_can_be_removed(copied: Generate, answers: Answers) -> None:
     of_resource, of_page = blocks(project, "README.md", "Make it yours")
     name = "greetings" if answers["database"] == "none" else "notes"
 
-    lines = re.sub(rf"(?m)^    app.*\b{name}\..*\n", "", table.read_text())
+    route = rf"(?m)^    app\.route\((.*\b{name}\..*|\n(        .*\n)+    )\)\n"
+    lines = re.sub(route, "", table.read_text())
     table.write_text(re.sub(rf"(?m)^(from \. import .*)\b{name}, ", r"\1", lines))
     for module in ("models.py", "schemas.py"):
         if (package / module).exists():

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,13 @@ from ..support.generate import TEMPLATE
 from ..support.git import IDENTITY, commit, git
 from ..support.markdown import blocks
 from ..support.process import run
+from ..support.shared_venv import use_shared_venv
 
 RELEASES: dict[str, str] = tomllib.loads((TEMPLATE / "tests/releases.toml").read_text())
 CREATE, LINK = blocks(TEMPLATE, "docs/upgrading.md", "Link")
 UPDATE, FIRST_UPDATE = blocks(TEMPLATE, "docs/upgrading.md", "Update")
 (CHANGE,) = blocks(TEMPLATE, "docs/upgrading.md", "Change an answer")
-(TAKE_THEIRS,) = blocks(TEMPLATE, "docs/upgrading.md", "From 0.2 to 0.3")
+TAKE_THEIRS, MIGRATE = blocks(TEMPLATE, "docs/upgrading.md", "From 0.2 to 0.3")
 
 # The owner's changes: a route, a setting, a limit.
 ROUTE = """\
@@ -149,6 +152,28 @@ def test_update_from_release_keeps_the_owners_changes(
     (project / settings).write_bytes(edited(project, settings)[settings])
     run_guide("make lock", project)
     check(project, generated())
+
+
+def test_notes_of_a_former_release_are_migrated(copied: Generate) -> None:
+    """The present 0001_notes.py creates more than that of 0.2, which has run on the owner's hosts."""
+    project = copied()
+    name = "migrations/versions/0001_notes.py"
+    inside = "{{cookiecutter.project_slug}}/src/{{cookiecutter.package_name}}"
+    migration = project / "src/my_service" / name
+    present = migration.read_text()
+    migration.write_text(git("show", f"{RELEASES['0.2.0']}:{inside}/{name}", cwd=TEMPLATE))
+    commit(project, "Release 0.2")
+    use_shared_venv(project)
+    run("make", "migrate", cwd=project)
+    migration.write_text(present)
+    with closing(sqlite3.connect(project / "my-service.sqlite3")) as database:
+        database.execute("INSERT INTO notes VALUES (1, 'kept', '', '2026-01-01', '2026-01-01')")
+        database.commit()
+        run_guide(MIGRATE, project)
+        run("make", "migrate", cwd=project)
+        row = database.execute("SELECT title, version FROM notes").fetchone()
+    assert row == ("kept", "1")
+    run("pytest", "-q", "tests/test_migrations.py", cwd=project)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Projects whose owner changes them, removes the examples, or updates them from a release."""

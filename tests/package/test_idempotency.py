@@ -1,0 +1,310 @@
+"""Idempotency-Key: the work of equal requests is done once, and has one response."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Barrier, Event
+from typing import Any
+
+import bottle
+import pytest
+from bottle import HTTPResponse
+from msgspec import Struct
+from sqlalchemy import MetaData, func, select, text
+from sqlalchemy.orm import Session
+from webtest import TestApp
+
+from bottle_service.database.idempotency import LIFETIME, IdempotencyKeys
+from bottle_service.database.migrations import Migrations
+from bottle_service.database.sqlite import Database
+from bottle_service.database.url import DatabaseUrl
+from bottle_service.http import FieldError, Problem, RequestScoped
+
+from .apps import build_app, startup_errors
+
+KEY = {"Idempotency-Key": '"k-1"'}
+TOKENS = {"good": "tester", "other": "another"}
+ANNA = {"title": "Anna"}
+
+
+class Book(Struct, forbid_unknown_fields=True):
+    title: str
+
+
+class Stored(Struct):
+    id: int
+    title: str
+
+
+class Library:
+    """A database with the table `books`, and a client of routes that write to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.keys = IdempotencyKeys(MetaData(), clock=lambda: self.now)
+        url = DatabaseUrl(f"sqlite:///{directory}/db.sqlite3")
+        self.database = Database(url, Migrations(directory), threads=8, busy_timeout=5)
+        with self.database.session("POST") as session:
+            session.execute(text("CREATE TABLE books (id INTEGER PRIMARY KEY, title TEXT UNIQUE)"))
+            self.keys.table.create(session.connection())
+        self.fails: list[Exception] = []
+        self.committed, self.go_on = Event(), Event()
+        options = {"public": False, "status": 201, "location": "/books/{0.id}", "etag": "{0.title}"}
+        app = build_app(
+            ("POST", "/books", self.create, {**options, "idempotent": True}),
+            ("POST", "/required", self.create, {**options, "idempotent": "required"}),
+            ("POST", "/two-steps", self.create_in_two_steps, {**options, "idempotent": True}),
+            ("PUT", "/nothing", self.nothing, {"public": False, "status": 204, "idempotent": True}),
+            ("POST", "/pages", self.page, {"public": False, "idempotent": True}),
+            dependencies={
+                "session": RequestScoped(self.database.session, self.database.close),
+                "idempotency_keys": self.keys,
+            },
+            authenticate_client=TOKENS.get,
+        )
+        self.client = TestApp(app)
+        self.client.authorization = ("Bearer", "good")
+
+    def create(self, body: Book, session: Session) -> Stored:
+        insert = text("INSERT INTO books (title) VALUES (:title) RETURNING id")
+        number = session.scalar(insert, {"title": body.title})
+        if self.fails:
+            raise self.fails.pop()
+        bottle.response.set_cookie("seen", "1")
+        return Stored(number or 0, body.title)
+
+    def create_in_two_steps(self, body: Book, session: Session) -> Stored:
+        stored = self.create(body, session)
+        session.commit()
+        self.committed.set()
+        assert self.go_on.wait(20)
+        return stored
+
+    def nothing(self, session: Session) -> None:
+        self.create(Book("nothing"), session)
+
+    def page(self, session: Session) -> HTTPResponse:
+        self.create(Book("page"), session)
+        return HTTPResponse("<p>\u00e9</p>", 303, {"Location": "/books", "X-Own": "1"})
+
+    def post(self, body: Any = ANNA, path: str = "/books", **options: Any) -> Any:
+        return self.client.post_json(path, body, **{"headers": KEY, "status": 201, **options})
+
+    def count(self, table: str = "books") -> int:
+        with self.database.session("GET") as session:
+            return session.scalar(select(func.count()).select_from(text(table))) or 0
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    library = Library(tmp_path)
+    with closing(library.client.app):
+        yield library
+
+
+def test_repeated_request_gets_the_stored_response(library: Library) -> None:
+    first, second = library.post(), library.post()
+    assert (second.status, second.body) == (first.status, first.body)
+    for name in ("Location", "ETag", "Content-Type", "Content-Length"):
+        assert second.headers.getall(name) == first.headers.getall(name)
+    assert "Set-Cookie" in first.headers
+    assert "Set-Cookie" not in second.headers  # it may be a credential
+    assert library.count() == 1
+
+
+def test_requests_without_a_key_are_independent(library: Library) -> None:
+    for title in ("a", "b"):
+        library.post({"title": title}, headers={})
+    assert (library.count(), library.count("idempotency_keys")) == (2, 0)
+
+
+def test_required_key_that_is_missing_is_400(library: Library) -> None:
+    library.post(path="/required", headers={}, status=400)
+    library.post(path="/required")
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ('"k"', "k"),
+        ("k", "k"),  # as many clients send it
+        ('"a \\"b\\" \\\\ , ;"', 'a "b" \\ , ;'),
+        ("8e03978e-40d5-43dd-bc93-6894a57f9324", "8e03978e-40d5-43dd-bc93-6894a57f9324"),
+        (f'"{"k" * 255}"', "k" * 255),
+        ("a:b/c=+~.", "a:b/c=+~."),
+    ],
+)
+def test_key_is_a_quoted_or_bare_text(library: Library, header: str, key: str) -> None:
+    library.post(headers={"Idempotency-Key": header})
+    with library.database.session("GET") as session:
+        assert session.scalar(text("SELECT key FROM idempotency_keys")) == key
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("", '""', '"k', 'k"', '"a", "b"', "a,b", "a b", '"k";a=1', '"\\n"', '"\xe9"', "\xe9"),
+        f'"{"k" * 256}"',
+        "k" * 256,
+    ],
+)
+def test_malformed_key_is_400(library: Library, header: str) -> None:
+    library.post(headers={"Idempotency-Key": header}, status=400)
+    assert library.count() == 0
+
+
+def test_key_of_another_request_is_422(library: Library) -> None:
+    library.post()
+    problem = library.post({"title": "Bert"}, status=422)
+    assert "another request" in problem.json["detail"]
+    library.post(path="/required", status=422)
+    library.client.post_json("/books?x=1", ANNA, headers=KEY, status=422)
+    assert library.post().json == {"id": 1, "title": "Anna"}
+
+
+def test_equal_keys_of_two_clients_are_different(library: Library) -> None:
+    library.post()
+    library.client.authorization = ("Bearer", "other")
+    library.post({"title": "Bert"})
+    assert library.count() == 2
+
+
+def test_response_of_a_handler_is_repeated(library: Library) -> None:
+    for _ in range(2):
+        page = library.client.post("/pages", headers=KEY, status=303)
+        assert (page.headers["X-Own"], page.content_type, page.text) == (
+            "1",
+            "text/html",
+            "<p>é</p>",
+        )
+        assert page.headers["Location"] == "/books"
+        nothing = library.client.put("/nothing", headers={"Idempotency-Key": "n"}, status=204)
+        assert (nothing.body, "Content-Type" in nothing.headers) == (b"", False)
+    assert library.count() == 2
+
+
+def test_error_of_the_work_is_repeated_with_its_own_request_id(library: Library) -> None:
+    errors = [FieldError("/title", "is banned")]
+    library.fails = [Problem(409, "No.", headers={"Retry-After": "7"}, errors=errors)]
+    first, second = (library.post(status=409) for _ in range(2))
+    assert second.json["errors"] == [{"pointer": "/title", "message": "is banned"}]
+    assert second.json["request_id"] == second.headers["X-Request-ID"] != first.json["request_id"]
+    assert second.headers["Retry-After"] == "7"
+    assert (second.json["detail"], library.count()) == ("No.", 0)
+
+
+def test_conflict_with_another_row_is_repeated(library: Library) -> None:
+    library.post(headers={})
+    for _ in range(2):
+        assert library.post(status=409).json["errors"][0]["pointer"] == "/title"
+        with library.database.session("POST") as session:
+            session.execute(text("DELETE FROM books"))
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError(), Problem(503, "Later.")])
+def test_failure_is_not_stored(library: Library, failure: Exception) -> None:
+    library.fails = [failure]
+    library.post(status="5*")
+    assert (library.count(), library.count("idempotency_keys")) == (0, 0)
+    library.post()
+    assert library.count() == 1
+
+
+def test_error_before_the_work_is_not_stored(library: Library) -> None:
+    library.post({"titel": "Anna"}, status=422)
+    library.client.post("/books", "{", headers=KEY, status=415)
+    library.client.authorization = ("Bearer", "wrong")
+    library.post(status=401)
+    assert library.count("idempotency_keys") == 0
+
+
+def test_six_equal_requests_at_once_do_the_work_once(library: Library) -> None:
+    barrier = Barrier(6)
+
+    def post(_: int) -> Any:
+        barrier.wait()
+        return TestApp(library.client.app).post_json(
+            "/books", ANNA, headers={**KEY, "Authorization": "Bearer good"}, status=201
+        )
+
+    with ThreadPoolExecutor(6) as threads:
+        responses = list(threads.map(post, range(6)))
+    assert {response.body for response in responses} == {b'{"id":1,"title":"Anna"}'}
+    assert sum("Set-Cookie" in response.headers for response in responses) == 1
+    assert library.count() == 1
+
+
+def test_request_beside_a_handler_that_has_committed_is_409(library: Library) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(library.post, path="/two-steps")
+        assert library.committed.wait(20)
+        waiting = library.post(path="/two-steps", status=409)
+        library.go_on.set()
+    assert waiting.headers["Retry-After"] == "1"
+    assert library.post(path="/two-steps").body == first.result().body
+    assert library.count() == 1
+
+
+def test_claim_of_a_handler_that_failed_after_a_commit_expires(library: Library) -> None:
+    claim = (
+        "INSERT INTO idempotency_keys (client_name, key, digest, created_at) "
+        "VALUES ('tester', 'k-1', :digest, '2026-01-01 00:00:00.000000')"
+    )
+    digest = hashlib.sha256(b'POST /books?\n{"title": "Anna"}').hexdigest()
+    with library.database.session("POST") as session:
+        session.execute(text(claim), {"digest": digest})
+    library.now += timedelta(seconds=60)
+    library.post(status=409)
+    library.now += timedelta(seconds=1)
+    library.post()
+
+
+def test_key_lives_24_hours(library: Library) -> None:
+    library.post()
+    library.now += LIFETIME
+    library.post({"title": "Bert"}, status=422)
+    library.now += timedelta(seconds=1)
+    library.post({"title": "Bert"})
+    assert timedelta(hours=24) == LIFETIME
+
+
+def test_expired_keys_are_deleted(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        library.post({"title": f"{number}"}, headers={"Idempotency-Key": f"{number}"})
+    library.now += LIFETIME + timedelta(seconds=1)
+    library.post({"title": "4"})
+    assert library.count("idempotency_keys") == 4  # purged a moment ago
+    monkeypatch.setattr("bottle_service.database.idempotency.PURGE_INTERVAL", 0.0)
+    library.keys._next_purge = 0.0
+    library.post({"title": "5"}, headers={"Idempotency-Key": "5"})
+    assert library.count("idempotency_keys") == 2
+
+
+def handler(session: Session) -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "reason"),
+    [
+        ("POST", {"idempotent": "always"}, 'must be True or "required"'),
+        ("GET", {"idempotent": True}, "GET changes nothing"),
+        ("POST", {"idempotent": True}, "is public"),
+        ("POST", {"idempotent": True, "public": False}, "add this parameter"),
+    ],
+)
+def test_route_that_cannot_be_idempotent_is_rejected(
+    method: str, options: dict[str, Any], reason: str
+) -> None:
+    dependencies = {"session": object(), "idempotency_keys": IdempotencyKeys(MetaData())}
+    assert reason in startup_errors((method, "/", handler, options), dependencies=dependencies)
+
+
+def test_idempotent_route_without_the_table_is_rejected() -> None:
+    options = {"idempotent": True, "public": False}
+    session = RequestScoped(lambda _method: Session(), lambda: None)
+    error = startup_errors(("POST", "/", handler, options), dependencies={"session": session})
+    assert "add the dependency `idempotency_keys`" in error
