@@ -115,6 +115,30 @@ def test_failed_request_is_rolled_back(things: TestApp) -> None:
     assert things.get("/things").json == []
 
 
+def test_conflict_of_a_unique_value_is_409_and_names_the_fields(
+    things: TestApp, database: Database
+) -> None:
+    with database.session("POST") as session:
+        session.execute(text("CREATE UNIQUE INDEX a ON things (name)"))
+    things.post_json("/things", {"name": "secret"}, status=201)
+    problem = things.post_json("/things", {"name": "secret"}, status=409)
+    assert problem.json["detail"] == "Another item has this name."
+    assert problem.json["errors"] == [{"pointer": "/name", "message": "must be unique"}]
+    assert "secret" not in problem.text
+    with database.session("POST") as session:
+        session.execute(text("DROP INDEX a"))
+        session.execute(text("CREATE UNIQUE INDEX a ON things (lower(name))"))
+    problem = things.post_json("/things", {"name": "SECRET"}, status=409)
+    assert problem.json["detail"] == "Such an item exists already."
+
+
+def test_other_violated_constraint_is_500(things: TestApp, database: Database) -> None:
+    with database.session("POST") as session:
+        session.execute(text("DROP TABLE things"))
+        session.execute(text("CREATE TABLE things (name TEXT CHECK (name <> 'forbidden'))"))
+    things.post_json("/things", {"name": "forbidden"}, status=500)
+
+
 def test_successful_request_is_committed(things: TestApp) -> None:
     things.post_json("/things", {"name": "kept"}, status=201)
     assert things.get("/things").json == ["kept"]

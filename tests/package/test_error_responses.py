@@ -105,6 +105,21 @@ def test_problem_from_500_is_logged_with_its_cause(
     ]
 
 
+def test_problem_that_a_problem_caused_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """As a readiness check of a database that is away: no traceback every few seconds."""
+
+    def check() -> None:
+        try:
+            raise Problem(503, "The database is away.")
+        except Problem as error:
+            raise Problem(503, "The check fails.") from error
+
+    client_for(("GET", "/", check)).get("/", status=503)
+    (record,) = caplog.records
+    assert record.getMessage() == "request failed: The check fails. The database is away."
+    assert record.exc_info is None
+
+
 def test_constant_problem_keeps_nothing_of_a_request() -> None:
     constant = Problem(503, "Busy.", headers={"Retry-After": "1"})
 

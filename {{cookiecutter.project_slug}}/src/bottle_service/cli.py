@@ -218,6 +218,7 @@ def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProb
     if service.has_database:
         with closing(service.open_database(settings)) as database:
             more += database.problems()
+            warnings += database.warnings()
     try:
         app = service.create_app(settings)
         more += commands.problems(service.commands, app.dependencies)

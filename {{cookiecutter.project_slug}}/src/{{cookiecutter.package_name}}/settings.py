@@ -13,8 +13,8 @@ from msgspec import Meta
 from typing import ClassVar
 
 # <% endif %>
-# <% if cookiecutter.database == "sqlite" %>
-from bottle_service.database.url import DatabaseUrl
+# <% if cookiecutter.database != "none" %>
+from bottle_service.database.{{ 'postgresql_' if cookiecutter.database == 'postgresql' }}url import DatabaseUrl
 # <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 from bottle_service.servers.gunicorn import WorkerClass
@@ -52,9 +52,14 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     # <% elif cookiecutter.wsgi_server == "waitress" %>
 
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
-    # <% elif cookiecutter.database == "sqlite" %>
+    # <% elif cookiecutter.database != "none" %>
 
     # <% endif %>
+    # <% if cookiecutter.database != "none" %>
     # <% if cookiecutter.database == "sqlite" %>
     database_url: DatabaseUrl = DatabaseUrl(f"sqlite:///{DATA_DIRECTORY}/db.sqlite3")
+    # <% else %>
+    # Over the unix socket, as the role of the service's user, without a password.
+    database_url: DatabaseUrl = DatabaseUrl("postgresql:///{{ cookiecutter.project_slug }}")
+    # <% endif %>
     # <% endif %>

@@ -207,6 +207,10 @@ class Database:
             return [_problem(f"is at revision {current}, {known[-1]} is needed: {command}")]
         return []
 
+    def warnings(self) -> list[StartupProblem]:
+        """Return nothing: a file that the service cannot use is one of the problems."""
+        return []
+
     def close(self) -> None:
         self._reading.dispose()
         self._writing.dispose()

@@ -27,7 +27,7 @@ These options are for /openapi.json and /docs, which describe all of this table:
 
 from bottle import Bottle
 
-# <% if cookiecutter.database == "sqlite" %>
+# <% if cookiecutter.database != "none" %>
 from . import health, notes, pages
 # <% else %>
 from . import greetings, health, pages
@@ -47,7 +47,7 @@ def add_routes(app: Bottle) -> None:
     )
     app.route("/metrics", "GET", health.metrics, admin=True)
 
-    # <% if cookiecutter.database == "sqlite" %>
+    # <% if cookiecutter.database != "none" %>
     app.route("/api/v1/notes", "GET", notes.index, next_page="after={0.next}")
     app.route(
         "/api/v1/notes",
