@@ -9,7 +9,8 @@ from pathlib import Path
 
 KEEP = json.loads(r"""{{ cookiecutter.__keep | tojson }}""")
 
-for name, keep in KEEP.items():
+# In reverse order, so that a file comes before its directory.
+for name, keep in sorted(KEEP.items(), reverse=True):
     path = Path(name)
     if keep not in ("True", "False") or not path.exists():
         raise SystemExit(f"ERROR: a mistake in the template's __keep: {name!r} is {keep!r}")
