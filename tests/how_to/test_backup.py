@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 from ..support.fixtures import Generate
-from .steps import check, follow
+from .steps import follow
 
 
 def test_backup_is_written_and_restored(copied: Generate) -> None:
@@ -18,4 +18,3 @@ def test_backup_is_written_and_restored(copied: Generate) -> None:
     assert backup.name.endswith(f"Z-{revision}.sqlite3")
     timer = (project / "deploy/systemd/my-service-backup.timer").read_text()
     assert "\nOnCalendar=*-*-* 00/6:00\n" in timer
-    check(project)

@@ -44,7 +44,9 @@ def write_backup(name: str, database: BackupSource, directory: Path, keep_days: 
                 os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
                 revision = re.sub(r"[^\w-]", "_", database.backup(part))
                 sync(part)
-                backup = directory / f"{name}-{now.strftime(TIME)}-{revision}{database.backup_suffix}"
+                backup = (
+                    directory / f"{name}-{now.strftime(TIME)}-{revision}{database.backup_suffix}"
+                )
                 part.replace(backup)
                 sync(directory)
             finally:
