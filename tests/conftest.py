@@ -18,6 +18,7 @@ from .mutation.mutants import Mutant
 from .support.fixtures import Generate, Needs
 from .support.generate import Answers, compile_templates_once, generate
 from .support.git import clone_working_tree
+from .support.postgresql import FAST, INSTALLED, Cluster, running_cluster
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,6 +88,14 @@ def needs() -> Needs:
             pytest.skip(why)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def postgresql(needs: Needs) -> Iterator[Cluster]:
+    """A PostgreSQL server; each test creates its own database there."""
+    needs(also=INSTALLED, reason="not installed: postgresql")
+    with running_cluster(*FAST) as cluster:
+        yield cluster
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ..support.fixtures import Generate
+from ..support.postgresql import Cluster
 from ..support.process import free_port, run, terminate, wait_until_ready
 from .steps import check, follow
 
@@ -21,7 +24,7 @@ TOKEN = "t" * 32
 class Releases:
     """The releases of one project and the notes that they have to show."""
 
-    def __init__(self, project: Path, directory: Path) -> None:
+    def __init__(self, project: Path, directory: Path, database_url: str) -> None:
         self.project = project
         self.directory = directory
         self.trees: list[Path] = []
@@ -31,7 +34,7 @@ class Releases:
             "PATH": os.environ["PATH"],
             "API_TOKENS": f"tester:{TOKEN}",
             "BIND": f"127.0.0.1:{self.port}",
-            "DATABASE_URL": f"sqlite:///{directory}/db.sqlite3",
+            "DATABASE_URL": database_url,
             "WEB_CONCURRENCY": "1",
         }
 
@@ -95,18 +98,26 @@ class Releases:
             connection.close()
 
 
-def test_column_can_be_renamed_while_the_service_runs(copied: Generate, tmp_path: Path) -> None:
-    project = copied()
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_column_can_be_renamed_while_the_service_runs(
+    request: pytest.FixtureRequest, copied: Generate, tmp_path: Path, database: str
+) -> None:
+    project = copied(database=database)
     directory = tmp_path / "releases"
     directory.mkdir()
-    releases = Releases(project, directory)
+    url, development = f"sqlite:///{directory}/db.sqlite3", {}
+    if database == "postgresql":
+        cluster: Cluster = request.getfixturevalue("postgresql")
+        url = cluster.url(cluster.create_database())
+        development = {"DATABASE_URL": cluster.url(cluster.create_database())}
+    releases = Releases(project, directory, url)
     releases.add()
 
     def add_release(command: str) -> None:
         if "make migrate\n" in command:
             releases.add()
 
-    follow(project, "migrations.md", add_release)
+    follow(project, "migrations.md", add_release, **development)
     assert len(releases.trees) == 5
     check(project)
     releases.migrate(0)

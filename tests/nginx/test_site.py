@@ -14,13 +14,13 @@ from ..support.fake_upstream import fake_upstream
 from ..support.fixtures import Generate, Needs
 from ..support.http_client import DOMAIN
 from ..support.logs import parse_log
-from ..support.matrix import GROUPS, LONGEST, NEWER_NGINX
+from ..support.matrix import EMBEDDED, LONGEST, NEWER_NGINX
 from ..support.nginx_stack import NginxStack
 from ..support.process import run
 from ..support.supervisord_stack import SupervisordStack
 
 # The database does not change how the service runs.
-STACKS = [a for a in GROUPS if a["supervisor"] == "systemd" or a["database"] == "sqlite"]
+STACKS = [a for a in EMBEDDED if a["supervisor"] == "systemd" or a["database"] == "sqlite"]
 STACKS += [NEWER_NGINX]
 # Fields of a line of the site's log.
 LOG_FIELDS = {

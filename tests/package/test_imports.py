@@ -18,7 +18,16 @@ PACKAGE = "bottle_service"
 FILES = sorted((SOURCES / PACKAGE).rglob("*.py"))
 # The libraries that the package may import: dependencies of a project.
 LIBRARIES = {
-    *("alembic", "bottle", "dotenv", "gunicorn", "msgspec", "multipart", "prometheus_client"),
+    *(
+        "alembic",
+        "bottle",
+        "dotenv",
+        "gunicorn",
+        "msgspec",
+        "multipart",
+        "prometheus_client",
+        "psycopg",
+    ),
     *("sqlalchemy", "waitress", "watchfiles"),
 }
 

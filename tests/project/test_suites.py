@@ -14,7 +14,7 @@ import pytest
 
 from ..support.fixtures import Generate
 from ..support.generate import Answers, name_of
-from ..support.matrix import GROUPS, LARGEST, LONGEST, PACKAGES, SMALLEST
+from ..support.matrix import EMBEDDED, GROUPS, LARGEST, LONGEST, PACKAGES, SMALLEST
 from ..support.process import check_types, run
 
 # Long and short names. They sort before and after the libraries and `tests`, which concerns style only.
@@ -91,7 +91,7 @@ Check = Callable[[Path], str]
 Job = tuple[Check, Answers]
 
 EXTREMES = [SMALLEST, LARGEST]
-SUPERVISORD = [answers for answers in GROUPS if answers["supervisor"] == "supervisord"]
+SUPERVISORD = [answers for answers in EMBEDDED if answers["supervisor"] == "supervisord"]
 # The longest checks come first.
 JOBS: list[Job] = [
     *itertools.product([run_server], PACKAGES),

@@ -13,12 +13,15 @@ def group_of(answers: Answers) -> Answers:
 
 
 GROUPS = [dict(pairs) for pairs in {tuple(group_of(c).items()): None for c in COMBINATIONS}]
+# Projects whose tests need no server of a database. tests/postgresql/ has the others.
+EMBEDDED = [answers for answers in GROUPS if answers["database"] != "postgresql"]
 # The supervisor changes nothing in the package: template/test_combinations.py.
-PACKAGES = [answers for answers in GROUPS if answers["supervisor"] == "systemd"]
+PACKAGES = [answers for answers in EMBEDDED if answers["supervisor"] == "systemd"]
+POSTGRESQL = [{**answers, "database": "postgresql"} for answers in PACKAGES[::2]]
 WITHOUT_DATABASE = [answers for answers in PACKAGES if answers["database"] == "none"]
 # Debian 13's Nginx instead of this host's. `nginx` is not an answer of a project.
 NEWER_NGINX = {**WITHOUT_DATABASE[0], "nginx": "newer"}
-# The combinations with the fewest and the most files: template/test_combinations.py.
+# The combinations with the fewest and the most files, of EMBEDDED: template/test_combinations.py.
 SMALLEST = {"wsgi_server": "waitress", "database": "none", "supervisor": "supervisord"}
 LARGEST = {"wsgi_server": "uwsgi", "database": "sqlite", "supervisor": "systemd"}
 # Servers whose locked release has no wheel for a Python release.

@@ -262,7 +262,7 @@ stays_ready() {  # PROCESS SOCKET: succeed if it is ready for 3 s and it and its
 
 try_release() {  # check the release and start it, while the previous one serves
     verify || fail "the release is rejected because its units are invalid; fix the errors above"
-    # <% if cookiecutter.database == "sqlite" %>
+    # <% if cookiecutter.database != "none" %>
     [[ $tree == "$release" ]] || as_service migrate --backup ||
         fail "the release is rejected because its migration, or the backup before it, failed; fix the error above"
     # <% endif %>

@@ -11,9 +11,11 @@ certificate of a private authority.
 
 import os
 import secrets
+# <% if cookiecutter.database != "postgresql" %>
 import shutil
+# <% endif %>
 from collections.abc import Iterator
-from contextlib import chdir, closing
+from contextlib import {{ 'chdir, ' if cookiecutter.database != 'postgresql' }}closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ import pytest
 from webtest import TestApp
 
 from .contract.http_client import ProxyApp
+# <% if cookiecutter.database == "postgresql" %>
+from .contract.postgresql import TemporaryDatabase, running_server, temporary_database
+# <% endif %>
 from .contract.running_service import ServiceProcess, reserved_port
 from .contract.service import SERVICE
 
@@ -33,6 +38,16 @@ def service_environ() -> dict[str, str]:
     return {"APP_ENV": "test", "API_TOKENS": f"tester:{TOKEN}", "ADMIN_TOKEN": ADMIN_TOKEN}
 
 
+# <% if cookiecutter.database == "postgresql" %>
+@pytest.fixture
+def environ(
+    database: TemporaryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The environment of a service with a working directory of its own, and an empty database."""
+    database.empty()
+    monkeypatch.chdir(tmp_path)
+    return {**service_environ(), "DATABASE_URL": database.url}
+# <% else %>
 @pytest.fixture
 def environ(
     migrated_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -41,6 +56,7 @@ def environ(
     shutil.copytree(migrated_directory, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return service_environ()
+# <% endif %>
 
 
 @pytest.fixture
@@ -70,6 +86,16 @@ def authenticated_client(client: TestApp, pytestconfig: pytest.Config) -> TestAp
     return authenticated
 
 
+# <% if cookiecutter.database == "postgresql" %>
+@pytest.fixture(scope="session")
+def database() -> Iterator[TemporaryDatabase]:
+    """A migrated database. All tests share it, because migrating takes longer than a test."""
+    with running_server() as server, temporary_database(server) as database:
+        settings = SERVICE.settings.load({**service_environ(), "DATABASE_URL": database.url})
+        with closing(SERVICE.open_database(settings)) as opened:
+            opened.migrate()
+        yield database
+# <% else %>
 @pytest.fixture(scope="session")
 def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a migrated database, if the service has one.
@@ -82,6 +108,7 @@ def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with chdir(directory), closing(SERVICE.open_database(settings)) as database:
             database.migrate()
     return directory
+# <% endif %>
 
 
 @pytest.fixture(scope="session")
@@ -91,10 +118,15 @@ def server_url(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> I
     if server not in ("tcp", "unix"):
         yield server
         return
-    directory = request.getfixturevalue("migrated_directory")
+# <% if cookiecutter.database == "postgresql" %>
+    directory = request.getfixturevalue("tmp_path_factory").mktemp("server")
+    environ = {**service_environ(), "DATABASE_URL": request.getfixturevalue("database").url}
+# <% else %>
+    directory, environ = request.getfixturevalue("migrated_directory"), service_environ()
+# <% endif %>
     with reserved_port() as port:
         url = f"http://127.0.0.1:{port}" if server == "tcp" else f"unix:{directory}/service.sock"
-        with ServiceProcess(service_environ(), url, directory):
+        with ServiceProcess(environ, url, directory):
             yield url
 
 

@@ -13,15 +13,31 @@ from sqlalchemy import Connection, inspect
 
 from {{ cookiecutter.package_name }}.app import open_database
 from {{ cookiecutter.package_name }}.settings import Settings
+# <% if cookiecutter.database == "postgresql" %>
+
+from .contract.postgresql import TemporaryDatabase, temporary_database
+# <% endif %>
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
+# <% if cookiecutter.database == "postgresql" %>
 @pytest.fixture
-def connection(environ: dict[str, str], tmp_path: Path) -> Iterator[Connection]:
-    """A connection to an empty database."""
-    database_url = f"sqlite:///{tmp_path}/empty.sqlite3"
-    settings = Settings.load({**environ, "DATABASE_URL": database_url})
+def empty_url(database: TemporaryDatabase) -> Iterator[str]:
+    """The URL of an empty database."""
+    with temporary_database(database.server) as empty:
+        yield empty.url
+# <% else %>
+@pytest.fixture
+def empty_url(tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    return f"sqlite:///{tmp_path}/empty.sqlite3"
+# <% endif %>
+
+
+@pytest.fixture
+def connection(environ: dict[str, str], empty_url: str) -> Iterator[Connection]:
+    settings = Settings.load({**environ, "DATABASE_URL": empty_url})
     with closing(open_database(settings)) as database, database.migrating() as connection:
         yield connection
 

@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["BackupError", "newest_backup", "sync", "write_backup"]
+__all__ = ["BackupError", "check_revision", "newest_backup", "sync", "write_backup"]
 
 TIME = "%Y%m%dT%H%M%SZ"
 
@@ -61,6 +61,14 @@ def write_backup(name: str, database: BackupSource, directory: Path, keep_days: 
         )
         raise BackupError(f"cannot write to {directory}: {error.strerror}; {advice}") from None
     return backup
+
+
+def check_revision(backup: Path, revision: str, known: Collection[str]) -> None:
+    """Raise BackupError if this release does not know the revision of a backup."""
+    if revision not in known:
+        advice = "use the release that wrote it, or a newer one"
+        reason = f"is at revision {revision}, which this release does not know"
+        raise BackupError(f"{backup} {reason}; {advice}")
 
 
 def newest_backup(directory: Path, name: str) -> float:

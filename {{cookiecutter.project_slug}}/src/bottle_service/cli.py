@@ -84,9 +84,7 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
         )
         restore = add("restore", _restore, "write a backup to a new database")
         restore.add_argument("backup", metavar="FILE", type=Path)
-        restore.add_argument(
-            "--into", metavar="TARGET", required=True, help="the new database, which must not exist"
-        )
+        restore.add_argument("--into", metavar="TARGET", required=True, help="the new database")
         revision = add("revision", _revision, "write a migration for changed models")
         revision.add_argument("-m", "--message", required=True, type=_message)
     for name, function in commands.commands_of(service.commands):
@@ -233,6 +231,7 @@ def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProb
     if service.has_database:
         with closing(service.open_database(settings)) as database:
             more += database.problems()
+            warnings += database.warnings()
     try:
         app = service.create_app(settings)
         more += commands.problems(service.commands, app.dependencies)

@@ -165,7 +165,7 @@ def migration_state(service: Service) -> tuple[list[tuple[str, int]], list[str]]
     settings, problems, _ = service.settings.read(os.environ)
     if not problems:
         with closing(service.open_database(settings)) as database:
-            problems = database.problems()
+            problems = [*database.problems(), *database.warnings()]
     return files, list(map(str, problems))
 
 

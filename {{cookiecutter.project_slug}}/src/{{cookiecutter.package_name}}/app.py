@@ -7,9 +7,9 @@ from pathlib import Path
 from bottle import Bottle
 
 from bottle_service.application import build_application
-# <% if cookiecutter.database == "sqlite" %>
+# <% if cookiecutter.database != "none" %>
 from bottle_service.database.migrations import Migrations
-from bottle_service.database.sqlite import Database
+from bottle_service.database.{{ cookiecutter.database }} import Database
 from bottle_service.http import RequestScoped
 # <% endif %>
 from bottle_service.servers import {{ cookiecutter.wsgi_server }}
@@ -28,7 +28,7 @@ def create_app(settings: Settings, add_routes: Callable[[Bottle], None] = add_ro
 
     Raises StartupError with every problem.
     """
-    # <% if cookiecutter.database == "sqlite" %>
+    # <% if cookiecutter.database != "none" %>
     database = open_database(settings)
     # <% endif %>
     # More middleware: `app = build_application(…)`, then `app.wsgi = Middleware(app.wsgi)`.
@@ -45,7 +45,7 @@ def create_app(settings: Settings, add_routes: Callable[[Bottle], None] = add_ro
         # A handler gets the dependency whose name its parameter has.
         dependencies={
             "clock": lambda: datetime.now(UTC),
-            # <% if cookiecutter.database == "sqlite" %>
+            # <% if cookiecutter.database != "none" %>
             "session": RequestScoped(database.session, database.close),
             "checks": {"database": database.ping},
             # <% else %>
@@ -55,13 +55,18 @@ def create_app(settings: Settings, add_routes: Callable[[Bottle], None] = add_ro
     )
 
 
-# <% if cookiecutter.database == "sqlite" %>
+# <% if cookiecutter.database != "none" %>
 def open_database(settings: Settings) -> Database:
     return Database(
         settings.database_url,
         Migrations(DIRECTORY / "migrations"),
         threads=settings.web_threads,
+        # <% if cookiecutter.database == "sqlite" %>
         busy_timeout=min(5.0, settings.request_deadline / 2),
+        # <% else %>
+        deadline=settings.request_deadline,
+        name=NAME,
+        # <% endif %>
     )
 
 
@@ -74,7 +79,7 @@ SERVICE = Service(
     create_app=create_app,
     server={{ cookiecutter.wsgi_server }},
     commands=commands,
-    # <% if cookiecutter.database == "sqlite" %>
+    # <% if cookiecutter.database != "none" %>
     open_database=open_database,
     example=("/api/v1/notes", '{"title": "Hello"}'),
     # <% else %>

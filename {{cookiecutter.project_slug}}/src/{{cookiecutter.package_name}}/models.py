@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import MetaData
+from sqlalchemy import {{ 'BigInteger, Identity, ' if cookiecutter.database == 'postgresql' }}MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from bottle_service.database import NAMING_CONVENTION
@@ -18,7 +18,11 @@ class Base(DeclarativeBase):
 class Note(Base):
     __tablename__ = "notes"
 
+    # <% if cookiecutter.database == "postgresql" %>
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    # <% else %>
     id: Mapped[int] = mapped_column(primary_key=True)
+    # <% endif %>
     title: Mapped[str]
     body: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,6 +1,6 @@
 """The data that clients send and get."""
 
-# <% if cookiecutter.database == "sqlite" %>
+# <% if cookiecutter.database != "none" %>
 from datetime import datetime
 from typing import Annotated, Self
 
@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, convert
 
 from .models import Note
 
-# The largest integer that both SQLite and msgspec support.
+# The largest integer that both the database and msgspec support.
 MAX_ID = 2**63 - 1
 
 

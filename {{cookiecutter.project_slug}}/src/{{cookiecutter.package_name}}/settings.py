@@ -4,7 +4,7 @@ A field is a setting: its upper-case name is the setting's name, its default the
 ServiceSettings has the settings that every service of this kind has.
 """
 
-# <% if cookiecutter.database == "sqlite" %>
+# <% if cookiecutter.database != "none" %>
 from pathlib import Path
 # <% endif %>
 # <% if cookiecutter.wsgi_server == "waitress" %>
@@ -16,13 +16,13 @@ from msgspec import Meta
 from typing import ClassVar
 
 # <% endif %>
-# <% if cookiecutter.database == "sqlite" %>
-from bottle_service.database.url import DatabaseUrl
+# <% if cookiecutter.database != "none" %>
+from bottle_service.database.{{ 'postgresql_' if cookiecutter.database == 'postgresql' }}url import DatabaseUrl
 # <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 from bottle_service.servers.gunicorn import WorkerClass
 # <% endif %>
-# <% if cookiecutter.database == "sqlite" %>
+# <% if cookiecutter.database != "none" %>
 from bottle_service.settings import DatabaseSettings, Defaults
 
 # The directory of the service's data on a host: see deploy/README.md.
@@ -51,6 +51,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             "BACKUP_DIRECTORY": "backups",
         },
         "test": {"DATABASE_URL": "sqlite:///test.sqlite3"},
+        # <% elif cookiecutter.database == "postgresql" %>
+        "development": {"LOG_FORMAT": "text", "BACKUP_DIRECTORY": "backups"},
         # <% else %>
         "development": {"LOG_FORMAT": "text"},
         # <% endif %>
@@ -61,10 +63,15 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     # <% elif cookiecutter.wsgi_server == "waitress" %>
 
     web_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
-    # <% elif cookiecutter.database == "sqlite" %>
+    # <% elif cookiecutter.database != "none" %>
 
     # <% endif %>
+    # <% if cookiecutter.database != "none" %>
     # <% if cookiecutter.database == "sqlite" %>
     database_url: DatabaseUrl = DatabaseUrl(f"sqlite:///{DATA_DIRECTORY}/db.sqlite3")
+    # <% else %>
+    # Over the unix socket, as the role of the service's user, without a password.
+    database_url: DatabaseUrl = DatabaseUrl("postgresql:///{{ cookiecutter.project_slug }}")
+    # <% endif %>
     backup_directory: Path = Path(DATA_DIRECTORY, "backups")
     # <% endif %>

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ class Migrations:
         )
 
     def upgrade(self, connection: Connection) -> str | None:
-        """Run the migrations that the database lacks, in the connection's transaction.
+        """Run the migrations that the database lacks.
 
         Returns the database's revision if it is unknown here and the database is newer than this
         release; it stays unchanged. Raises StartupError if two revisions are the newest, or if
@@ -139,7 +140,6 @@ def run_alembic(
     from alembic import context
 
     from .autogenerate import name_new_constraint, render_item
-    from .lost_parts import LossGuard
 
     def number_revision(_context: Any, _revision: Any, scripts: Any) -> None:
         """Name the new revision after its number and message, such as `0002_add_colour`."""
@@ -148,7 +148,9 @@ def run_alembic(
         scripts[0].rev_id = f"{number:04}_{name}"
 
     def run(connection: Connection) -> None:
-        guard = LossGuard(connection) if connection.dialect.name == "sqlite" else None
+        # A project has the module of its database only.
+        database = import_module(f"{__package__}.{connection.dialect.name}_alembic")
+        check_step = database.begin(connection)
 
         def step_applied(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
             """Finish one migration, upwards or downwards."""
@@ -156,18 +158,18 @@ def run_alembic(
                 return
             applied = context.script.iterate_revisions(heads, "base")
             _record_applied(connection, [script.revision for script in applied])
-            if guard and not step.is_stamp:
-                guard.check(Path(step.up_revision.path))
+            if not step.is_stamp:
+                check_step(Path(step.up_revision.path))
 
         context.configure(
             connection=connection,
             target_metadata=metadata,
-            render_as_batch=True,  # SQLite cannot alter a column: Alembic copies the table
             compare_server_default=True,
             render_item=render_item,
             include_object=name_new_constraint,
             process_revision_directives=number_revision,
             on_version_apply=step_applied,
+            **database.OPTIONS,
         )
         with context.begin_transaction():
             context.run_migrations()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -11,13 +12,13 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from ..backups import BackupError, sync
-from ..http.problems import Problem
+from ..backups import BackupError, check_revision, sync
 from ..startup import StartupError, StartupProblem
+from .errors import conflict, unavailable
 from .migrations import Migrations
 from .url import DatabaseUrl
 
@@ -64,7 +65,7 @@ class Database:
         After `session.commit()` in a handler, the next statement begins a new transaction.
 
         Raises Problem 503 if the database is busy for longer than the busy timeout, or if its disk
-        is full.
+        is full, and 409 if a unique value exists already.
         """
         engine = self._reading if method in READ_METHODS else self._writing
         try:
@@ -72,16 +73,22 @@ class Database:
                 yield session
                 session.commit()
         except PoolTimeoutError:
-            raise _unavailable("The database is busy.", 1) from None
+            raise unavailable("The database is busy.", 1) from None
         except OperationalError as error:
             # The low byte is the primary code (https://www.sqlite.org/rescode.html).
             code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
             # A cause would be logged with its traceback: these are expected, and need one line.
             if code == sqlite3.SQLITE_BUSY:
-                raise _unavailable("The database is busy.", 1) from None
+                raise unavailable("The database is busy.", 1) from None
             # A new connection needs room for its `-shm` file, and fails with SQLITE_IOERR_SHMSIZE.
             if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
-                raise _unavailable("The database's disk is full.", 60) from None
+                raise unavailable("The database's disk is full.", 60) from None
+            raise
+        except IntegrityError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0)
+            if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
+                # UNIQUE constraint failed: notes.title, notes.body
+                raise conflict(re.findall(r"\w+\.(\w+)", str(error.orig))) from None
             raise
 
     def ping(self) -> None:
@@ -172,6 +179,10 @@ class Database:
             return [_problem(f"is at revision {current}, {known[-1]} is needed: {command}")]
         return []
 
+    def warnings(self) -> list[StartupProblem]:
+        """Return nothing: a file that the service cannot use is one of the problems."""
+        return []
+
     def needs_migration(self) -> bool:
         """Return whether `migrate` would change tables that exist."""
         try:
@@ -223,10 +234,7 @@ class Database:
             )
             raise BackupError(f"{backup} {reason}")
         revision = _check_backup(backup)
-        if revision not in self._migrations.revisions():
-            advice = "use the release that wrote it, or a newer one"
-            reason = f"is at revision {revision}, which this release does not know"
-            raise BackupError(f"{backup} {reason}; {advice}")
+        check_revision(backup, revision, self._migrations.revisions())
         for suffix in ("", "-wal", "-shm", "-journal"):
             if os.path.lexists(f"{target}{suffix}"):
                 raise BackupError(f"{target}{suffix} exists; write to a new file, or move it away")
@@ -252,10 +260,6 @@ class Database:
     def close(self) -> None:
         self._reading.dispose()
         self._writing.dispose()
-
-
-def _unavailable(detail: str, retry_after: int) -> Problem:
-    return Problem(503, detail, headers={"Retry-After": str(retry_after)})
 
 
 def _problem(reason: str) -> StartupProblem:

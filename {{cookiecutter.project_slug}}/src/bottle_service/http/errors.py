@@ -63,7 +63,10 @@ def error_handler(renderer: ProblemRenderer) -> Callable[[HTTPError], bytes]:
         if error.status_code >= 500:
             level = logging.WARNING if isinstance(error, Problem) else logging.ERROR
             cause = error.__cause__ or error.exception
-            logger.log(level, "request failed: %s", error.body, exc_info=cause)
+            if isinstance(cause, Problem):  # an expected failure, which needs no traceback
+                logger.log(level, "request failed: %s %s", error.body, cause.body)
+            else:
+                logger.log(level, "request failed: %s", error.body, exc_info=cause)
         headers, body = renderer.render(request.environ, error)
         for name, value in headers:
             response.set_header(name, value)

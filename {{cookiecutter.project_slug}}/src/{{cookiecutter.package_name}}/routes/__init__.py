@@ -16,7 +16,7 @@ A route requires a bearer token of API_TOKENS. Options:
 
 from bottle import Bottle
 
-# <% if cookiecutter.database == "sqlite" %>
+# <% if cookiecutter.database != "none" %>
 from . import health, notes, pages
 # <% else %>
 from . import greetings, health, pages
@@ -31,7 +31,7 @@ def add_routes(app: Bottle) -> None:
     app.route(["/readyz", "/health"], "GET", health.ready, public=True)
     app.route("/metrics", "GET", health.metrics, admin=True)
 
-    # <% if cookiecutter.database == "sqlite" %>
+    # <% if cookiecutter.database != "none" %>
     app.route("/api/v1/notes", "GET", notes.index)
     app.route("/api/v1/notes", "POST", notes.create, status=201, location="/api/v1/notes/{0.id}")
     app.route("/api/v1/notes/<note_id:id>", "GET", notes.show)

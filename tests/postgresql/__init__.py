@@ -1,0 +1,1 @@
+"""Generated projects on PostgreSQL: their suites, and failures of the server under load."""

@@ -1,0 +1,127 @@
+"""Other ways to reach the server: through PgBouncer, and the service behind Nginx."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ..support.fixtures import Generate, Needs
+from ..support.markdown import blocks
+from ..support.nginx_stack import NginxStack
+from ..support.postgresql import Cluster
+from ..support.process import terminate
+from .service import NOTES, Load, Service
+
+PGBOUNCER = """
+[databases]
+service = host={directory} dbname=service user=service
+[pgbouncer]
+listen_addr =
+listen_port = 6432
+unix_socket_dir = {directory}
+auth_type = any
+pool_mode = transaction
+default_pool_size = 3
+"""
+
+
+def test_service_works_behind_pgbouncer_in_transaction_mode(
+    cluster: Cluster, service: Service, needs: Needs
+) -> None:
+    """With fewer connections than threads: a statement or a setting must belong to none of them."""
+    needs("pgbouncer")
+    service.command("migrate")
+    configuration = cluster.directory / "pgbouncer.ini"
+    configuration.write_text(PGBOUNCER.format(directory=cluster.directory))
+    configuration.chmod(0o644)
+    pgbouncer = cluster.start_program("pgbouncer", "-q", str(configuration))
+    try:
+        direct = service.environ["DATABASE_URL"]
+        service.environ["DATABASE_URL"] = f"{direct}&port=6432&options="
+        service.start()
+        service.wait_for("/readyz", 200)
+        with Load(service) as load:
+            load.wait_for_successes(200)
+        assert set(load.check()) == {200, 201}
+        service.environ["DATABASE_URL"] = f"{direct}&port=6432"
+        refused = service.command("check")
+        assert "unsupported startup parameter" in refused
+    finally:
+        terminate(pgbouncer)
+
+
+def test_service_behind_nginx_recovers_with_its_database(
+    cluster: Cluster, generated: Generate, needs: Needs, tmp_path: Path
+) -> None:
+    needs("nginx", "openssl")
+    stack = NginxStack(generated(database="postgresql"), tmp_path)
+    stack.environ["DATABASE_URL"] = cluster.url("service", user="service")
+    token = f"Bearer {stack.token}"
+    with stack.service_running(), stack.nginx_running():
+
+        def post(title: str) -> int:
+            body = f'{{"title": "{title}"}}'.encode()
+            response = stack.request(
+                "POST", NOTES, body, authorization=token, content_type="application/json"
+            )
+            return response.status
+
+        assert post("before") == 201
+        cluster.stop()
+        assert post("refused") == 503
+        assert stack.get("/livez").status == 200
+        assert stack.get("/readyz").status == 503
+        cluster.start()
+        ends = time.monotonic() + 10
+        while post("after") != 201:
+            assert time.monotonic() < ends
+
+
+def test_commands_of_the_database_and_its_backup_work(
+    cluster: Cluster, generated: Generate, needs: Needs, tmp_path: Path
+) -> None:
+    """The commands of deploy/README.md, on a server that trusts its clients."""
+    needs("runuser", also=os.getuid() == 0, reason="only root can act as other users")
+    project = generated(database="postgresql")
+    (created,) = blocks(project, "deploy/README.md", "The database")
+    _, restore, switch = blocks(project, "deploy/README.md", "Backup")
+    url = cluster.url("my-service", user="my-service")
+    service = Service(project, tmp_path, url)
+    service.environ["BACKUP_DIRECTORY"] = str(tmp_path / "backups")
+    environ = {**os.environ, "PGHOST": str(cluster.directory)}
+
+    def run_as_root(commands: str) -> None:
+        assert "sudo " in commands
+        for theirs, ours in {
+            "sudo apt-get install -y postgresql": "true",
+            "sudo ": "",
+            "runuser -u my-service --": "env PGUSER=my-service",
+            "runuser -u postgres --": "env PGUSER=postgres",
+            "/opt/my-service/current ENV_FILE=/etc/my-service/my-service.env": (
+                f"{project} PYTHONPATH=src DATABASE_URL={url}"
+            ),
+            ".venv/bin/python": sys.executable,
+            "/var/lib/my-service/": f"{tmp_path}/",
+        }.items():
+            commands = commands.replace(theirs, ours)
+        subprocess.run(["sh", "-euc", commands], env=environ, check=True)
+
+    run_as_root(created)
+    service.command("migrate")
+    cluster.execute(
+        "INSERT INTO notes (title, body, created_at, updated_at) VALUES ('kept', '', now(), now())",
+        "my-service",
+    )
+    assert "my-service: backup " in service.command("backup")
+    (backup,) = (tmp_path / "backups").iterdir()
+    cluster.execute("DELETE FROM notes", "my-service")
+    run_as_root(restore.replace("BACKUP.dump", backup.name))
+    assert "DATABASE_URL=postgresql:///my-service-restored" in switch
+    service.environ["DATABASE_URL"] = cluster.url("my-service-restored", user="my-service")
+    service.start()
+    try:
+        assert service.request("POST", NOTES, {"title": "later"}).status == 201
+        assert service.titles() == ["kept", "later"]
+    finally:
+        service.stop()
