@@ -30,9 +30,8 @@ def test_backup_of_postgresql_is_written_and_restored(
 ) -> None:
     project = copied(database="postgresql")
     postgresql.execute('CREATE DATABASE "my-service"')
-    environ = {"PGHOST": str(postgresql.directory), "PGUSER": "postgres"}
     try:
-        _, drill = follow(project, "backup.md", **environ)
+        _, drill = follow(project, "backup.md", PGHOST=str(postgresql.directory), PGUSER="postgres")
         check_files(project, ".dump", drill)
         assert postgresql.execute("SELECT count(*) FROM notes", "my-service-restored") == [(0,)]
     finally:
