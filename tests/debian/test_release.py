@@ -105,13 +105,14 @@ def test_backup_can_be_restored(installed: Host) -> None:
 @once
 def test_timer_writes_a_backup_every_night(installed: Host) -> None:
     """In the sandbox of the service, and after the start of a host that was off at night."""
-    names = ("TimersCalendar", "RandomizedDelayUSec", "Persistent", "Unit", "UnitFileState")
+    names = ("Description", "TimersCalendar", "RandomizedDelayUSec", "Persistent", "Unit", "UnitFileState")
     shown = installed.inside(
         "systemctl", "show", TIMER, "--timestamp=unix", *(f"--property={name}" for name in names)
     )
     properties = dict(line.split("=", 1) for line in shown.splitlines())
     assert "OnCalendar=*-*-* 00:00:00 " in properties.pop("TimersCalendar")
     assert properties == {
+        "Description": "My Service: a backup of the database, every night",
         "RandomizedDelayUSec": "1h",
         "Persistent": "yes",
         "Unit": "my-service@backup.service",
