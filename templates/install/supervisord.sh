@@ -19,7 +19,7 @@ prepare_service() {
     $dry_run || systemd-tmpfiles --create "$tree/deploy/supervisor/$slug.tmpfiles"
 }
 
-as_service() { setpriv "${identity[@]}" "$release/deploy/supervisor/run.sh" "$1" </dev/null; }
+as_service() { setpriv "${identity[@]}" "$release/deploy/supervisor/run.sh" "$@" </dev/null; }
 
 build_service() { :; }  # cron runs commands by run.sh
 

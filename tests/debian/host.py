@@ -21,6 +21,7 @@ UNIT = "my-service.service"
 SETTINGS = "etc/my-service/my-service.env"
 CERTIFICATE = "etc/my-service/tls/fullchain.pem"
 DATA = "/var/lib/my-service"
+BACKUPS = "/var/lib/my-service/backups"
 TOKENS = "/etc/my-service/credentials/API_TOKENS"
 UNITS = [f"/etc/systemd/system/{name}" for name in (UNIT, "my-service.socket")]
 FILES = [
@@ -195,12 +196,15 @@ class Host:
 
     def check_backup_and_restore(self) -> None:
         """Run the commands on backups: only notes from between backup and restore are lost."""
-        backup, restore = blocks(self.source, "deploy/README.md", "Backup")
+        backup, restore, switch = blocks(self.source, "deploy/README.md", "Backup")
         assert self.request("POST", "/api/v1/notes", '{"title": "copied"}')[0] == 201
-        self.shell(backup)
+        (path,) = re.findall(r"my-service: backup (\S+) \(\d+ bytes\)", self.shell(backup))
+        assert self.inside("stat", "--format=%U %a", path) == "my-service 600\n"
+        assert self.inside("ls", BACKUPS).split()[-1] == Path(path).name
         assert self.request("POST", "/api/v1/notes", '{"title": "since then"}')[0] == 201
-        (name,) = self.inside("ls", "/var/backups/my-service").split()
-        self.shell(restore.replace("COPY.sqlite3", name))
+        output = self.shell(restore.replace("BACKUP.sqlite3", Path(path).name))
+        assert "restored.sqlite3 is a database at revision 0001_notes" in output
+        self.shell(switch)
         assert self.request("POST", "/api/v1/notes", '{"title": "afterwards"}')[0] == 201
         assert self.titles("copied") == ["copied"]
         assert self.titles("since then") == []

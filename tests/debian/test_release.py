@@ -5,9 +5,10 @@ import re
 import pytest
 
 from . import failing_releases
-from .host import COMMIT, PROGRAMS, TURNS, UNIT, UNITS, Host
+from .host import BACKUPS, COMMIT, PROGRAMS, TURNS, UNIT, UNITS, Host
 from .selection import on_most, once
 
+TIMER = "my-service-backup.timer"
 UNREACHED = (
     "call: Temporary failure in name resolution; Address family not supported by protocol; alone"
 )
@@ -102,6 +103,51 @@ def test_backup_can_be_restored(installed: Host) -> None:
 
 
 @once
+def test_timer_writes_a_backup_every_night(installed: Host) -> None:
+    """In the sandbox of the service, and after the start of a host that was off at night."""
+    names = (
+        "Description",
+        "TimersCalendar",
+        "RandomizedDelayUSec",
+        "Persistent",
+        "Unit",
+        "UnitFileState",
+    )
+    shown = installed.inside(
+        "systemctl", "show", TIMER, "--timestamp=unix", *(f"--property={name}" for name in names)
+    )
+    properties = dict(line.split("=", 1) for line in shown.splitlines())
+    assert "OnCalendar=*-*-* 00:00:00 " in properties.pop("TimersCalendar")
+    assert properties == {
+        "Description": "My Service: a backup of the database, every night",
+        "RandomizedDelayUSec": "1h",
+        "Persistent": "yes",
+        "Unit": "my-service@backup.service",
+        "UnitFileState": "enabled",
+    }
+    assert installed.inside("systemctl", "is-active", TIMER) == "active\n"
+    assert installed.exposure("my-service@backup.service") <= installed.exposure() + 0.1
+
+    def backups() -> list[str]:
+        return installed.shell(f"ls {BACKUPS} 2>/dev/null || true").split()
+
+    before = backups()
+    # The stamp of a night without a backup, as systemd finds it after a start.
+    installed.shell(f"""
+        systemctl stop {TIMER}
+        touch --date '3 days ago' /var/lib/systemd/timers/stamp-{TIMER}
+        mkdir -p /run/systemd/system/{TIMER}.d
+        printf '[Timer]\\nRandomizedDelaySec=0\\n' >/run/systemd/system/{TIMER}.d/now.conf
+        systemctl daemon-reload
+        systemctl start {TIMER}
+    """)
+    try:
+        installed.wait_until(lambda: len(backups()) > len(before), 20)
+    finally:
+        installed.shell(f"rm -r /run/systemd/system/{TIMER}.d && systemctl daemon-reload")
+
+
+@once
 def test_failed_build_is_reported_and_repeated(installed: Host) -> None:
     before = installed.current_release()
     installed.shell(f"touch newest && git add newest && {COMMIT} newest")
@@ -111,5 +157,6 @@ def test_failed_build_is_reported_and_repeated(installed: Host) -> None:
         f"install.sh: could not build the release {release}; see the error above"
     )
     assert installed.current_release() == before
-    installed.install()
+    # A release that does not migrate needs no backup.
+    assert "my-service: backup" not in installed.install()
     assert installed.current_release() == release

@@ -1,11 +1,13 @@
 """Failing releases on a host: install.sh rejects them before the switch, or rolls back."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
 from . import failing_releases
-from .host import DATA, FILES, UNIT, UNITS, Host
+from .host import BACKUPS, DATA, FILES, UNIT, UNITS, Host
 from .selection import on_each_server, once
 
 CHECK, TRIAL = "check", "my-service-trial.service"
@@ -171,10 +173,21 @@ def test_failing_migration_changes_no_table(installed: Host, faulty: str) -> Non
     installed.inside("cp", "-a", failing_releases.TREE, "/srv/migrates")
     versions = installed.machine.root / "srv/migrates/src/my_service/migrations/versions"
     (versions / "0002_half.py").write_text(MIGRATION)
+    rejected = "the release is rejected because its migration, or the backup before it, failed"
+    # A file in the place of the directory lets the backup fail.
+    installed.shell(f"mkdir -p {BACKUPS} && mv {BACKUPS} {BACKUPS}-away && touch {BACKUPS}")
+    output = installed.install(status=1, tree="/srv/migrates")
+    assert f"migrate failed: cannot write to {BACKUPS}: " in output
+    assert rejected in output
+    assert "nowhere" not in output
+    installed.shell(f"rm {BACKUPS} && mv {BACKUPS}-away {BACKUPS}")
     with installed.under_load("release whose migration fails"):
         output = installed.install(status=1, tree="/srv/migrates")
+    (path,) = re.findall(r"my-service: backup (\S+-0001_notes\.sqlite3) \(\d+ bytes\)", output)
+    assert Path(path).parent == Path(BACKUPS)
+    assert os.path.lexists(installed.machine.root / path[1:])
     assert "no such table: nowhere" in output
-    assert "the release is rejected because its migration failed" in output
+    assert rejected in output
     assert [installed.current_release(), *installed.unit_properties("MainPID")] == before
     tables = "import sqlite3; print([*sqlite3.connect('db.sqlite3').execute('PRAGMA table_list')])"
     assert "half" not in installed.shell(f'python3 -c "{tables}"', cwd=DATA)

@@ -275,11 +275,11 @@ def test_inline_runbook_commands_succeed(installed: SupervisordHost) -> None:
 
 @only_gunicorn
 def test_readme_paths_exist_and_runbook_blocks_succeed(installed: SupervisordHost) -> None:
+    installed.check_backup_and_restore()
     paths = set(re.findall(r"`(/(?:etc|opt|run|var)/[^` ]*)`", installed.readme))
     for path in {path.replace("/ID", "") for path in paths}:
         if "NAME" not in path:
             assert os.path.lexists(installed.machine.root / path[1:]), path
-    installed.check_backup_and_restore()
     assert installed.request("GET", "/nothing")[0] == 404
     installed.fetch("py-spy")
     output = installed.shell("".join(blocks(installed.source, "docs/runbook.md")))

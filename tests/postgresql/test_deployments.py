@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -84,7 +85,10 @@ def test_commands_of_the_database_and_its_backup_work(
     needs("runuser", also=os.getuid() == 0, reason="only root can act as other users")
     project = generated(database="postgresql")
     (created,) = blocks(project, "deploy/README.md", "The database")
-    dumped, restored = blocks(project, "deploy/README.md", "Backup")
+    _, restore, switch = blocks(project, "deploy/README.md", "Backup")
+    url = cluster.url("my-service", user="my-service")
+    service = Service(project, tmp_path, url)
+    service.environ["BACKUP_DIRECTORY"] = str(tmp_path / "backups")
     environ = {**os.environ, "PGHOST": str(cluster.directory)}
 
     def run_as_root(commands: str) -> None:
@@ -94,22 +98,26 @@ def test_commands_of_the_database_and_its_backup_work(
             "sudo ": "",
             "runuser -u my-service --": "env PGUSER=my-service",
             "runuser -u postgres --": "env PGUSER=postgres",
-            "-o my-service -g my-service": "",
-            "/var/backups/": f"{tmp_path}/backups/",
+            "/opt/my-service/current ENV_FILE=/etc/my-service/my-service.env": (
+                f"{project} PYTHONPATH=src DATABASE_URL={url}"
+            ),
+            ".venv/bin/python": sys.executable,
+            "/var/lib/my-service/": f"{tmp_path}/",
         }.items():
             commands = commands.replace(theirs, ours)
         subprocess.run(["sh", "-euc", commands], env=environ, check=True)
 
     run_as_root(created)
-    service = Service(project, tmp_path, cluster.url("my-service", user="my-service"))
     service.command("migrate")
     cluster.execute(
         "INSERT INTO notes (title, body, created_at, updated_at) VALUES ('kept', '', now(), now())",
         "my-service",
     )
-    run_as_root(dumped)
-    (copy,) = (tmp_path / "backups" / "my-service").iterdir()
-    run_as_root(restored.replace("COPY.dump", copy.name))
+    assert "my-service: backup " in service.command("backup")
+    (backup,) = (tmp_path / "backups").iterdir()
+    cluster.execute("DELETE FROM notes", "my-service")
+    run_as_root(restore.replace("BACKUP.dump", backup.name))
+    assert "DATABASE_URL=postgresql:///my-service-restored" in switch
     service.environ["DATABASE_URL"] = cluster.url("my-service-restored", user="my-service")
     service.start()
     try:

@@ -26,7 +26,9 @@ OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     ".gitlab-ci.yml": {"ci": "gitlab"},
     "deploy/supervisor": SUPERVISORD,
     "deploy/systemd": SYSTEMD,
+    "deploy/systemd/my-service-backup.timer": SYSTEMD | DATABASE,
     "deploy/uwsgi": UWSGI | SYSTEMD,
+    "docs/how-to/backup.md": DATABASE,
     "docs/how-to/container.md": [GUNICORN, WAITRESS],  # uWSGI listens on unix sockets only
     "docs/how-to/login.md": DATABASE,
     "docs/how-to/migrations.md": DATABASE,
@@ -103,8 +105,8 @@ def expected_files(answers: Answers) -> set[str]:
 
 def test_optional_paths_are_those_of_keep() -> None:
     """And the template has each of them."""
-    package = "{{ cookiecutter.package_name }}"
-    assert {path.replace(package, "my_service") for path in CONTEXT["__keep"]} == {*OPTIONAL}
+    paths = " ".join(CONTEXT["__keep"]).replace("{{ cookiecutter.package_name }}", "my_service")
+    assert {*paths.replace("{{ cookiecutter.project_slug }}", "my-service").split()} == {*OPTIONAL}
     for path in OPTIONAL:
         assert any(is_in(name, path) for name in TEMPLATE_FILES), path
 

@@ -263,8 +263,8 @@ stays_ready() {  # PROCESS SOCKET: succeed if it is ready for 3 s and it and its
 try_release() {  # check the release and start it, while the previous one serves
     verify || fail "the release is rejected because its units are invalid; fix the errors above"
     # <% if cookiecutter.database != "none" %>
-    [[ $tree == "$release" ]] || as_service migrate ||
-        fail "the release is rejected because its migration failed; fix the error above"
+    [[ $tree == "$release" ]] || as_service migrate --backup ||
+        fail "the release is rejected because its migration, or the backup before it, failed; fix the error above"
     # <% endif %>
     as_service check || fail "the release is rejected because its check failed; fix the problems above"
     # Some releases fail only after their start: start it on a private socket that no client uses.

@@ -2,7 +2,7 @@
 # <% set slug = cookiecutter.project_slug %>
 # Run a command of this release in the environment of the service. Call it as the service's user:
 #
-#   runuser -u {{ slug }} -- /opt/{{ slug }}/current/deploy/supervisor/run.sh check [NAME=VALUE…]
+#   runuser -u {{ slug }} -- /opt/{{ slug }}/current/deploy/supervisor/run.sh COMMAND [NAME=VALUE | ARGUMENT]…
 #
 # supervisord passes 1 to run `serve` on its socket, and 0 for the process that keeps the socket open.
 set -eu
@@ -20,12 +20,19 @@ case $1 in
         set -- serve LISTEN_FDS=1 LISTEN_PID=$$
         ;;
 esac
-command=$1
-shift
+# The variables come before the program, and the arguments, of which the command is the first, after it.
+first=true
+for word in "$@"; do
+    if $first; then set -- "$release/.venv/bin/python" -m {{ cookiecutter.package_name }} && first=false; fi
+    case $word in
+        [A-Z]*=*) set -- "$word" "$@" ;;
+        *) set -- "$@" "$word" ;;
+    esac
+done
 
 # Drop the caller's environment. Each secret is a file of that name in CREDENTIALS_DIRECTORY.
 exec prlimit --core=0 --nofile=8192 setpriv --no-new-privs env -i \
     PATH=/usr/bin LANG=C.UTF-8 TMPDIR=/run/{{ slug }}/tmp APP_ENV=production \
     ENV_FILE=/etc/{{ slug }}/{{ slug }}.env CREDENTIALS_DIRECTORY=/etc/{{ slug }}/credentials \
     PYTHONDONTWRITEBYTECODE=1 \
-    "$@" "$release/.venv/bin/python" -m {{ cookiecutter.package_name }} "$command"
+    "$@"

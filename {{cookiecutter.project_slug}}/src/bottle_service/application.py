@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bottle import Bottle
 from prometheus_client.metrics import MetricWrapperBase
 
 from .assets import Assets
+from .backups import newest_backup
 from .http import build_http_application
 from .http.auth import Authenticator, SessionAuthenticator
 from .http.problems import ProblemRenderer
@@ -19,7 +21,7 @@ from .http.url_prefix import URL_PREFIX, UrlPrefixMiddleware
 from .openapi import OpenAPI
 from .overview import Overview
 from .release import release_id
-from .settings import ServiceSettings
+from .settings import DatabaseSettings, ServiceSettings
 from .startup import StartupError, StartupProblem
 from .telemetry.access_log import AccessLog
 from .telemetry.metrics import Metrics
@@ -64,6 +66,12 @@ def build_application(
     common = {"asset": assets.url, "url_prefix": url_prefix, **variables}
     views = Views(directory / "views", policy=page_policy, **common)
     metrics = Metrics(release)
+    if isinstance(settings, DatabaseSettings):
+        metrics.read_at_scrape(
+            "database_backup_timestamp_seconds",
+            "Time of the newest backup in BACKUP_DIRECTORY; 0 if there is none.",
+            partial(newest_backup, settings.backup_directory, name),
+        )
     access_log = AccessLog(name, release, settings.log_format, settings.log_level)
     admin_token = settings.admin_token
     overview = None

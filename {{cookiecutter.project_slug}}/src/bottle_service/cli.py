@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__, commands, shell
 from .assets import Assets
+from .backups import BackupError, write_backup
 from .http.routing import access_of, handler_name
 from .startup import StartupError, StartupProblem
 
 if TYPE_CHECKING:
     from bottle import Bottle
 
-    from .service import Service
+    from .service import Database, Service
 
 __all__ = ["main"]
 
@@ -42,6 +43,8 @@ def main(service: "Service", arguments: Sequence[str] | None = None) -> None:
         if not os.environ.get("APP_ENV") and os.path.exists(".env.example"):  # a project's tree
             print(DEVELOPMENT_HINT, file=sys.stderr)
         sys.exit(2)
+    except BackupError as error:
+        sys.exit(f"{service.name}: {options.command} failed: {error}")
 
 
 def _parser(service: "Service") -> argparse.ArgumentParser:
@@ -65,7 +68,10 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
     collect = add("collect-static", _collect_static, "write the static files for Nginx")
     collect.add_argument("destination", metavar="DESTINATION", type=Path)
     if service.has_database:
-        add("migrate", _migrate, "upgrade the database's tables to the newest revision")
+        migrate = add("migrate", _migrate, "upgrade the database's tables to the newest revision")
+        migrate.add_argument(
+            "--backup", action="store_true", help="first write a backup, if a migration is needed"
+        )
         downgrade = add("downgrade", _downgrade, "revert migrations, which deletes their data")
         downgrade.add_argument(
             "revision",
@@ -75,6 +81,13 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
             help="the newest revision to keep, or `base`; default: revert one",
         )
         downgrade.add_argument("--yes", action="store_true", help="required in production")
+        backup = add("backup", _backup, "write a backup of the database, and remove old backups")
+        backup.add_argument(
+            "--into", metavar="DIR", type=Path, help="the directory; default: BACKUP_DIRECTORY"
+        )
+        restore = add("restore", _restore, "write a backup to a new database")
+        restore.add_argument("backup", metavar="FILE", type=Path)
+        restore.add_argument("--into", metavar="TARGET", required=True, help="the new database")
         revision = add("revision", _revision, "write a migration for changed models")
         revision.add_argument("-m", "--message", required=True, type=_message)
     for name, function in commands.commands_of(service.commands):
@@ -140,8 +153,11 @@ def _collect_static(service: "Service", options: argparse.Namespace) -> None:
     Assets(service.directory / "static", fingerprints=True).collect(options.destination)
 
 
-def _migrate(service: "Service", _options: argparse.Namespace) -> None:
-    with closing(service.open_database(service.settings.load(os.environ))) as database:
+def _migrate(service: "Service", options: argparse.Namespace) -> None:
+    settings: Any = service.settings.load(os.environ)
+    with closing(service.open_database(settings)) as database:
+        if options.backup and database.needs_migration():
+            _write_backup(service, settings, database, settings.backup_directory)
         if newer := database.migrate():
             reason = f"the database is at revision {newer}, which this release does not know"
             print(f"{service.name}: {reason}; the tables are left unchanged")
@@ -156,6 +172,27 @@ def _downgrade(service: "Service", options: argparse.Namespace) -> None:
     with closing(service.open_database(settings)) as database:
         revision = database.downgrade(options.revision)
         print(f"{service.name}: the database is at revision {revision or 'base'}")
+
+
+def _backup(service: "Service", options: argparse.Namespace) -> None:
+    settings: Any = service.settings.load(os.environ)
+    with closing(service.open_database(settings)) as database:
+        _write_backup(service, settings, database, options.into or settings.backup_directory)
+
+
+def _write_backup(service: "Service", settings: Any, database: "Database", directory: Path) -> None:
+    path = write_backup(service.name, database, directory, settings.backup_keep_days)
+    print(f"{service.name}: backup {path.absolute()} ({path.stat().st_size} bytes)", flush=True)
+
+
+def _restore(service: "Service", options: argparse.Namespace) -> None:
+    with closing(service.open_database(service.settings.load(os.environ))) as database:
+        revision = database.restore(options.backup, options.into)
+    print(f"{service.name}: {options.into} is a database at revision {revision}")
+    print(
+        "next: stop the service, replace its database with this one, run the command `migrate`, "
+        "and start the service (deploy/README.md, Backup)"
+    )
 
 
 def _own_command(service: "Service", options: argparse.Namespace) -> None:

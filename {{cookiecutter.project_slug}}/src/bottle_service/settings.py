@@ -17,6 +17,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ __all__ = [
     "AllowedOrigins",
     "ApiTokens",
     "Bind",
+    "DatabaseSettings",
     "Defaults",
     "ServiceSettings",
     "SettingInForce",
@@ -265,6 +267,16 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
         if problems:
             raise StartupError(problems)
         return settings
+
+
+class DatabaseSettings(ServiceSettings, frozen=True, kw_only=True):
+    """The settings of a service with a database, besides the URL of the database.
+
+    `backup_directory` has the backups of the last `backup_keep_days` days.
+    """
+
+    backup_directory: Path = Path("backups")
+    backup_keep_days: Annotated[int, Meta(ge=1, le=3650)] = 14
 
 
 def _is_secret(kind: Any) -> bool:

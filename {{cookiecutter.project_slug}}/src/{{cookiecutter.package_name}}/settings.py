@@ -4,6 +4,9 @@ A field is a setting: its upper-case name is the setting's name, its default the
 ServiceSettings has the settings that every service of this kind has.
 """
 
+# <% if cookiecutter.database != "none" %>
+from pathlib import Path
+# <% endif %>
 # <% if cookiecutter.wsgi_server == "waitress" %>
 from typing import Annotated, ClassVar
 
@@ -19,15 +22,20 @@ from bottle_service.database.{{ 'postgresql_' if cookiecutter.database == 'postg
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 from bottle_service.servers.gunicorn import WorkerClass
 # <% endif %>
-from bottle_service.settings import Defaults, ServiceSettings
+# <% if cookiecutter.database != "none" %>
+from bottle_service.settings import DatabaseSettings, Defaults
 
-# <% if cookiecutter.database == "sqlite" %>
 # The directory of the service's data on a host: see deploy/README.md.
 DATA_DIRECTORY = "/var/lib/{{ cookiecutter.project_slug }}"
 
-# <% endif %>
+
+class Settings(DatabaseSettings, frozen=True, kw_only=True):
+# <% else %>
+from bottle_service.settings import Defaults, ServiceSettings
+
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
+# <% endif %>
     """Add a field for each setting of yours, and a line for it to .env.example.
 
     A field without a default is a required setting; a secret has the type Secret. The module
@@ -40,8 +48,11 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         "development": {
             "LOG_FORMAT": "text",
             "DATABASE_URL": "sqlite:///{{ cookiecutter.project_slug }}.sqlite3",
+            "BACKUP_DIRECTORY": "backups",
         },
         "test": {"DATABASE_URL": "sqlite:///test.sqlite3"},
+        # <% elif cookiecutter.database == "postgresql" %>
+        "development": {"LOG_FORMAT": "text", "BACKUP_DIRECTORY": "backups"},
         # <% else %>
         "development": {"LOG_FORMAT": "text"},
         # <% endif %>
@@ -62,4 +73,5 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     # Over the unix socket, as the role of the service's user, without a password.
     database_url: DatabaseUrl = DatabaseUrl("postgresql:///{{ cookiecutter.project_slug }}")
     # <% endif %>
+    backup_directory: Path = Path(DATA_DIRECTORY, "backups")
     # <% endif %>

@@ -17,7 +17,7 @@ def test_program_starts_the_service_with_its_settings_and_secrets() -> None:
     }
     environment = RUN.partition(" env -i ")[2]
     assert variables.items() <= dict(re.findall(r"\b([A-Z_]+)=(\S+)", environment)).items()
-    assert f'/.venv/bin/python" -m {app.SERVICE.package} ' in environment
+    assert f'/.venv/bin/python" -m {app.SERVICE.package} ' in RUN
 
 
 def test_nginx_connects_to_the_socket_of_supervisord() -> None:

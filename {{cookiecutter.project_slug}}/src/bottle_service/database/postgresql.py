@@ -1,14 +1,18 @@
 """PostgreSQL: one transaction for each request, and migrations under a lock."""
 
 import logging
+import os
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import (
     DeadlockDetected,
     InvalidParameterValue,
@@ -19,13 +23,15 @@ from psycopg.errors import (
     UndefinedObject,
     UndefinedTable,
 )
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from ..backups import BackupError, check_revision
 from ..http.problems import Problem
 from ..startup import StartupError, StartupProblem
 from .errors import changed_meanwhile, conflict, missing_reference, unavailable
@@ -41,6 +47,10 @@ READ_METHODS = frozenset({"GET", "HEAD"})
 MIGRATION_LOCK = 0x626F74746C65
 HOLDERS_OF_MIGRATION_LOCK = f"locktype = 'advisory' AND objid = {MIGRATION_LOCK & 0xFFFFFFFF}"
 HOLDERS_OF_TABLES = "locktype = 'relation' AND xact_start IS NOT NULL"
+ANY_RELATION = (
+    "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY relname LIMIT 1"
+)
 BUSY = (QueryCanceled, LockNotAvailable, SerializationFailure, DeadlockDetected)
 
 
@@ -62,6 +72,10 @@ class Database:
     # How long `migrate` waits for another one, and for locks on tables, in seconds.
     migration_timeout = 600.0
     table_lock_timeout = 60.0
+    # How long `backup` waits for a lock on a table, in seconds: all requests for the table that need
+    # a stronger lock wait behind it.
+    backup_lock_timeout = 10.0
+    backup_suffix = ".dump"
 
     def __init__(
         self, url: DatabaseUrl, migrations: Migrations, *, name: str, threads: int, deadline: float
@@ -261,9 +275,107 @@ class Database:
                 raise
         return dict(row or {})
 
+    def needs_migration(self) -> bool:
+        """Return whether `migrate` would change tables that exist."""
+        try:
+            version = self._read_version()
+        except SQLAlchemyError:
+            return False  # `migrate` reports it
+        return version.get("version_num") in self._migrations.revisions()[:-1]
+
+    def backup(self, file: Path) -> str:
+        """Write the database to an empty file with `pg_dump`, and return the revision.
+
+        It holds the lock of migrations: `pg_dump` reads a table that a migration rewrites or
+        truncates in between as empty, and reports success.
+
+        Raises BackupError if a migration runs for too long, if `pg_dump` fails, or if `pg_restore`
+        cannot read the file.
+        """
+        wait = f"--lock-wait-timeout={self.backup_lock_timeout * 1000:.0f}"
+        url = make_url(self._url.reveal())
+        try:
+            with self.migrating():
+                _run_program(url, "pg_dump", "--format=custom", wait, f"--file={file}")
+        except StartupError as error:
+            raise BackupError(str(error)) from None
+        except DBAPIError as error:
+            raise BackupError(f"cannot connect to the database: {_reason(error)}") from None
+        return _check_backup(file)
+
+    def restore(self, backup: Path, target: str) -> str:
+        """Write a backup to `target`, an empty database of the same server; return its revision.
+
+        Raises BackupError if the file is not a backup of this service, is damaged, or has a
+        revision that this release does not know; and if the target is missing or not empty.
+        Nothing is changed then.
+        """
+        revision = _check_backup(backup)
+        check_revision(backup, revision, self._migrations.revisions())
+        url = make_url(self._url.reveal()).set(database=target)
+        try:
+            with psycopg.connect(**_connection_options(url), connect_timeout=3) as connection:
+                found = connection.execute(ANY_RELATION).fetchone()
+        except psycopg.Error as error:
+            reason = str(error).partition("\n")[0]
+            advice = "create it with `createdb`, as the owner the role of the service"
+            raise BackupError(f"cannot use the database {target}: {reason}; {advice}") from None
+        if found:
+            raise BackupError(f"the database {target} is not empty: it has {found[0]}")
+        options = ("--exit-on-error", "--single-transaction", "--no-owner")
+        _run_program(url, "pg_restore", *options, str(backup))
+        return revision
+
     def close(self) -> None:
         """Close all connections: a process that is forked from this one must not share them."""
         self._engine.dispose()
+
+
+def _connection_options(url: URL) -> dict[str, Any]:
+    """Return the options of libpq in the URL."""
+    dialect: Any = PGDialect_psycopg
+    options: dict[str, Any] = dialect().create_connect_args(url)[1]
+    return options
+
+
+def _run_program(url: URL | None, name: str, *arguments: str) -> str:
+    """Return the output of a program of PostgreSQL that connects to the URL, if there is one.
+
+    The command line, which all users of the host can read, has no password. Raises BackupError if
+    the program is missing or fails.
+    """
+    environ = dict(os.environ)
+    command = [name]
+    if url is not None:
+        options = _connection_options(url)
+        if password := options.pop("password", None):
+            environ["PGPASSWORD"] = password
+        command += [f"--dbname={make_conninfo(**options)}", "--no-password"]
+    try:
+        done = subprocess.run(
+            [*command, *arguments], env=environ, check=False, capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        advice = "install the package postgresql-client, of the server's version or a newer one"
+        raise BackupError(f"the program {name} is missing; {advice}") from None
+    if done.returncode:
+        raise BackupError("; ".join(done.stderr.splitlines()) or f"{name}: {done.returncode}")
+    return done.stdout
+
+
+def _check_backup(file: Path) -> str:
+    """Return the revision of a backup. Raises BackupError if it is damaged or is none."""
+    try:
+        _run_program(None, "pg_restore", f"--file={os.devnull}", str(file))  # reads all of it
+        rows = _run_program(
+            None, "pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(file)
+        )
+    except BackupError as error:
+        raise BackupError(f"{file} cannot be read: {error}") from None
+    found = re.search(r"^COPY \S+ \(version_num\b.*\n([^\t\n]+)", rows, re.MULTILINE)
+    if found is None or found[1] == "\\.":
+        raise BackupError(f"{file} has no revision in a table alembic_version")
+    return found[1]
 
 
 def _startup_problem(reason: str) -> StartupProblem:

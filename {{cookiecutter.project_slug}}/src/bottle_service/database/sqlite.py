@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from ..backups import BackupError, check_revision, sync
 from ..startup import StartupError, StartupProblem
 from .errors import changed_meanwhile, conflict, missing_reference, unavailable
 from .migrations import Migrations
@@ -46,6 +47,8 @@ class Database:
 
     `threads` is how many requests the process handles at a time.
     """
+
+    backup_suffix = ".sqlite3"
 
     def __init__(
         self, url: DatabaseUrl, migrations: Migrations, *, threads: int, busy_timeout: float
@@ -190,15 +193,9 @@ class Database:
         if not os.path.exists(self.path):
             return [_problem(f"there is no database at {self.path}: {command}")]
         try:
-            uri = f"{self.path.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True)) as connection:
-                connection.row_factory = sqlite3.Row
-                row = connection.execute("SELECT * FROM alembic_version").fetchone()
-                version = dict(row or {})
+            version = _read_version(self.path, "mode=ro")
         except sqlite3.Error as error:
-            if "no such table" not in str(error):
-                return [_problem(f"cannot use {self.path}: {error}")]
-            version = {}
+            return [_problem(f"cannot use {self.path}: {error}")]
         current = version.get("version_num")
         if divergence := self._migrations.divergence(current, version.get("applied")):
             return [_problem(divergence)]
@@ -211,6 +208,80 @@ class Database:
         """Return nothing: a file that the service cannot use is one of the problems."""
         return []
 
+    def needs_migration(self) -> bool:
+        """Return whether `migrate` would change tables that exist."""
+        try:
+            version = _read_version(self.path, "mode=ro") if self.path.exists() else {}
+        except sqlite3.Error:
+            return False  # `migrate` reports it
+        return version.get("version_num") in self._migrations.revisions()[:-1]
+
+    def backup(self, file: Path) -> str:
+        """Write a copy of the database to an empty file, and return the copy's revision.
+
+        Requests read and write meanwhile. The copy has the state of one moment, because it is made
+        in one step; a copy in several steps starts again whenever another connection writes
+        (https://www.sqlite.org/c3ref/backup_finish.html). A migration is one transaction, so the
+        copy has the tables from before or after it.
+
+        Raises BackupError if the file cannot be written, or if the copy is damaged.
+        """
+        if not self.path.exists():
+            raise BackupError(f"there is no database at {self.path}; run the command `migrate`")
+        try:
+            with (
+                closing(sqlite3.connect(_uri(self.path, "mode=rw"), uri=True)) as source,
+                closing(sqlite3.connect(file)) as copy,
+            ):
+                # A failed copy is removed, and a complete one is written to the disk in the end.
+                copy.execute("PRAGMA journal_mode=OFF")
+                copy.execute("PRAGMA synchronous=OFF")
+                source.backup(copy)
+        except sqlite3.Error as error:
+            free = shutil.disk_usage(file.parent).free
+            reason = (
+                f"{error}; {free} bytes are free there, and the database has {_size(self.path)}"
+            )
+            raise BackupError(f"cannot copy {self.path} to {file.parent}: {reason}") from None
+        return _check_backup(file)
+
+    def restore(self, backup: Path, target: str) -> str:
+        """Write a backup to the new file `target`, and return its revision.
+
+        Raises BackupError if the file is not a backup of this service, is damaged, or has a
+        revision that this release does not know; and if the target exists or cannot be written.
+        """
+        if not backup.is_file():
+            raise BackupError(f"there is no file {backup}")
+        if Path(f"{backup}-wal").exists():
+            reason = (
+                "is a database in use, of which this would copy a part; run the command `backup`"
+            )
+            raise BackupError(f"{backup} {reason}")
+        revision = _check_backup(backup)
+        check_revision(backup, revision, self._migrations.revisions())
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            if os.path.lexists(f"{target}{suffix}"):
+                raise BackupError(f"{target}{suffix} exists; write to a new file, or move it away")
+        part = Path(f"{target}.part")
+        try:
+            file = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
+            try:
+                with os.fdopen(file, "wb") as copy, backup.open("rb") as source:
+                    shutil.copyfileobj(source, copy)
+                _check_backup(part)
+                sync(part)
+                part.rename(target)
+                sync(part.parent)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise BackupError(
+                f"cannot write {error.filename or target}: {error.strerror}"
+            ) from None
+        return revision
+
     def close(self) -> None:
         self._reading.dispose()
         self._writing.dispose()
@@ -218,6 +289,45 @@ class Database:
 
 def _problem(reason: str) -> StartupProblem:
     return StartupProblem("DATABASE_URL", reason)
+
+
+def _uri(path: Path, options: str) -> str:
+    return f"{path.absolute().as_uri()}?{options}"
+
+
+def _read_version(path: Path, options: str) -> dict[str, Any]:
+    """Return the row of `alembic_version`; empty if there is none. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(_uri(path, options), uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        try:
+            row = connection.execute("SELECT * FROM alembic_version").fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            row = None
+    return dict(row or {})
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a database, with its write-ahead log."""
+    files = (path, Path(f"{path}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def _check_backup(file: Path) -> str:
+    """Return the revision of a backup. Raises BackupError if it is damaged or is none."""
+    options = "mode=ro&immutable=1"  # without files beside it
+    try:
+        with closing(sqlite3.connect(_uri(file, options), uri=True)) as connection:
+            (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        revision = _read_version(file, options).get("version_num")
+    except sqlite3.Error as error:
+        raise BackupError(f"{file} is not a backup, or is damaged: {error}") from None
+    if result != "ok":
+        raise BackupError(f"{file} is damaged: {result}")
+    if revision is None:
+        raise BackupError(f"{file} has no revision in a table alembic_version")
+    return str(revision)
 
 
 def _check_foreign_keys(connection: Connection) -> None:

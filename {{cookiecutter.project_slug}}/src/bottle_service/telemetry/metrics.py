@@ -5,7 +5,7 @@ https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -62,6 +62,7 @@ class Metrics:
         # `labels()` dominates the cost, and there are few combinations of labels.
         self._children: dict[tuple[str, str, int], Histogram] = {}
         self._own_families: dict[str, Any] = {}
+        self._read_at_scrape: dict[str, tuple[str, Callable[[], float]]] = {}
         self._own_children: dict[tuple[object, ...], Any] = {}
 
     def counter(self, name: str, help_text: str, /, **labels: str) -> Counter:
@@ -102,6 +103,10 @@ class Metrics:
         Raises ValueError, as `counter` does.
         """
         return self._own_metric(Histogram, name, help_text, labels, buckets=buckets)
+
+    def read_at_scrape(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        """Add a gauge whose value each exposition reads: for a value of the host, not of a worker."""
+        self._read_at_scrape[name] = help_text, read
 
     def _own_metric(
         self, kind: type[M], name: str, help_text: str, labels: dict[str, str], **options: Any
@@ -157,15 +162,21 @@ class Metrics:
             return generate_latest(registry) + self._of_workers(self._slot.live_workers())
 
     def _of_workers(self, workers: dict[int, tuple[int, int]]) -> bytes:
-        return generate_latest(_WorkerCollector(workers, self._release))
+        return generate_latest(_WorkerCollector(workers, self._release, self._read_at_scrape))
 
 
 class _WorkerCollector(Collector):
-    """The release, the requests in flight, and the workers' use of the host (proc(5), Linux)."""
+    """The release, the requests in flight, values of the host, and the workers' use of the host (proc(5), Linux)."""
 
-    def __init__(self, workers: dict[int, tuple[int, int]], release: str) -> None:
+    def __init__(
+        self,
+        workers: dict[int, tuple[int, int]],
+        release: str,
+        values: Mapping[str, tuple[str, Callable[[], float]]],
+    ) -> None:
         self._workers = workers
         self._release = release
+        self._values = values
 
     def collect(self) -> Iterator[Metric]:
         # OpenTelemetry's name for the source of the metrics.
@@ -175,6 +186,8 @@ class _WorkerCollector(Collector):
             "Requests in flight.",
             sum(active for _, active in self._workers.values()),
         )
+        for name, (text, read_value) in self._values.items():
+            yield GaugeMetricFamily(name, text, read_value())
         for name, text, read in (
             ("process_resident_memory_bytes", "Resident memory of the worker.", _resident),
             ("process_open_fds", "Open file descriptors of the worker.", partial(_entries, "fd")),
