@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,7 @@ NAMED = {
     "REQUIRE_ALL=1 make test-all": ".ci/run",
     "AVAILABILITY=20000 make availability": "tests/debian is its short form",
     "MUTANTS='*/deploy/nginx/*' make mutants": "tests/mutation is its short form",
+    "MUTANTS='gunicorn/deploy/nginx/my-service.conf:36' make mutants": "tests/mutation is its short form",
     "pre-commit install": "workflows/test_workflows.py::test_pre_commit_rejects_lint_errors",
 }
 # tests/debian runs an operator's commands on a machine: Host.runbook_commands.
@@ -134,7 +136,7 @@ def test_documented_pytest_commands_collect() -> None:
     commands = re.findall(r"`\.venv/bin/(pytest [^`]+)`", texts)
     assert commands
     for command in commands:
-        run(*command.split(), "--collect-only", cwd=TEMPLATE)
+        run(*shlex.split(command), "--collect-only", cwd=TEMPLATE)
 
 
 def test_listed_paths_exist(generated: Generate) -> None:

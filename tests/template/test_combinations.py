@@ -26,7 +26,7 @@ OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     ".gitlab-ci.yml": {"ci": "gitlab"},
     "deploy/supervisor": SUPERVISORD,
     "deploy/systemd": SYSTEMD,
-    "deploy/systemd/my-service-backup.timer": SYSTEMD | DATABASE,
+    "deploy/systemd/my-service-backup.timer": [SYSTEMD | each for each in DATABASE],
     "deploy/uwsgi": UWSGI | SYSTEMD,
     "docs/how-to/backup.md": DATABASE,
     "docs/how-to/container.md": [GUNICORN, WAITRESS],  # uWSGI listens on unix sockets only
