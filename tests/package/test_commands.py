@@ -214,8 +214,8 @@ def test_unknown_parameter_is_a_problem_of_check(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit, match=r"^2$"):
         main(service_with(repair), ["check"])
     assert capsys.readouterr().err.splitlines()[1:] == [
-        "  command repair: unknown parameter 'sesion'; available: settings, overview, views, assets, "
-        "metrics, session, clock, call; write options of the command line after `*`"
+        "  command repair: unknown parameter 'sesion'; available: settings, openapi, overview, views, "
+        "assets, metrics, session, clock, call; write options of the command line after `*`"
     ]
 
 

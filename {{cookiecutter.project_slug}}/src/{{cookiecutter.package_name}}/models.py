@@ -2,7 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import {{ 'BigInteger, Identity, ' if cookiecutter.database == 'postgresql' }}MetaData
+# <% if cookiecutter.database == "postgresql" %>
+from sqlalchemy import BigInteger, Identity, MetaData
+# <% else %>
+from sqlalchemy import MetaData
+# <% endif %>
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from bottle_service.database import NAMING_CONVENTION

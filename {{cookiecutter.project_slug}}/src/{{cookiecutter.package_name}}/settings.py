@@ -16,13 +16,26 @@ from msgspec import Meta
 from typing import ClassVar
 
 # <% endif %>
-# <% if cookiecutter.database != "none" %>
-from bottle_service.database.{{ 'postgresql_' if cookiecutter.database == 'postgresql' }}url import DatabaseUrl
+# <% if cookiecutter.database == "postgresql" %>
+from bottle_service.database.postgresql_url import DatabaseUrl
+# <% elif cookiecutter.database == "sqlite" %>
+from bottle_service.database.url import DatabaseUrl
 # <% endif %>
 # <% if cookiecutter.wsgi_server == "gunicorn" %>
 from bottle_service.servers.gunicorn import WorkerClass
 # <% endif %>
-# <% if cookiecutter.database != "none" %>
+# <% if cookiecutter.database == "none" %>
+from bottle_service.settings import Defaults, ServiceSettings
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    """Add a field for each setting of yours, and a line for it to .env.example.
+
+    A field without a default is a required setting; a secret has the type Secret. The module
+    bottle_service.settings lists all types.
+    """
+
+# <% else %>
 from bottle_service.settings import DatabaseSettings, Defaults
 
 # The directory of the service's data on a host: see deploy/README.md.
@@ -30,18 +43,13 @@ DATA_DIRECTORY = "/var/lib/{{ cookiecutter.project_slug }}"
 
 
 class Settings(DatabaseSettings, frozen=True, kw_only=True):
-# <% else %>
-from bottle_service.settings import Defaults, ServiceSettings
-
-
-class Settings(ServiceSettings, frozen=True, kw_only=True):
-# <% endif %>
     """Add a field for each setting of yours, and a line for it to .env.example.
 
     A field without a default is a required setting; a secret has the type Secret. The module
     bottle_service.settings lists all types.
     """
 
+# <% endif %>
     # Defaults that differ from production's, by APP_ENV.
     defaults: ClassVar[Defaults] = {
         # <% if cookiecutter.database == "sqlite" %>

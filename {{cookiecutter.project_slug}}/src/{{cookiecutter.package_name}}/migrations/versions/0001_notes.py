@@ -17,8 +17,8 @@ def upgrade() -> None:
         # <% endif %>
         sa.Column("title", sa.String(), nullable=False),
         sa.Column("body", sa.String(), nullable=False),
-        sa.Column("created_at", sa.DateTime({{ 'timezone=True' if cookiecutter.database == 'postgresql' }}), nullable=False),
-        sa.Column("updated_at", sa.DateTime({{ 'timezone=True' if cookiecutter.database == 'postgresql' }}), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("version", sa.String(), server_default="1", nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("client_name", sa.String(), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("digest", sa.String(), nullable=False),
-        sa.Column("created_at", sa.DateTime({{ 'timezone=True' if cookiecutter.database == 'postgresql' }}), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("status", sa.Integer(), nullable=True),
         sa.Column("headers", sa.String(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=True),
