@@ -138,7 +138,7 @@ def test_service_of_the_owner_is_drained_and_runs_the_new_release(ticking: Host)
     ticking.wait_until(
         lambda: worker_lines(ticking)[-1:] == [f"in /opt/my-service/releases/{old}"], 10
     )
-    ticking.shell(f"touch newest && {COMMIT} 'Newest'")
+    ticking.shell(f"touch newer-worker && {COMMIT} 'Newest'")
     output = ticking.install("--outbound")
     new = ticking.current_release()
     assert output.index(f"restart {WORKER_NAME}") < output.index("restart my-service.service")
