@@ -201,7 +201,7 @@ def add_required_settings_without_values_of_the_tests(project: Path) -> None:
     settings = project / PACKAGE / "settings.py"
     add_line(settings, "    partner_url: Url", "    partner_pin: Secret")
     substitute(
-        settings, "import Defaults, ServiceSettings", "import Defaults, ServiceSettings, Url"
+        settings, "import DatabaseSettings, Defaults", "import DatabaseSettings, Defaults, Url"
     )
     lines = ("#PARTNER_URL=https://partner.example", "#PARTNER_PIN=", "#PARTNER_PIN_FILE=")
     add_line(project / ".env.example", *lines)

@@ -180,7 +180,7 @@ def test_notes_of_a_former_release_are_migrated(copied: Generate) -> None:
 def first(template: Path, generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project that was generated, edited, and then linked to its template."""
     project = tmp_path_factory.mktemp("linked") / "my-service"
-    shutil.copytree(generated(), project)
+    shutil.copytree(generated(), project, ignore=shutil.ignore_patterns("__pycache__"))
     commit(project, "Generated")
     edit(project)
     commit(project, "Colour")
