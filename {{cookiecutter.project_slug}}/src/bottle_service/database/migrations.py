@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +52,20 @@ class Migrations:
         )
         reason = f"{' and '.join(newest)} are both the newest: {advice}"
         return [StartupProblem("", reason, str(self._versions))]
+
+    def mismatch(self, version: Mapping[str, str | None]) -> str:
+        """Return why a service of this tree cannot use a database of this version, or "".
+
+        `version` is the row of `alembic_version`, empty without this table. A newer database is no
+        mismatch.
+        """
+        current = version.get("version_num")
+        if divergence := self.divergence(current, version.get("applied")):
+            return divergence
+        known = self.revisions()
+        if known and (current is None or current in known[:-1]):
+            return f"is at revision {current}, {known[-1]} is needed: run the command `migrate`"
+        return ""
 
     def divergence(self, current: str | None, applied: str | None) -> str:
         """Return why the database and this directory have gone different ways, or "".

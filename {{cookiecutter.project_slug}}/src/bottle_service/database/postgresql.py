@@ -245,14 +245,8 @@ class Database:
             return []
         except SQLAlchemyError as error:
             return [_startup_problem(f"cannot be used: {_reason(error)}")]
-        command = "run the command `migrate`"
-        current = version.get("version_num")
-        if divergence := self._migrations.divergence(current, version.get("applied")):
-            return [_startup_problem(divergence)]
-        known = self._migrations.revisions()
-        if known and (current is None or current in known[:-1]):
-            return [_startup_problem(f"is at revision {current}, {known[-1]} is needed: {command}")]
-        return []
+        mismatch = self._migrations.mismatch(version)
+        return [_startup_problem(mismatch)] if mismatch else []
 
     def warnings(self) -> list[StartupProblem]:
         """Return why the service would not be ready yet: the database does not respond."""

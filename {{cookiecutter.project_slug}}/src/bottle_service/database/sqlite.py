@@ -186,23 +186,17 @@ class Database:
         """
         if forked := self._migrations.problems():
             return forked
-        command = "run the command `migrate`"
         for path in (self.path.parent, self.path):
             if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
                 return [_problem(f"{path} cannot be written by this user")]
         if not os.path.exists(self.path):
-            return [_problem(f"there is no database at {self.path}: {command}")]
+            return [_problem(f"there is no database at {self.path}: run the command `migrate`")]
         try:
             version = _read_version(self.path, "mode=ro")
         except sqlite3.Error as error:
             return [_problem(f"cannot use {self.path}: {error}")]
-        current = version.get("version_num")
-        if divergence := self._migrations.divergence(current, version.get("applied")):
-            return [_problem(divergence)]
-        known = self._migrations.revisions()
-        if known and (current is None or current in known[:-1]):
-            return [_problem(f"is at revision {current}, {known[-1]} is needed: {command}")]
-        return []
+        mismatch = self._migrations.mismatch(version)
+        return [_problem(mismatch)] if mismatch else []
 
     def warnings(self) -> list[StartupProblem]:
         """Return nothing: a file that the service cannot use is one of the problems."""
