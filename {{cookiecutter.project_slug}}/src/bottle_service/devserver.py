@@ -145,13 +145,13 @@ def serve_when_migrated(service: Service) -> None:
                 raise
         except Exception:
             traceback.print_exc()
+        _, problems = migration_state(service)  # the failed attempt may have created the database
         print(
             "waiting for a change of a source, a setting, a migration or the database",
             file=sys.stderr,
         )
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server may have its own handlers
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        _, problems = migration_state(service)  # the failed attempt may have created the database
         while migration_state(service) == (files, problems):
             time.sleep(0.5)
 
