@@ -194,7 +194,7 @@ class Host:
             response = json.loads(client.communicate(timeout=60)[0])
         return response["status"], response["body"]
 
-    def check_backup_and_restore(self) -> None:
+    def check_backup_and_restore(self, revision: str = "0001_notes") -> None:
         """Run the commands on backups: only notes from between backup and restore are lost."""
         backup, restore, switch = blocks(self.source, "deploy/README.md", "Backup")
         assert self.request("POST", "/api/v1/notes", '{"title": "copied"}')[0] == 201
@@ -202,8 +202,8 @@ class Host:
         assert self.inside("stat", "--format=%U %a", path) == "my-service 600\n"
         assert self.inside("ls", BACKUPS).split()[-1] == Path(path).name
         assert self.request("POST", "/api/v1/notes", '{"title": "since then"}')[0] == 201
-        output = self.shell(restore.replace("BACKUP.sqlite3", Path(path).name))
-        assert "restored.sqlite3 is a database at revision 0001_notes" in output
+        output = self.shell(re.sub(r"BACKUP\.\w+", Path(path).name, restore))
+        assert re.search(rf"restored\S* is a database at revision {revision}\n", output)
         self.shell(switch)
         assert self.request("POST", "/api/v1/notes", '{"title": "afterwards"}')[0] == 201
         assert self.titles("copied") == ["copied"]
@@ -275,11 +275,15 @@ class Host:
             failed,
             self.inside("tail", "-n5", "/var/log/nginx/error.log"),
         ]
+        self.check_notes(outcome)
+
+    def check_notes(self, outcome: dict[str, Any]) -> None:
+        """Check that the acknowledged notes of a load exist, and that no note exists twice."""
         titles = self.titles(f"{outcome['created'][0].partition('-')[0]}-%")
         assert len(titles) == len(set(titles))
         assert set(titles) >= set(outcome["created"])
         # A failed POST may have been committed before its response was lost.
-        assert len(titles) <= len(outcome["created"]) + len(failed)
+        assert len(titles) <= len(outcome["created"]) + len(outcome["failed"])
 
     def availability_table(self) -> str:
         """Return the outcome of each event as a Markdown table, as in docs/measurements/availability.md."""
@@ -296,6 +300,24 @@ class Host:
             figures = f"{len(outcomes)} | {total} | {len(failed) - posts} | {posts}"
             lines.append(f"| {event} | {figures} | {slowest:.1f} s |")
         return "\n".join(lines)
+
+
+class PostgresqlHost(Host):
+    """Machine with a PostgreSQL of its own, and its operator."""
+
+    def query(self, statement: str, database: str = "postgres", user: str = "postgres") -> str:
+        """Return the rows of a statement, as a user of the machine with peer authentication."""
+        psql = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]
+        return self.inside(
+            "runuser", "-u", user, "--", "env", "-C", "/", *psql, "-d", database, "-c", statement
+        )
+
+    def titles(self, pattern: str) -> list[str]:
+        """Return the titles in the database of the settings that match a LIKE pattern."""
+        settings = (self.machine.root / SETTINGS).read_text()
+        urls = ["postgresql:///my-service", *re.findall("^DATABASE_URL=(.+)$", settings, re.M)]
+        select = f"SELECT title FROM notes WHERE title LIKE '{pattern}'"  # noqa: S608
+        return sorted(self.query(select, urls[-1], user="my-service").splitlines())
 
 
 class SupervisordHost(Host):

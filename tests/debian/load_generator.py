@@ -91,6 +91,8 @@ class Load:
                     response, _ = self.site.request(connection, method, path, body)
                     self.reconnects += 1
                 kind, failed = f"{method} {response.status}", not 200 <= response.status < 300
+                if response.status == 503:
+                    kind += f" Retry-After {response.getheader('Retry-After')}"
                 if response.will_close or not keep:
                     connection.close()
                     connection = None

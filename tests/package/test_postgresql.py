@@ -352,14 +352,15 @@ def test_absent_server_is_a_warning_and_503(
 ) -> None:
     """The service starts then: exit status 2 would keep systemd from starting it again."""
     (copy_migrations(tmp_path) / "0001_things.py").write_text(REVISION)
-    urls = {
-        "no socket": "postgresql:///x?host=/nonexistent",
-        "refused": "postgresql://me:geheim@127.0.0.1:1/x",
-        "unresolvable": "postgresql://me:geheim@missing.invalid/x",
-        "unknown database": postgresql.url("missing"),
-        "unknown role": postgresql.url("postgres", user="missing"),
+    create = "; create it: deploy/README.md, The database"
+    reasons = {
+        "postgresql:///x?host=/nonexistent": "No such file or directory",
+        "postgresql://me:geheim@127.0.0.1:1/x": "Connection refused",
+        "postgresql://me:geheim@missing.invalid/x": "failed to resolve host 'missing.invalid'",
+        postgresql.url("missing"): f'database "missing" does not exist{create}',
+        postgresql.url("postgres", user="missing"): f'role "missing" does not exist{create}',
     }
-    for url in urls.values():
+    for url, reason in reasons.items():
         database = Database(
             DatabaseUrl.parse(url),
             Migrations(tmp_path / "migrations"),
@@ -370,13 +371,15 @@ def test_absent_server_is_a_warning_and_503(
         assert database.problems() == []
         (warning,) = database.warnings()
         assert "DATABASE_URL: does not respond, so the service will not be ready" in str(warning)
+        assert reason in str(warning)
         client_of(database).get("/things", status=503)
+        assert reason in refusals(caplog)[-1]
         with pytest.raises(Problem) as caught:
             database.ping()
         assert caught.value.status_code == 503
         assert "geheim" not in f"{warning}{caplog.text}"
         database.close()
-    assert len(refusals(caplog)) == len(urls)
+    assert len(refusals(caplog)) == len(reasons)
 
 
 def test_service_recovers_when_the_server_is_back(

@@ -16,7 +16,10 @@ PACKAGES = (
 # Packages of each suite, and those of their services that Debian would start at boot.
 SUITES = {
     "bookworm": (PACKAGES, ""),
-    "trixie": (f"{PACKAGES},prometheus,supervisor,uwsgi-core", "prometheus supervisor"),
+    "trixie": (
+        f"{PACKAGES},postgresql,prometheus,supervisor,uwsgi-core",
+        "postgresql prometheus supervisor",
+    ),
     # Nothing boots here: debian/test_pythons.py runs the interpreters.
     "forky": ("git,openssl,procps,python3.14-venv,python3.15-venv", ""),
 }

@@ -51,6 +51,21 @@ ANY_RELATION = (
     "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
     " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY relname LIMIT 1"
 )
+# What helps if a connection fails, by a part of the message of libpq or of the server.
+ADVICE = {
+    r'(role|database) ".*" does not exist': "create it: deploy/README.md, The database",
+    "Peer authentication failed": "the role in the URL must be the user of the process",
+    "certificate verify failed": (
+        "`sslrootcert` must be the certificate of the authority that has signed the server's"
+    ),
+    "root certificate file .* does not exist": (
+        "add `sslrootcert=FILE` to the URL, the certificate of the server's authority"
+    ),
+    "no error details available|failed to resolve host": (
+        "in the sandbox of systemd, allow connections by `deploy/install.sh --outbound`"
+    ),
+    "unsupported startup parameter": "add `options=` to the URL: docs/how-to/postgresql.md, Behind PgBouncer",
+}
 BUSY = (QueryCanceled, LockNotAvailable, SerializationFailure, DeadlockDetected)
 
 
@@ -443,6 +458,8 @@ def _problem(error: DBAPIError) -> Problem | None:
     if isinstance(error.orig, BUSY):
         return unavailable("The database is busy.", 1, cause)
     if isinstance(error, OperationalError) or error.connection_invalidated:
+        if state is None:  # the driver's own message: no connection, or a lost one
+            cause = f"({type(error.orig).__name__}: {_reason(error)})"
         return unavailable("The database is not available.", 1, cause)
     return None
 
@@ -482,8 +499,10 @@ def _end_queries_of_killed_workers(connection: psycopg.Connection[Any], _record:
 
 
 def _reason(error: SQLAlchemyError) -> str:
-    """Return the first line of the driver's message, which contains no password."""
-    return str(getattr(error, "orig", None) or error).partition("\n")[0]
+    """Return the first line of the driver's message, which contains no password, and what helps."""
+    reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+    advice = (text for pattern, text in ADVICE.items() if re.search(pattern, reason))
+    return "; ".join([reason, *advice])
 
 
 @contextmanager
