@@ -60,6 +60,10 @@ build_service() {  # write the unit of the service's commands: its timers start 
     cat - <(sandbox "$release/deploy/systemd/$slug.service") >"$release/deploy/systemd/$command_unit" <<END
 [Unit]
 Description=$slug, command %i
+# <% if cookiecutter.database == "postgresql" %>
+# At boot, a timer may start a backup before PostgreSQL responds.
+After=postgresql.service
+# <% endif %>
 
 [Service]
 Type=oneshot

@@ -315,7 +315,10 @@ class PostgresqlHost(Host):
     def titles(self, pattern: str) -> list[str]:
         """Return the titles in the database of the settings that match a LIKE pattern."""
         settings = (self.machine.root / SETTINGS).read_text()
-        urls = ["postgresql:///my-service", *re.findall("^DATABASE_URL=(.+)$", settings, re.M)]
+        urls = [
+            "postgresql:///my-service",
+            *re.findall("^DATABASE_URL=(.+)$", settings, re.MULTILINE),
+        ]
         select = f"SELECT title FROM notes WHERE title LIKE '{pattern}'"  # noqa: S608
         return sorted(self.query(select, urls[-1], user="my-service").splitlines())
 
