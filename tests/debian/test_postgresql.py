@@ -4,6 +4,7 @@ The tests build on each other, in their order.
 """
 
 import re
+import shlex
 import time
 from collections.abc import Iterator
 
@@ -32,7 +33,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("notes", "colour")
 '''
-PAGE = "docs/how-to/postgresql.md"
 TIMER = "my-service-backup.timer"
 BACKUP = "my-service@backup.service"
 OUTAGE = 10.0
@@ -48,6 +48,10 @@ CONNECTIONS = """
     SELECT DISTINCT usename, ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)
     WHERE application_name = 'my-service'
 """
+CHECK = (
+    "cd /opt/my-service/current && runuser -u my-service -- env API_TOKENS=me:$(openssl rand -hex 32) "
+    "DATABASE_URL={} .venv/bin/python -m my_service check"
+)
 # A certificate authority of the test's own, and one that has signed nothing; the server's certificate.
 CERTIFICATES = """
 for name in right wrong; do
@@ -155,8 +159,8 @@ def test_connection_is_encrypted_and_verified(host: PostgresqlHost) -> None:
     host.shell(CERTIFICATES)
     for statement in SERVER:
         host.query(statement)
-    (commands,) = blocks(host.source, PAGE, "On another host", "bash")
-    (_, text) = blocks(host.source, PAGE, "On another host", "text")
+    (commands,) = blocks(host.source, "docs/how-to/postgresql.md", "On another host", "bash")
+    (_, text) = blocks(host.source, "docs/how-to/postgresql.md", "On another host", "text")
     url = text.strip().removeprefix("DATABASE_URL=").replace("db.example.com", "localhost")
     url = re.sub("sslrootcert=.*", "sslrootcert=/etc/my-service/database-ca.crt", url)
     url = url.replace("PASSWORD", "p%40ss%2Fword")
@@ -175,6 +179,11 @@ def test_connection_is_encrypted_and_verified(host: PostgresqlHost) -> None:
     for start in ("DATABASE_URL: does not respond", "request failed: "):
         assert any(line.startswith(start) and advice in line for line in lines), lines
     assert not any("p@ss" in line or "p%40" in line for line in lines)
+    for other, advice in {
+        url.partition("&")[0]: 'root.crt" does not exist; add `sslrootcert=FILE` to the URL',
+        "postgresql://postgres@/my-service": "the role in the URL must be the user of the process",
+    }.items():
+        assert advice in host.shell(CHECK.format(shlex.quote(other)))
 
 
 def test_backup_can_be_restored(host: PostgresqlHost) -> None:
@@ -182,8 +191,9 @@ def test_backup_can_be_restored(host: PostgresqlHost) -> None:
     # By peer authentication again, and the release that has the revision of the tables.
     host.inside("rm", "-f", "/etc/my-service/credentials/DATABASE_URL")
     host.inside("systemctl", "restart", UNIT)
-    after = host.inside("systemctl", "show", "--property=After", "--value", BACKUP)
-    assert "postgresql.service" in after.split()
+    host.inside("systemctl", "stop", "postgresql")
+    host.inside("systemctl", "start", "--no-block", "postgresql@17-main", "postgresql")
+    host.inside("systemctl", "start", BACKUP)
     assert host.exposure(BACKUP) <= host.exposure() + 0.1
     timer = host.inside("systemctl", "show", "--property=ActiveState,Unit", TIMER)
     assert set(timer.split()) == {"ActiveState=active", f"Unit={BACKUP}"}
