@@ -188,9 +188,11 @@ def test_connection_is_encrypted_and_verified(host: PostgresqlHost) -> None:
 
 def test_backup_can_be_restored(host: PostgresqlHost) -> None:
     """At boot, the timer's backup of a host that was off at night waits for the database."""
-    # By peer authentication again, and the release that has the revision of the tables.
+    # By peer authentication again. A start of the service starts its database, too.
     host.inside("rm", "-f", "/etc/my-service/credentials/DATABASE_URL")
+    host.inside("systemctl", "stop", "postgresql")
     host.inside("systemctl", "restart", UNIT)
+    wait_until_ready(host)
     host.inside("systemctl", "stop", "postgresql")
     host.inside("systemctl", "start", "--no-block", "postgresql@17-main", "postgresql")
     host.inside("systemctl", "start", BACKUP)
