@@ -38,11 +38,14 @@ BACKUP = "my-service@backup.service"
 OUTAGE = 10.0
 EVENTS = [
     "systemctl restart postgresql",
-    "pg_ctlcluster 17 main stop -m immediate; pg_ctlcluster 17 main start",
+    # Otherwise pg_ctlcluster lets systemd stop the server, which is never immediate.
+    "pg_ctlcluster --skip-systemctl-redirect 17 main stop -m immediate; pg_ctlcluster 17 main start",
     # The server ends all sessions, because the shared memory may be damaged, and recovers.
-    "kill -9 $(pgrep --full 'postgres: 17/main: my-service' | head -n 1)",
+    "kill -9 $(pgrep --full '^postgres: 17/main: my-service' | head -n 1)",
     "systemctl stop postgresql; sleep 3; systemctl start postgresql",
 ]
+LOG = "/var/log/postgresql/postgresql-17-main.log"
+LOGGED = ("received fast shutdown", "received immediate shutdown", "was terminated by signal 9")
 # The roles of the service's connections, and whether they are encrypted.
 CONNECTIONS = """
     SELECT DISTINCT usename, ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)
@@ -104,8 +107,11 @@ def test_releases_and_killed_processes_lose_no_note(host: PostgresqlHost) -> Non
     host.shell(f"{COMMIT} 'A colour'")
     with host.under_load("restart, reload, release, roll-back, kill -9", killed=8) as kills:
         host.inside("systemctl", "restart", UNIT)
+        old = host.workers()
         host.inside("systemctl", "reload", UNIT)
-        kills.append(host.kill(min(host.workers(), key=int)))
+        host.wait_until(lambda: host.workers() and not host.workers() & old, 20)
+        kills.append(host.kill(max(host.workers(), key=int)))
+        time.sleep(1)
         kills.append(host.kill(host.process()))
         output = host.shell(host.section("Each release"))
         host.shell(host.section("Roll back").replace(" ID", f" {first}"))
@@ -125,6 +131,8 @@ def test_failures_of_the_server_lose_no_note(host: PostgresqlHost) -> None:
             host.shell(commands)
             wait_until_ready(host)
             time.sleep(0.5)
+        for event in LOGGED:
+            host.inside("grep", "--quiet", event, LOG)
         # systemctl would start PostgreSQL again with the service, whose unit wants it.
         host.inside("pg_ctlcluster", "17", "main", "stop")
         ends = time.monotonic() + OUTAGE

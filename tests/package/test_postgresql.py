@@ -352,7 +352,7 @@ def test_absent_server_is_a_warning_and_503(
 ) -> None:
     """The service starts then: exit status 2 would keep systemd from starting it again."""
     (copy_migrations(tmp_path) / "0001_things.py").write_text(REVISION)
-    create = "; create it: deploy/README.md, The database"
+    create = "; create it: docs/how-to/postgresql.md, or on a host deploy/README.md"
     reasons = {
         "postgresql:///x?host=/nonexistent": "No such file or directory",
         "postgresql://me:geheim@127.0.0.1:1/x": "Connection refused",

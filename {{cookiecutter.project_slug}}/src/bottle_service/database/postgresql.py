@@ -53,7 +53,9 @@ ANY_RELATION = (
 )
 # What helps if a connection fails, by a part of the message of libpq or of the server.
 ADVICE = {
-    r'(role|database) ".*" does not exist': "create it: deploy/README.md, The database",
+    r'(role|database) ".*" does not exist': (
+        "create it: docs/how-to/postgresql.md, or on a host deploy/README.md"
+    ),
     "Peer authentication failed": "the role in the URL must be the user of the process",
     "certificate verify failed": (
         "`sslrootcert` must be the certificate of the authority that has signed the server's"
@@ -64,7 +66,9 @@ ADVICE = {
     "no error details available|failed to resolve host": (
         "in the sandbox of systemd, allow connections by `deploy/install.sh --outbound`"
     ),
-    "unsupported startup parameter": "add `options=` to the URL: docs/how-to/postgresql.md, Behind PgBouncer",
+    "unsupported startup parameter": (
+        "add `options=` to the URL: docs/how-to/postgresql.md, Behind PgBouncer"
+    ),
 }
 BUSY = (QueryCanceled, LockNotAvailable, SerializationFailure, DeadlockDetected)
 
