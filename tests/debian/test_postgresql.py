@@ -80,6 +80,9 @@ def host(generated: Generate, booted: Booted) -> Iterator[PostgresqlHost]:
         host = PostgresqlHost(
             machine, generated(database="postgresql"), directory, "gunicorn, PostgreSQL"
         )
+        # install.sh watches a release for 3 s, during its trial and after its start. 1 s saves 16 s here.
+        sooner = "sed -i 's/for _ in 1 2 3; do/for _ in 1; do/' deploy/install.sh"
+        host.shell(f"{sooner} && {COMMIT} sooner")
         # As the installation of the package leaves it.
         host.inside("systemctl", "enable", "--now", "postgresql")
         yield host
