@@ -35,8 +35,9 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     compile_templates_once()
     # Cookiecutter never removes the hooks that it renders. Paths of unix sockets must be short.
     with tempfile.TemporaryDirectory(prefix="t") as directory:
-        os.environ["TMPDIR"] = directory
+        os.environ["TMPDIR"] = tempfile.tempdir = directory
         yield
+        tempfile.tempdir = None
 
 
 @pytest.fixture(scope="session")
