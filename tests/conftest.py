@@ -40,6 +40,14 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         tempfile.tempdir = None
 
 
+@pytest.fixture(autouse=True)
+def _no_package_index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse a package index to the tests of `make test`: tests/installation/ needs one."""
+    if request.path.parent.name in ("template", "package", "project"):
+        for name in ("PIP_NO_INDEX", "PIP_NO_CACHE_DIR", "UV_OFFLINE", "UV_NO_CACHE"):
+            monkeypatch.setenv(name, "1")
+
+
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Generate:
     """Return the project for these answers; equal answers return the same directory.
