@@ -74,7 +74,9 @@ class Library:
         self.client.authorization = ("Bearer", "good")
 
     def create(self, body: Book, session: Session) -> Stored:
-        number = session.scalar(insert(self.books).values(title=body.title).returning(self.books.c.id))
+        number = session.scalar(
+            insert(self.books).values(title=body.title).returning(self.books.c.id)
+        )
         if self.fails:
             raise self.fails.pop()
         bottle.response.set_cookie("seen", "1")
