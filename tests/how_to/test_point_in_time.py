@@ -25,7 +25,10 @@ for path in {mounted}; do
     mount --bind "{directory}$path" $path
 done
 trap 'pg_ctlcluster 15 main stop -m immediate; pg_ctlcluster 15 restored stop -m immediate || true' EXIT
-pg_createcluster --locale=C.UTF-8 -o fsync=off 15 main -- --no-sync
+settings="{directory}/createcluster.conf"
+printf '%s\n' "initdb_options = '--no-sync --locale=C.UTF-8'" 'fsync = off' > "$settings"
+mount --bind "$settings" /etc/postgresql-common/createcluster.conf
+pg_createcluster 15 main
 sed -i '1i local all my-service trust' /etc/postgresql/15/main/pg_hba.conf
 pg_ctlcluster 15 main start
 runuser -u postgres -- createuser my-service
