@@ -1,6 +1,7 @@
 """Idempotency-Key: the work of equal requests is done once, and has one response."""
 
 import hashlib
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -61,6 +62,7 @@ class Library:
             ("POST", "/books", self.create, {**options, "idempotent": True}),
             ("POST", "/required", self.create, {**options, "idempotent": "required"}),
             ("POST", "/slow", self.create_slowly, {**options, "idempotent": True}),
+            ("POST", "/fails-once", self.fail_and_repeat_slowly, {**options, "idempotent": True}),
             ("POST", "/two-steps", self.create_in_two_steps, {**options, "idempotent": True}),
             ("PUT", "/nothing", self.nothing, {"public": False, "status": 204, "idempotent": True}),
             ("POST", "/pages", self.page, {"public": False, "idempotent": True}),
@@ -85,6 +87,14 @@ class Library:
     def create_slowly(self, body: Book, session: Session) -> Stored:
         self.began.set()
         assert self.go_on.wait(20)
+        return self.create(body, session)
+
+    def fail_and_repeat_slowly(self, body: Book, session: Session) -> Stored:
+        if self.fails:
+            self.began.set()
+            assert self.go_on.wait(20)
+            raise self.fails.pop()
+        time.sleep(1.5)
         return self.create(body, session)
 
     def create_in_two_steps(self, body: Book, session: Session) -> Stored:
@@ -278,6 +288,24 @@ def test_request_that_waits_too_long_for_the_first_one_is_409(
         assert library.post(path="/slow").body == first.result().body
         assert library.count() == 1
     assert caplog.text == ""  # the server works, so nobody has to read of it
+
+
+def test_error_is_sent_although_an_equal_request_has_claimed_the_key(
+    postgresql: Cluster, tmp_path: Path
+) -> None:
+    """The first request rolls back, so the second one, which has waited, does the work."""
+    library = Library(open_postgresql(postgresql, Migrations(tmp_path), deadline=4))
+    library.fails = [Problem(409, "No.")]
+    with closing(library.client.app), ThreadPoolExecutor(2) as threads:
+        first = threads.submit(library.post, path="/fails-once", status="*")
+        assert library.began.wait(20)
+        second = threads.submit(library.post, path="/fails-once")
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while postgresql.execute(waits) == [(0,)]:
+            time.sleep(0.02)
+        library.go_on.set()
+        assert (first.result().status_int, first.result().json["detail"]) == (409, "No.")
+        assert library.post(path="/fails-once").body == second.result().body
 
 
 def test_claim_that_waits_for_a_migration_is_503(postgresql: Cluster, tmp_path: Path) -> None:

@@ -117,7 +117,14 @@ class IdempotencyKeys:
         row = _insert(session, self.table).values(
             **request._asdict(), created_at=self._clock(), **stored
         )
-        session.execute(row.on_conflict_do_nothing())
+        try:
+            session.execute(row.on_conflict_do_nothing())
+        except OperationalError as error:
+            # An equal request runs meanwhile, and stores its own response. An error is sent
+            # nevertheless: its work is rolled back, so the transaction contains nothing.
+            if response.status < 400 or not _waited_for_row(error.orig):
+                raise
+            session.rollback()
 
     def _is_key_of(self, request: KeyedRequest) -> Any:
         columns = self.table.c
