@@ -83,6 +83,7 @@ audit: .venv/ready ## look for known vulnerabilities of the locked packages
 bench: .venv/ready ## measure the figures of the README
 	@$(BIN)/python bench/figures.py
 	@$(BIN)/python bench/cost.py
+	@$(BIN)/python bench/notes.py
 	@$(BIN)/python bench/pages.py
 	@$(BIN)/python bench/served.py
 
