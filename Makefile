@@ -4,11 +4,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BUILD := build
-# The folders of `make test` need Python, git and make, and no root. The other folders take longer; most
-# need root and these Debian packages, which `make test-all` installs on Debian and Ubuntu.
+# The folders of `make test` need Python, git and make, no root and no network. The other folders take longer;
+# most need root and these Debian packages, which `make test-all` installs on Debian and Ubuntu.
 QUICK := tests/template tests/package tests/project
-OTHERS := tests/api_contract tests/debian tests/endurance tests/fuzz tests/how_to tests/mutation \
-	tests/nginx tests/owner tests/postgresql tests/workflows
+OTHERS := tests/api_contract tests/debian tests/endurance tests/fuzz tests/how_to tests/installation \
+	tests/mutation tests/nginx tests/owner tests/postgresql tests/workflows
 # The quick tests wait for servers half of the time, so three of them run at once even on two cores.
 PYTEST := pytest --no-loadscope-reorder
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl \
@@ -83,6 +83,7 @@ audit: .venv/ready ## look for known vulnerabilities of the locked packages
 bench: .venv/ready ## measure the figures of the README
 	@$(BIN)/python bench/figures.py
 	@$(BIN)/python bench/cost.py
+	@$(BIN)/python bench/notes.py
 	@$(BIN)/python bench/pages.py
 	@$(BIN)/python bench/served.py
 

@@ -1,50 +1,47 @@
 """Measure the page of a list in small and large tables, as a Markdown table: `make bench`.
 
-A figure is the time of the request inside the process, against the first page of the smallest table. The
-cases run in turn in each round, and the figures are the medians of the rounds' ratios.
+A figure is the time of the request inside the process, against the first page of the smallest table, as the
+median of the rounds' ratios.
 """
 
-import os
-import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-TEMPLATE = Path(__file__).parents[1]
-sys.path.insert(0, str(TEMPLATE))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.generate import generate  # noqa: E402
+from bench.databases import Case, Rounds, run_for_each_database, service_on
 
 SIZES = (1_000, 1_000_000)
-ROUNDS, CALLS = 60, 10
+ROUNDS, CALLS = 30, 10
 TOKEN = "t" * 32
 FILL = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})
-INSERT INTO notes (id, title, body, created_at, updated_at, version)
-SELECT i, printf('%08d', i), 'body', '2026-01-01', '2026-01-01', 'v' FROM n
+INSERT INTO notes (title, body, created_at, updated_at, version)
+SELECT substr(CAST(100000000 + i AS VARCHAR), 2), 'body', :now, :now, 'v' FROM n
 """
 
 
-def cases(directory: Path, size: int) -> dict[str, Callable[[], object]]:
+def cases(url: str, size: int) -> dict[str, Case]:
     """Return the requests to a service with so many notes."""
     from my_service.app import SERVICE, open_database
     from my_service.models import Note
-    from sqlalchemy import select, text
+    from sqlalchemy import bindparam, select, text
     from webtest import TestApp
 
     from bottle_service.database.pages import read_page
+    from bottle_service.database.types import UtcDateTime
 
-    url = f"sqlite:///{directory}/{size}.sqlite3"
     settings = SERVICE.settings.load({"API_TOKENS": f"bench:{TOKEN}", "DATABASE_URL": url})
     database = open_database(settings)
     database.migrate()
-    with database.session("POST") as session:
-        session.execute(text(FILL.format(size)))
-        session.execute(text("CREATE INDEX ix_notes_title ON notes (title, created_at)"))
+    now = bindparam("now", datetime(2026, 1, 1, tzinfo=UTC), UtcDateTime)
+    with database.migrating() as connection:  # without the limits of a request
+        connection.execute(text(FILL.format(size)).bindparams(now))
+        connection.execute(text("CREATE INDEX ix_notes_title ON notes (title, created_at)"))
+        connection.execute(text("ANALYZE notes"))
     client = TestApp(SERVICE.create_app(settings), lint=False)
     client.authorization = ("Bearer", TOKEN)
 
@@ -58,47 +55,37 @@ def cases(directory: Path, size: int) -> dict[str, Callable[[], object]]:
         with database.session("GET") as session:
             session.scalars(select(Note).order_by(Note.id).offset(size - 40).limit(20)).all()
 
-    places = {"first": 0, "middle": size // 2, "last": size - 30}
+    def page(after: int) -> None:
+        response = client.get(f"/api/v1/notes?limit=20&after={after}")
+        assert response.body.count(b'"id"') == 20  # noqa: S101
+
     return {
-        **{
-            name: partial(client.get, f"/api/v1/notes?limit=20&after={after}")
-            for name, after in places.items()
-        },
+        "first": partial(page, 0),
+        "middle": partial(page, size // 2),
+        "last": partial(page, size - 30),
         "last of two keys, without HTTP": composite,
         "last by OFFSET, without HTTP": offset,
     }
 
 
-def timed(case: Callable[[], object]) -> float:
-    """Return the seconds of a call."""
-    begun = time.perf_counter()
-    for _ in range(CALLS):
-        case()
-    return (time.perf_counter() - begun) / CALLS
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        project = generate(Path(directory), {})
-        sys.path.insert(0, str(project / "src"))
-        named = {
-            (size, name): case
-            for size in SIZES
-            for name, case in cases(Path(directory), size).items()
-        }
-        stderr = os.dup(2)
-        with closing(os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")) as devnull:
-            os.dup2(devnull.fileno(), 2)  # where the access line goes
-            rounds = [{key: timed(case) for key, case in named.items()} for _ in range(ROUNDS)]
-            os.dup2(stderr, 2)
-    print(f"| page of 20 notes | {' | '.join(f'{size:,} rows' for size in SIZES)} |\n|---|---|---|")
-    for name in dict.fromkeys(name for _, name in named):
-        base = (SIZES[0], "first") if "HTTP" not in name else (SIZES[0], name)
-        figures = [
-            statistics.median(one[size, name] / one[base] for one in rounds) for size in SIZES
-        ]
+def measure(database: str, new_url: Callable[[str], str]) -> None:
+    named = {
+        f"{name} of {size}": case
+        for size in SIZES
+        for name, case in cases(new_url(str(size)), size).items()
+    }
+    rounds = Rounds(named, ROUNDS, CALLS)
+    print(f"\n| page of 20 notes, {database} | {' | '.join(f'{size:,} rows' for size in SIZES)} |")
+    print("|---|---|---|")
+    for name in dict.fromkeys(key.rpartition(" of ")[0] for key in named):
+        base = f"{name if 'HTTP' in name else 'first'} of {SIZES[0]}"
+        figures = [rounds.ratio(f"{name} of {size}", base) for size in SIZES]
         print(f"| {name} | {' | '.join(f'{figure:.2f} x' for figure in figures)} |")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        with service_on(sys.argv[1]) as new_url:
+            measure(sys.argv[1], new_url)
+    else:
+        run_for_each_database(__file__)

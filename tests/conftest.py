@@ -35,8 +35,17 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     compile_templates_once()
     # Cookiecutter never removes the hooks that it renders. Paths of unix sockets must be short.
     with tempfile.TemporaryDirectory(prefix="t") as directory:
-        os.environ["TMPDIR"] = directory
+        os.environ["TMPDIR"] = tempfile.tempdir = directory
         yield
+        tempfile.tempdir = None
+
+
+@pytest.fixture(autouse=True)
+def _no_package_index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse a package index to the tests of `make test`: tests/installation/ needs one."""
+    if request.path.parent.name in ("template", "package", "project"):
+        for name in ("PIP_NO_INDEX", "PIP_NO_CACHE_DIR", "UV_OFFLINE", "UV_NO_CACHE"):
+            monkeypatch.setenv(name, "1")
 
 
 @pytest.fixture(scope="session")

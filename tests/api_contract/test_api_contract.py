@@ -16,6 +16,9 @@ import pytest
 
 from ..support.fixtures import Generate, Needs
 from ..support.generate import TEMPLATE
+from ..support.http_client import DOMAIN
+from ..support.nginx_stack import NginxStack
+from ..support.postgresql import Cluster
 from ..support.process import free_port, run, terminate, wait_until_ready
 
 TOKEN = "t" * 40
@@ -28,10 +31,10 @@ REDOCLY = "@redocly/cli@2.77.0"
 
 @pytest.fixture(scope="module")
 def python(generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment for cases.py and the default project."""
+    """The interpreter of an environment for cases.py and the projects of both databases."""
     venv = tmp_path_factory.mktemp("contract") / "venv"
     run("uv", "venv", "--quiet", "--python", sys.executable, venv, cwd=TEMPLATE)
-    locks = [generated() / "requirements.txt", REQUIREMENTS]
+    locks = [generated(database="postgresql") / "requirements.txt", REQUIREMENTS]
     arguments = [word for lock in locks for word in ("-r", str(lock))]
     run("uv", "pip", "install", "--quiet", "--python", venv, *arguments, cwd=TEMPLATE)
     return venv / "bin" / "python"
@@ -52,8 +55,9 @@ def send_cases(
     count: int,
     seed: int,
     below: str = "/",
+    **environ: str,
 ) -> Result:
-    """Run cases.py in the directory, where the service has its database."""
+    """Run cases.py in the directory, where the service has its database unless `environ` says so."""
     done = subprocess.run(
         [python, "-m", "tests.api_contract.cases", application, str(count), str(seed), below],
         cwd=directory,
@@ -61,6 +65,7 @@ def send_cases(
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{TEMPLATE}:{project}/src",
             "PYTHONDONTWRITEBYTECODE": "1",
+            **environ,
         },
         check=False,
         capture_output=True,
@@ -92,6 +97,29 @@ def test_each_response_is_documented(
     result = send_cases(python, generated(), tmp_path, application, count, seed)
     assert result.failures == []
     assert result.requests > at_least
+
+
+def test_each_response_is_documented_on_postgresql(
+    python: Path, generated: Generate, tmp_path: Path, postgresql: Cluster
+) -> None:
+    url = postgresql.url(postgresql.create_database())
+    project = generated(database="postgresql")
+    result = send_cases(python, project, tmp_path, "service", 4, 4, DATABASE_URL=url)
+    assert result.failures == []
+    assert result.requests > 200
+
+
+def test_each_response_is_documented_through_nginx(
+    python: Path, generated: Generate, tmp_path: Path, needs: Needs
+) -> None:
+    needs("nginx", "openssl")
+    stack = NginxStack(generated(), tmp_path, changed={"rate=50r/s": "rate=5000r/s"})
+    stack.environ |= {"API_TOKENS": f"tester:{TOKEN}", "ADMIN_TOKEN": "a" * 40}
+    with stack.service_running(), stack.nginx_running():
+        site = {"SITE": f"https://{DOMAIN}:{stack.https}", "CERTIFICATE": f"{stack.certificate}"}
+        result = send_cases(python, generated(), tmp_path, "service", 4, 5, **site)
+    assert result.failures == []
+    assert result.requests > 200
 
 
 HTTP, ROUTES = "src/bottle_service/http", "src/my_service/routes"

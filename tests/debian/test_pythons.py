@@ -77,7 +77,11 @@ def test_suites_pass(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_template_works(generated: Generate, needs: Needs, tmp_path: Path, version: str) -> None:
-    """Cookiecutter and the hooks generate the same project; the package's own tests pass."""
+    """Cookiecutter and the hooks generate the same project.
+
+    With the newest release, the tests of the package pass, too: the releases between it and the
+    oldest one, which runs them in `make test`, have the changes of both.
+    """
     needs(*PROGRAMS, **REQUIRED)
     made = tmp_path / "made"
     made.mkdir()
@@ -86,7 +90,6 @@ def test_template_works(generated: Generate, needs: Needs, tmp_path: Path, versi
     cookiecutter = ("-m", "cookiecutter", "--no-input", "--default-config", "/srv/template")
     chroot.run(PYTHON, *cookiecutter, cwd="/srv/made")
     assert file_tree(made / "my-service") == file_tree(generated())
-    without = [f"not {server}" for server, lacking in NO_WHEEL if lacking == version]
-    chroot.run(
-        *PYTEST, "-n", "2", "-k", " and ".join(without), "tests/package", cwd="/srv/template"
-    )
+    if version == VERSIONS[-1]:
+        without = " and ".join(f"not {name}" for name, lacking in NO_WHEEL if lacking == version)
+        chroot.run(*PYTEST, "-n", "2", "-k", without, "tests/package", cwd="/srv/template")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ..support.fixtures import Generate
+from ..support.postgresql import Cluster
 from ..support.process import free_port, run, terminate, wait_until_ready
 
 SECONDS = 30.0 if "SOAK" in os.environ else 3.0
@@ -55,24 +56,30 @@ def client(port: int) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def port(generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def port(
+    request: pytest.FixtureRequest, generated: Generate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
     """The port of a started service with a database of its own."""
     directory, port = tmp_path_factory.mktemp("writes"), free_port()
+    project, url = generated(database=request.param), f"sqlite:///{directory}/db.sqlite3"
+    if request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("postgresql")
+        url = cluster.url(cluster.create_database())
     environ = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{generated()}/src",
+        "PYTHONPATH": f"{project}/src",
         "API_TOKENS": f"tester:{TOKEN}",
         "BIND": f"127.0.0.1:{port}",
-        "DATABASE_URL": f"sqlite:///{directory}/db.sqlite3",
+        "DATABASE_URL": url,
         "WEB_CONCURRENCY": str(PROCESSES),
         "WEB_THREADS": str(THREADS),
     }
     command = [sys.executable, "-m", "my_service"]
-    run(*command, "migrate", cwd=generated(), **environ)
+    run(*command, "migrate", cwd=project, **environ)
     log = directory / "log"
     with log.open("w") as output:
-        service = subprocess.Popen([*command, "serve"], cwd=generated(), env=environ, stderr=output)
+        service = subprocess.Popen([*command, "serve"], cwd=project, env=environ, stderr=output)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}")
         yield port

@@ -115,6 +115,29 @@ def test_failed_request_is_rolled_back(things: TestApp) -> None:
     assert things.get("/things").json == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "is_missing"),
+    [
+        ("SELECT * FROM missing", True),
+        ("SELECT missing FROM things", True),
+        ("INSERT INTO things (missing) VALUES (1)", True),
+        ("SELEC", False),
+    ],
+)
+def test_missing_table_or_column_is_500_and_names_the_commands(
+    database: Database, caplog: pytest.LogCaptureFixture, statement: str, is_missing: bool
+) -> None:
+    """As when models.py has changed, and no migration."""
+
+    def run(session: Session) -> None:
+        session.execute(text(statement))
+
+    sessions = RequestScoped(database.session, database.close)
+    client = client_for(("POST", "/", run), dependencies={"session": sessions})
+    client.post("/", status=500)
+    assert ("make migration" in caplog.text and "make migrate" in caplog.text) == is_missing
+
+
 def test_conflict_of_a_unique_value_is_409_and_names_the_fields(
     things: TestApp, database: Database
 ) -> None:

@@ -54,7 +54,7 @@ class DevelopmentServer:
             process.wait(timeout=30)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(200):
+        for _ in range(600):
             if condition():
                 return
             time.sleep(0.1)

@@ -1,6 +1,7 @@
 """Idempotency-Key: the work of equal requests is done once, and has one response."""
 
 import hashlib
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,16 +14,19 @@ import bottle
 import pytest
 from bottle import HTTPResponse
 from msgspec import Struct
-from sqlalchemy import MetaData, func, select, text
+from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select, text
 from sqlalchemy.orm import Session
 from webtest import TestApp
 
 from bottle_service.database.idempotency import LIFETIME, IdempotencyKeys
 from bottle_service.database.migrations import Migrations
-from bottle_service.database.sqlite import Database
-from bottle_service.database.url import DatabaseUrl
+from bottle_service.database.postgresql import Database as PostgreSQL
+from bottle_service.database.postgresql_url import DatabaseUrl as PostgreSQLUrl
+from bottle_service.database.sqlite import Database as SQLite
+from bottle_service.database.url import DatabaseUrl as SQLiteUrl
 from bottle_service.http import FieldError, Problem, RequestScoped
 
+from ..support.postgresql import Cluster
 from .apps import build_app, startup_errors
 
 KEY = {"Idempotency-Key": '"k-1"'}
@@ -42,20 +46,23 @@ class Stored(Struct):
 class Library:
     """A database with the table `books`, and a client of routes that write to it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, database: SQLite | PostgreSQL) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.keys = IdempotencyKeys(MetaData(), clock=lambda: self.now)
-        url = DatabaseUrl(f"sqlite:///{directory}/db.sqlite3")
-        self.database = Database(url, Migrations(directory), threads=8, busy_timeout=5)
+        metadata = MetaData()
+        self.keys = IdempotencyKeys(metadata, clock=lambda: self.now)
+        columns = Column("id", Integer, primary_key=True), Column("title", String, unique=True)
+        self.books = Table("books", metadata, *columns)
+        self.database = database
         with self.database.session("POST") as session:
-            session.execute(text("CREATE TABLE books (id INTEGER PRIMARY KEY, title TEXT UNIQUE)"))
-            self.keys.table.create(session.connection())
+            metadata.create_all(session.connection())
         self.fails: list[Exception] = []
-        self.committed, self.go_on = Event(), Event()
+        self.began, self.committed, self.go_on = Event(), Event(), Event()
         options = {"public": False, "status": 201, "location": "/books/{0.id}", "etag": "{0.title}"}
         app = build_app(
             ("POST", "/books", self.create, {**options, "idempotent": True}),
             ("POST", "/required", self.create, {**options, "idempotent": "required"}),
+            ("POST", "/slow", self.create_slowly, {**options, "idempotent": True}),
+            ("POST", "/fails-once", self.fail_and_repeat_slowly, {**options, "idempotent": True}),
             ("POST", "/two-steps", self.create_in_two_steps, {**options, "idempotent": True}),
             ("PUT", "/nothing", self.nothing, {"public": False, "status": 204, "idempotent": True}),
             ("POST", "/pages", self.page, {"public": False, "idempotent": True}),
@@ -69,12 +76,26 @@ class Library:
         self.client.authorization = ("Bearer", "good")
 
     def create(self, body: Book, session: Session) -> Stored:
-        insert = text("INSERT INTO books (title) VALUES (:title) RETURNING id")
-        number = session.scalar(insert, {"title": body.title})
+        number = session.scalar(
+            insert(self.books).values(title=body.title).returning(self.books.c.id)
+        )
         if self.fails:
             raise self.fails.pop()
         bottle.response.set_cookie("seen", "1")
         return Stored(number or 0, body.title)
+
+    def create_slowly(self, body: Book, session: Session) -> Stored:
+        self.began.set()
+        assert self.go_on.wait(20)
+        return self.create(body, session)
+
+    def fail_and_repeat_slowly(self, body: Book, session: Session) -> Stored:
+        if self.fails:
+            self.began.set()
+            assert self.go_on.wait(20)
+            raise self.fails.pop()
+        time.sleep(1.5)
+        return self.create(body, session)
 
     def create_in_two_steps(self, body: Book, session: Session) -> Stored:
         stored = self.create(body, session)
@@ -98,11 +119,23 @@ class Library:
             return session.scalar(select(func.count()).select_from(text(table))) or 0
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    library = Library(tmp_path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Library]:
+    """A library on each database."""
+    migrations = Migrations(tmp_path)
+    if request.param == "sqlite":
+        url = SQLiteUrl(f"sqlite:///{tmp_path}/db.sqlite3")
+        library = Library(SQLite(url, migrations, threads=8, busy_timeout=5))
+    else:
+        library = Library(open_postgresql(request.getfixturevalue("postgresql"), migrations))
     with closing(library.client.app):
         yield library
+
+
+def open_postgresql(cluster: Cluster, migrations: Migrations, deadline: float = 20) -> PostgreSQL:
+    """Return an empty database. A request waits for a lock for 1/5 of the deadline."""
+    url = PostgreSQLUrl.parse(cluster.url(cluster.create_database()))
+    return PostgreSQL(url, migrations, name="library", threads=8, deadline=deadline)
 
 
 def test_repeated_request_gets_the_stored_response(library: Library) -> None:
@@ -237,6 +270,53 @@ def test_six_equal_requests_at_once_do_the_work_once(library: Library) -> None:
     assert {response.body for response in responses} == {b'{"id":1,"title":"Anna"}'}
     assert sum("Set-Cookie" in response.headers for response in responses) == 1
     assert library.count() == 1
+
+
+def test_request_that_waits_too_long_for_the_first_one_is_409(
+    postgresql: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On SQLite a request that writes waits for any other, so 503 says all that is known."""
+    library = Library(open_postgresql(postgresql, Migrations(tmp_path), deadline=2))
+    with closing(library.client.app), ThreadPoolExecutor(6) as threads:
+        first = threads.submit(library.post, path="/slow")
+        assert library.began.wait(20)
+        others = list(threads.map(lambda _: library.post(path="/slow", status=409), range(5)))
+        library.go_on.set()
+        for response in others:
+            assert response.headers["Retry-After"] == "1"
+            assert "still runs" in response.json["detail"]
+        assert library.post(path="/slow").body == first.result().body
+        assert library.count() == 1
+    assert caplog.text == ""  # the server works, so nobody has to read of it
+
+
+def test_error_is_sent_although_an_equal_request_has_claimed_the_key(
+    postgresql: Cluster, tmp_path: Path
+) -> None:
+    """The first request rolls back, so the second one, which has waited, does the work."""
+    library = Library(open_postgresql(postgresql, Migrations(tmp_path), deadline=4))
+    library.fails = [Problem(409, "No.")]
+    with closing(library.client.app), ThreadPoolExecutor(2) as threads:
+        first = threads.submit(library.post, path="/fails-once", status="*")
+        assert library.began.wait(20)
+        second = threads.submit(library.post, path="/fails-once")
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while postgresql.execute(waits) == [(0,)]:
+            time.sleep(0.02)
+        library.go_on.set()
+        assert (first.result().status_int, first.result().json["detail"]) == (409, "No.")
+        assert library.post(path="/fails-once").body == second.result().body
+
+
+def test_claim_that_waits_for_a_migration_is_503(postgresql: Cluster, tmp_path: Path) -> None:
+    """No equal request runs then, so a 409 would be false."""
+    library = Library(open_postgresql(postgresql, Migrations(tmp_path), deadline=2))
+    with closing(library.client.app):
+        with library.database.session("POST") as session:
+            session.execute(text("LOCK TABLE idempotency_keys"))
+            response = library.post(status=503)
+        assert response.json["detail"] == "The database is busy."
+        library.post()
 
 
 def test_request_beside_a_handler_that_has_committed_is_409(library: Library) -> None:

@@ -2,13 +2,16 @@
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import psycopg
 
 from ..support.fixtures import Generate, Needs
 from ..support.nginx_stack import NginxStack
 from ..support.postgresql import Cluster
 from ..support.process import terminate
-from .service import NOTES, Load, Service
+from .service import NOTES, Load, Service, wait_until
 
 PGBOUNCER = """
 [databases]
@@ -73,3 +76,24 @@ def test_service_behind_nginx_recovers_with_its_database(
         ends = time.monotonic() + 10
         while post("after") != 201:
             assert time.monotonic() < ends
+
+
+def test_greenlets_of_a_worker_wait_for_the_database_together(
+    cluster: Cluster, service: Service
+) -> None:
+    """The driver chooses how it waits when it is imported, which must be after gevent's patch."""
+    service.environ |= {"WORKER_CLASS": "gevent", "WEB_CONCURRENCY": "1", "WEB_THREADS": "4"}
+    service.command("migrate")
+    service.start()
+    holder = psycopg.connect(cluster.url("service"))
+    with holder, ThreadPoolExecutor(3) as threads:
+        holder.execute("LOCK TABLE notes")
+        waiting = [
+            threads.submit(service.request, "POST", NOTES, {"title": f"{number}"})
+            for number in range(3)
+        ]
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_until(lambda: cluster.execute(waits) == [(3,)], seconds=3)
+        assert service.request("GET", "/readyz").status == 200
+        holder.rollback()
+        assert [one.result().status for one in waiting] == [201, 201, 201]

@@ -1,1 +1,1 @@
-"""Generation: prompts, combinations of answers, locks, updates and the template's commands."""
+"""Generation: prompts, combinations of answers, Jinja, the template's own commands and prose."""

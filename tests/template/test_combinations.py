@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tools.lock import AXES, merge
+
 from ..support.fixtures import Generate
-from ..support.generate import COMBINATIONS, CONTEXT, PROJECT, Answers, name_of
+from ..support.generate import CHOICES, COMBINATIONS, CONTEXT, PROJECT, Answers, name_of
 from ..support.matrix import EMBEDDED, GROUPS, LARGEST, SMALLEST, group_of
 
 # Paths that depend on answers, and these answers. This repeats __keep, so that a mistake in one of
@@ -36,6 +38,7 @@ OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     "docs/how-to/safe-writes.md": DATABASE,
     "docs/how-to/events.md": SQLITE,
     "docs/how-to/pages-and-forms.md": DATABASE,
+    "docs/how-to/point-in-time.md": POSTGRESQL,
     "docs/how-to/postgresql.md": POSTGRESQL,
     "docs/how-to/task-queue.md": DATABASE,
     "gunicorn.conf.py": GUNICORN,
@@ -203,6 +206,16 @@ def test_package_of_the_template_has_no_jinja() -> None:
             r"cookiecutter\.|# <%" if path.suffix == ".tpl" else r"cookiecutter\.|\{\{|# <%"
         )
         assert not re.search(delimiters, path.read_text()), path
+
+
+def test_rendered_locks_are_the_template_s_merged_again(generated: Generate) -> None:
+    """They differ by AXES only."""
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        rendered: dict[tuple[str, ...], str] = {}
+        for answers in GROUPS:
+            lock = (generated(**answers) / name).read_text()
+            assert rendered.setdefault(tuple(answers[axis] for axis in AXES), lock) == lock
+        assert merge(rendered, CHOICES) == (PROJECT / name).read_text()
 
 
 def test_smallest_and_largest_combination_have_fewest_and_most_files(generated: Generate) -> None:

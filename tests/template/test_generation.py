@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..support.files import file_tree
-from ..support.fixtures import Generate, Needs
+from ..support.fixtures import Generate
 from ..support.generate import (
     CONTEXT,
     PROJECT,
@@ -22,39 +22,13 @@ from ..support.generate import (
     run_cookiecutter,
 )
 from ..support.git import tracked_files
-from ..support.locks import without_hashes
 from ..support.matrix import GROUPS
-from ..support.process import find_python, run
+from ..support.process import run
 
 
 @pytest.mark.parametrize("answers", GROUPS, ids=name_of)
 def test_generation_is_reproducible(generated: Generate, tmp_path: Path, answers: Answers) -> None:
     assert file_tree(generate(tmp_path, answers)) == file_tree(generated(**answers))
-
-
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_generation_on_each_python_is_identical(
-    generated: Generate, tmp_path: Path, needs: Needs, version: str
-) -> None:
-    python = find_python(version)
-    needs(also=python is not None, reason=f"there is no Python {version}")
-    venv, pins = tmp_path / "venv", tmp_path / "pins.txt"
-    pins.write_text(without_hashes((TEMPLATE / "requirements.txt").read_text()))
-    run("uv", "venv", "--quiet", "--python", str(python), venv, cwd=tmp_path)
-    install: list[str | Path] = [
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        venv,
-        "--constraint",
-        pins,
-    ]
-    run(*install, "cookiecutter", cwd=tmp_path)
-    made: list[str | Path] = [venv / "bin" / "python", "-m", "cookiecutter", "--no-input", TEMPLATE]
-    run(*made, cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1")
-    assert file_tree(tmp_path / "my-service") == file_tree(generated())
 
 
 def test_generation_needs_no_network(tmp_path: Path) -> None:

@@ -4,7 +4,13 @@ from collections.abc import Iterable
 
 from ..http.problems import FieldError, Problem
 
-__all__ = ["changed_meanwhile", "conflict", "missing_reference", "unavailable"]
+__all__ = [
+    "changed_meanwhile",
+    "conflict",
+    "explain_missing_part",
+    "missing_reference",
+    "unavailable",
+]
 
 
 def unavailable(detail: str, retry_after: int, cause: str = "") -> Problem:
@@ -35,3 +41,12 @@ def missing_reference() -> Problem:
 def changed_meanwhile() -> Problem:
     """Return a 412 for SQLAlchemy's StaleDataError: the row has another version than was read."""
     return Problem(412, "This was changed by another request at the same time: read it again.")
+
+
+def explain_missing_part(error: Exception) -> None:
+    """Add the commands that create a missing table or column, below the traceback in the log."""
+    error.add_note(
+        "The database lacks a table or column of the code. If models.py has changed, "
+        '`make migration MESSAGE="…"` writes a migration, and `make migrate` applies it. '
+        "On a host, deploy/install.sh applies the migrations of a release with `migrate`."
+    )

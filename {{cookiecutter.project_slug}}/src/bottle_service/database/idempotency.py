@@ -20,6 +20,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from ..http.idempotency import KeyedRequest, StoredResponse
@@ -67,8 +68,8 @@ class IdempotencyKeys:
         """Claim the key for this request, or return the response of a former request.
 
         An equal request waits here for the transaction of the first one, so that it never runs at
-        the same time. Raises Problem: 422 if the key belongs to another request, 409 while that one
-        runs, which is seen only if its handler commits.
+        the same time. Raises Problem: 422 if the key belongs to another request; 409 while that one
+        runs, if its handler has committed or the wait for it reaches PostgreSQL's `lock_timeout`.
         """
         self._purge(session)
         columns, mine = self.table.c, self._is_key_of(request)
@@ -77,8 +78,13 @@ class IdempotencyKeys:
             claim = _insert(session, self.table).values(**request._asdict(), created_at=now)
             # The number of inserted rows is unknown with some drivers.
             claimed = claim.on_conflict_do_nothing().returning(columns.key)
-            if session.execute(claimed).first():
-                return None
+            try:
+                if session.execute(claimed).first():
+                    return None
+            except OperationalError as error:
+                if _waited_for_row(error.orig):
+                    raise _still_runs() from None
+                raise
             row = session.execute(select(self.table).where(mine)).first()
             if row is None:
                 continue  # deleted meanwhile
@@ -89,8 +95,7 @@ class IdempotencyKeys:
             if row.digest != request.digest:
                 raise Problem(422, "This Idempotency-Key was sent with another request before.")
             if row.status is None:
-                detail = "The first request with this Idempotency-Key still runs."
-                raise Problem(409, detail, headers={"Retry-After": "1"})
+                raise _still_runs()
             headers = msgspec.json.decode(row.headers, type=list[tuple[str, str]])
             return StoredResponse(row.status, headers, row.body)
 
@@ -112,7 +117,14 @@ class IdempotencyKeys:
         row = _insert(session, self.table).values(
             **request._asdict(), created_at=self._clock(), **stored
         )
-        session.execute(row.on_conflict_do_nothing())
+        try:
+            session.execute(row.on_conflict_do_nothing())
+        except OperationalError as error:
+            # An equal request runs meanwhile, and stores its own response. An error is sent
+            # nevertheless: its work is rolled back, so the transaction contains nothing.
+            if response.status < 400 or not _waited_for_row(error.orig):
+                raise
+            session.rollback()
 
     def _is_key_of(self, request: KeyedRequest) -> Any:
         columns = self.table.c
@@ -131,6 +143,19 @@ class IdempotencyKeys:
         )
         key = tuple_(columns.client_name, columns.key)
         session.execute(delete(self.table).where(key.in_(expired)))
+
+
+def _still_runs() -> Problem:
+    detail = "The first request with this Idempotency-Key still runs."
+    return Problem(409, detail, headers={"Retry-After": "1"})
+
+
+def _waited_for_row(error: Any) -> bool:
+    """Return whether this is PostgreSQL's `lock_not_available` because of another row.
+
+    Its context names the row. After a wait for the table, as during a migration, there is none.
+    """
+    return getattr(error, "sqlstate", None) == "55P03" and bool(error.diag.context)
 
 
 def _insert(session: Session, table: Table) -> Any:

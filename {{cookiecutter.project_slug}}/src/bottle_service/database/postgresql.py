@@ -20,6 +20,7 @@ from psycopg.errors import (
     QueryCanceled,
     ReadOnlySqlTransaction,
     SerializationFailure,
+    UndefinedColumn,
     UndefinedObject,
     UndefinedTable,
 )
@@ -34,7 +35,13 @@ from sqlalchemy.orm.exc import StaleDataError
 from ..backups import BackupError, check_revision
 from ..http.problems import Problem
 from ..startup import StartupError, StartupProblem
-from .errors import changed_meanwhile, conflict, missing_reference, unavailable
+from .errors import (
+    changed_meanwhile,
+    conflict,
+    explain_missing_part,
+    missing_reference,
+    unavailable,
+)
 from .migrations import Migrations
 from .postgresql_url import DatabaseUrl
 
@@ -440,6 +447,8 @@ def _problems() -> Iterator[None]:
     except DBAPIError as error:
         if problem := _problem(error):
             raise problem from None
+        if isinstance(error.orig, (UndefinedTable, UndefinedColumn)):
+            explain_missing_part(error)
         raise
 
 

@@ -19,7 +19,13 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ..backups import BackupError, check_revision, sync
 from ..startup import StartupError, StartupProblem
-from .errors import changed_meanwhile, conflict, missing_reference, unavailable
+from .errors import (
+    changed_meanwhile,
+    conflict,
+    explain_missing_part,
+    missing_reference,
+    unavailable,
+)
 from .migrations import Migrations
 from .url import DatabaseUrl
 
@@ -85,6 +91,9 @@ class Database:
             # A new connection needs room for its `-shm` file, and fails with SQLITE_IOERR_SHMSIZE.
             if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
                 raise unavailable("The database's disk is full.", 60) from None
+            # The code of these is that of all mistakes in SQL.
+            if re.match(r"no such (table|column)|table \S+ has no column", str(error.orig)):
+                explain_missing_part(error)
             raise
         except StaleDataError:
             raise changed_meanwhile() from None

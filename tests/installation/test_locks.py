@@ -1,16 +1,17 @@
 """Locks: the template's, the generated project's, and those of `make lock` in a project."""
 
 import itertools
+import sys
 from pathlib import Path
 
 import pytest
 
-from tools.lock import AXES, COMPILE, everything, merge
+from tools.lock import AXES, COMPILE, everything
 
 from ..support.fixtures import Generate
-from ..support.generate import CHOICES, PROJECT, TEMPLATE, Answers, name_of
+from ..support.generate import CHOICES, TEMPLATE, Answers, name_of
 from ..support.locks import without_hashes
-from ..support.matrix import GROUPS
+from ..support.matrix import LARGEST, SMALLEST
 from ..support.process import run
 
 NAMES = ["requirements.txt", "requirements-dev.txt"]
@@ -20,16 +21,6 @@ COMBINATIONS = list(itertools.product(*(CHOICES[axis] for axis in AXES)))
 def locks(project: Path) -> list[str]:
     """Return the texts of a project's locks."""
     return [(project / name).read_text() for name in NAMES]
-
-
-def test_template_locks_are_the_merged_locks(generated: Generate) -> None:
-    """The rendered locks differ by AXES only, and merged they are the template's files."""
-    for number, name in enumerate(NAMES):
-        rendered: dict[tuple[str, ...], str] = {}
-        for answers in GROUPS:
-            lock = locks(generated(**answers))[number]
-            assert rendered.setdefault(tuple(answers[axis] for axis in AXES), lock) == lock
-        assert merge(rendered, CHOICES) == (PROJECT / name).read_text()
 
 
 @pytest.mark.parametrize(
@@ -59,3 +50,20 @@ def test_own_lock_includes_all_projects(generated: Generate, tmp_path: Path) -> 
     lock.write_text(own.read_text())
     run(*COMPILE, "--group", "dev", source, "-o", lock, cwd=TEMPLATE)
     assert lock.read_text() == own.read_text()
+
+
+@pytest.mark.parametrize("answers", [SMALLEST, LARGEST], ids=name_of)
+def test_service_starts_and_suite_passes_with_the_locks(copied: Generate, answers: Answers) -> None:
+    """requirements.txt is enough for the service; the suite needs the other lock, too."""
+    project = copied(**answers)
+    python = project / ".venv" / "bin" / "python"
+    run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=project)
+    install = ["uv", "pip", "install", "--quiet", "--python", str(python)]
+    install += ["--require-hashes", "--only-binary", ":all:", "--requirements"]
+    run(*install, "requirements.txt", cwd=project)
+    settings = {"APP_ENV": "test", "API_TOKENS": f"tester:{'t' * 32}", "PYTHONPATH": "src"}
+    if (project / "src" / "bottle_service" / "database").exists():
+        run(python, "-m", "my_service", "migrate", cwd=project, **settings)
+    assert "could start" in run(python, "-m", "my_service", "check", cwd=project, **settings)
+    run(*install, "requirements-dev.txt", cwd=project)
+    run(python, "-m", "pytest", cwd=project)
