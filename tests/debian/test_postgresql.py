@@ -46,6 +46,13 @@ EVENTS = [
 ]
 LOG = "/var/log/postgresql/postgresql-17-main.log"
 LOGGED = ("received fast shutdown", "received immediate shutdown", "was terminated by signal 9")
+# The next start of PostgreSQL takes longer than that of a command.
+SLOW_START = """
+systemctl stop postgresql
+mkdir /run/systemd/system/postgresql@17-main.service.d
+printf '[Service]\\nExecStartPre=sleep 2\\n' >/run/systemd/system/postgresql@17-main.service.d/slow.conf
+systemctl daemon-reload
+"""
 # The roles of the service's connections, and whether they are encrypted.
 CONNECTIONS = """
     SELECT DISTINCT usename, ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)
@@ -201,7 +208,7 @@ def test_backup_can_be_restored(host: PostgresqlHost) -> None:
     """At boot, the timer's backup of a host that was off at night waits for the database."""
     # By peer authentication again. A start of the service starts its database, too.
     host.inside("rm", "-f", "/etc/my-service/credentials/DATABASE_URL")
-    host.inside("systemctl", "stop", "postgresql")
+    host.shell(SLOW_START)
     host.inside("systemctl", "restart", "--no-block", UNIT)
     host.inside("systemctl", "start", BACKUP)
     wait_until_ready(host)
