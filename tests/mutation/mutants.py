@@ -22,7 +22,8 @@ from ..support.generate import PROJECT
 from ..support.git import copy_working_tree
 
 TESTS = Path(__file__).parents[1]
-# The projects whose files are mutated. Other combinations add no line.
+# The projects whose files are mutated. Other combinations add no line, except for the order of the units
+# with PostgreSQL, which debian/test_postgresql.py tests.
 PROJECTS = {
     "gunicorn": {"wsgi_server": "gunicorn"},
     "waitress": {"wsgi_server": "waitress"},
