@@ -43,7 +43,7 @@ test: .venv/ready ## test generation, projects and their package: any user, minu
 	@$(if $(filter test-all,$(MAKECMDGOALS)),:,echo "not run: $(OTHERS); make test-all runs them, too")
 
 test-all: test packages ## all tests: `make test`, then Nginx, booted Debian machines and the rest; root, 40 minutes
-	@$(BIN)/$(PYTEST) -n auto --maxprocesses 4 $(OTHERS)
+	@$(BIN)/$(PYTEST) -n 4 $(OTHERS)
 
 fuzz: .venv/ready ## send 100 000 hostile requests from a new seed
 	@FUZZ=$${FUZZ:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/pytest -s tests/fuzz

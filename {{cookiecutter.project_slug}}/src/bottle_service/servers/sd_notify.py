@@ -49,7 +49,8 @@ def notify_when_ready(
     watchdog = float(os.environ.get("WATCHDOG_USEC", "0")) / 1e6  # seconds
 
     def report_health() -> None:
-        if is_healthy(family, address, request, watchdog):
+        # Asked again here, because this thread may have waited for its turn.
+        if is_serving() and is_healthy(family, address, request, watchdog):
             sd_notify(socket_name, "WATCHDOG=1")
 
     while not is_healthy(family, address, request, 5):
