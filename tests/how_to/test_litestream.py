@@ -20,7 +20,6 @@ from ..support.process import free_port, run, terminate, wait_until_ready
 from .steps import DIRECTORY, check, follow
 from .units import check_unit
 
-PAGE = "litestream.md"
 RESTORED = "restored.sqlite3"
 MOMENT = "moment=2026-11-30T09:59:00Z\n"
 OF_SYSTEMD = re.compile(r"(?m)^systemctl (\w+) (.*)\n")
@@ -30,7 +29,7 @@ CLIENTS = 3
 def test_notes_are_restored(copied: Generate, needs: Needs, tmp_path: Path) -> None:
     needs("systemd-analyze")
     project = copied()
-    follow(project, PAGE)
+    follow(project, "litestream.md")
     check(project)
     check_unit(project, tmp_path, "litestream", credentials=False)
     with closing(Stack(project, tmp_path)) as stack:
@@ -85,7 +84,7 @@ class Stack:
         unit = (project / "deploy/systemd/my-service-litestream.service").read_text()
         (start,) = re.findall(r"(?m)^ExecStart=(.*)", unit)
         self._start = self._replace(start, paths).split()
-        commands = blocks(project, f"{DIRECTORY}/{PAGE}", language="bash")
+        commands = blocks(project, f"{DIRECTORY}/litestream.md", language="bash")
         self._sync, self._restore, self._switch = (self._replace(c, paths) for c in commands)
         self._log = directory / "litestream.log"
         self._url = f"127.0.0.1:{free_port()}"
@@ -106,7 +105,7 @@ class Stack:
         return text
 
     def _service(self, command: str) -> "subprocess.Popen[bytes]":
-        program = [self.project / ".venv/bin/python", "-m", "my_service", command]
+        program = [str(self.project / ".venv/bin/python"), "-m", "my_service", command]
         return subprocess.Popen(program, env=self._environ, stderr=subprocess.DEVNULL)
 
     @contextmanager
