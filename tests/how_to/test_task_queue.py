@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import time
 import urllib.request
@@ -11,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..support.fixtures import Generate, Needs
-from ..support.process import free_port, run, terminate, wait_until_ready
+from ..support.process import free_port, terminate, wait_until_ready
 from .steps import check, follow
+from .units import check_unit
 
 HEARTBEAT = 2  # seconds, instead of the page's 30
 # A task says when it begins, and takes a second.
@@ -26,7 +26,7 @@ def test_tasks_are_done_by_workers_that_come_and_go(
     project = copied()
     follow(project, "task-queue.md")
     check(project)
-    check_unit(project, tmp_path)
+    check_unit(project, tmp_path, "worker")
     replace(project / "src/my_service/tasks.py", "words = ", SLOW)
     replace(project / "src/my_service/queue.py", "= 30_000", f"= {HEARTBEAT}_000")
     with Stack(project, tmp_path) as stack:
@@ -64,21 +64,6 @@ def replace(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert text.count(old) == 1
     path.write_text(text.replace(old, new))
-
-
-def check_unit(project: Path, directory: Path) -> None:
-    """Check that systemd reads the unit, and that its sandbox is that of the service."""
-    service, worker = (
-        (project / f"deploy/systemd/my-service{suffix}.service").read_text()
-        for suffix in ("", "-worker")
-    )
-    copy = directory / "my-service-worker.service"
-    copy.write_text(worker.replace("/opt/my-service/current", str(project)))
-    assert run("systemd-analyze", "verify", copy, cwd=directory) == ""
-    sandbox = service.partition("# Sandbox\n")[2].partition("[Install]")[0]
-    rules = set(re.findall(r"(?m)^\w+=.*", sandbox))
-    rules |= set(re.findall(r"(?m)^\w+Credential=.*", service))
-    assert not rules - set(worker.splitlines())
 
 
 class Stack:

@@ -33,6 +33,7 @@ OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     "deploy/uwsgi": UWSGI | SYSTEMD,
     "docs/how-to/backup.md": DATABASE,
     "docs/how-to/container.md": [GUNICORN, WAITRESS],  # uWSGI listens on unix sockets only
+    "docs/how-to/litestream.md": SQLITE,
     "docs/how-to/login.md": DATABASE,
     "docs/how-to/migrations.md": DATABASE,
     "docs/how-to/safe-writes.md": DATABASE,
