@@ -42,7 +42,7 @@ test: .venv/ready ## test generation, projects and their package: any user, minu
 	@$(BIN)/$(PYTEST) -n 3 $(QUICK)
 	@$(if $(filter test-all,$(MAKECMDGOALS)),:,echo "not run: $(OTHERS); make test-all runs them, too")
 
-test-all: test packages ## all tests: `make test`, then Nginx, booted Debian machines and the rest; root, 40 minutes
+test-all: test packages ## all tests: `make test`, then Nginx, booted Debian machines and the rest; root, half an hour
 	@$(BIN)/$(PYTEST) -n 4 $(OTHERS)
 
 fuzz: .venv/ready ## send 100 000 hostile requests from a new seed
