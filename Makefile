@@ -7,8 +7,9 @@ BUILD := build
 # The folders of `make test` need Python, git and make, no root and no network. The other folders take longer;
 # most need root and these Debian packages, which `make test-all` installs on Debian and Ubuntu.
 QUICK := tests/template tests/package tests/project
-OTHERS := tests/api_contract tests/debian tests/endurance tests/fuzz tests/how_to tests/installation \
-	tests/mutation tests/nginx tests/owner tests/postgresql tests/workflows
+# Long tests come first, and the many short ones of how_to last, so that no core is idle at the end.
+OTHERS := tests/debian tests/workflows tests/api_contract tests/owner tests/mutation tests/installation \
+	tests/endurance tests/fuzz tests/nginx tests/postgresql tests/how_to
 # The quick tests wait for servers half of the time, so three of them run at once even on two cores.
 PYTEST := pytest --no-loadscope-reorder
 PACKAGES := curl debian-archive-keyring iproute2 mmdebstrap nginx-light openssl \
