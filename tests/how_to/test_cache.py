@@ -24,7 +24,9 @@ def test_nginx_stores_the_response(copied: Generate, tmp_path: Path, needs: Need
     with NginxStack(project, directory).service_running() as stack, stack.nginx_running():
         bodies = {stack.get("/api/v1/statistics").body for _ in range(3)}
         assert len(bodies) == 1
-        stack.wait_until_logged('"nginx.cache":"HIT"', "my-service.log")
-        lines = (directory / "my-service.log").read_text().splitlines()
+        log = directory / "my-service.log"
+        stack.get("/end")
+        stack.wait_until_logged('"url.path":"/end"', log.name)
+        lines = log.read_text().splitlines()
         caches = [json.loads(line)["nginx.cache"] for line in lines if "statistics" in line]
         assert caches == ["MISS", "HIT", "HIT"]

@@ -186,6 +186,14 @@ def test_stream_that_fails_is_cut(stack: NginxStack, needs: Needs) -> None:
         stack.curl("GET", "/broken-stream", None)
 
 
+def test_error_pages_cannot_be_requested(stack: NginxStack) -> None:
+    (errors,) = stack.project.glob("deploy/nginx/*-errors.conf")
+    pages = re.findall(r"^location = (/_err/\d+)", errors.read_text(), re.MULTILINE)
+    assert len(pages) > 10
+    for page in pages:
+        stack.get(page).check_problem(404)
+
+
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 def test_nginx_error_is_a_problem_in_each_version(
     stack: NginxStack, needs: Needs, version: str
