@@ -186,11 +186,13 @@ def test_stream_that_fails_is_cut(stack: NginxStack, needs: Needs) -> None:
         stack.curl("GET", "/broken-stream", None)
 
 
-def test_error_pages_cannot_be_requested(stack: NginxStack) -> None:
+def test_error_pages_are_problems_and_cannot_be_requested(stack: NginxStack) -> None:
+    """The tests cause some of these errors only, so this one reads the other pages."""
     (errors,) = stack.project.glob("deploy/nginx/*-errors.conf")
-    pages = re.findall(r"^location = (/_err/\d+)", errors.read_text(), re.MULTILINE)
+    pages = re.findall(r"(?ms)^location = (/_err/\d+) \{$(.*?)^\}$", errors.read_text())
     assert len(pages) > 10
-    for page in pages:
+    for page, body in pages:
+        assert "    default_type application/problem+json;\n" in body, page
         stack.get(page).check_problem(404)
 
 
