@@ -20,8 +20,17 @@ from tests.support.postgresql import FAST, INSTALLED, running_cluster  # noqa: E
 Case = Callable[[], object]
 
 
-def run_for_each_database(program: str) -> None:
-    """Run the program with each database as its argument; report one that is not installed."""
+def run_for_each_database(
+    program: str, measure: Callable[[str, Callable[[str], str]], None]
+) -> None:
+    """Call `measure` with the database that is the program's argument, and a function for URLs.
+
+    Without an argument, run the program with each database, and report one that is not installed.
+    """
+    if sys.argv[1:]:
+        with service_on(sys.argv[1]) as new_url:
+            measure(sys.argv[1], new_url)
+        return
     for database in ("sqlite", "postgresql"):
         if database == "postgresql" and not INSTALLED:
             print("\nnot measured: PostgreSQL, because it is not installed")

@@ -19,7 +19,7 @@ import psycopg
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.cost import ENVIRON
-from bench.databases import Case, Rounds, run_for_each_database, service_on
+from bench.databases import Case, Rounds, run_for_each_database
 
 ROUNDS, CALLS = 500, 4
 TOKEN = "t" * 32
@@ -103,8 +103,4 @@ def measure(database: str, new_url: Callable[[str], str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        with service_on(sys.argv[1]) as new_url:
-            measure(sys.argv[1], new_url)
-    else:
-        run_for_each_database(__file__)
+    run_for_each_database(__file__, measure)

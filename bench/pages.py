@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.databases import Case, Rounds, run_for_each_database, service_on
+from bench.databases import Case, Rounds, run_for_each_database
 
 SIZES = (1_000, 1_000_000)
 ROUNDS, CALLS = 30, 10
@@ -84,8 +84,4 @@ def measure(database: str, new_url: Callable[[str], str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        with service_on(sys.argv[1]) as new_url:
-            measure(sys.argv[1], new_url)
-    else:
-        run_for_each_database(__file__)
+    run_for_each_database(__file__, measure)

@@ -103,7 +103,7 @@ def test_failing_release_is_rolled_back(
 
 
 def install_failing(installed: Host, faulty: str, failure: str, killed: int = 0) -> str:
-    """Install the release, which fails as told, under load; check the host, and return the output."""
+    """Install the release with this failure under load, check the host, and return the output."""
     before = installed.current_release()
     failing_releases.fail(installed, failure)
     with installed.under_load(f"failing release: {failure}", killed=killed, retries_fail=True):
