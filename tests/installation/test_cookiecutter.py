@@ -33,16 +33,8 @@ def test_old_cookiecutter_is_rejected(tmp_path: Path, release: str, needs: Needs
     """Debian 12 has 1.7.3; 2.6.0 treats the word "no" as true."""
     old = tmp_path / "old"
     subprocess.run(["uv", "venv", "--quiet", old], check=True)
-    install = [
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        str(old),
-        f"cookiecutter=={release}",
-        "setuptools<81",
-    ]
+    install = ["uv", "pip", "install", "--quiet", "--python", str(old)]
+    install += [f"cookiecutter=={release}", "setuptools<81"]
     done = subprocess.run(install, check=False, capture_output=True, text=True)
     needs(also=done.returncode == 0, reason=f"cookiecutter {release} cannot be had: {done.stderr}")
     work = tmp_path / "work"

@@ -10,6 +10,13 @@ from . import SOURCES
 MIGRATIONS = "migrations"
 # The tables that migrations are written for; the tests replace them.
 metadata = MetaData()
+# Statements on the table `things`, and whether they fail because of a missing table or column.
+MISSING_PARTS = [
+    ("SELECT * FROM missing", True),
+    ("SELECT missing FROM things", True),
+    ("INSERT INTO things (missing) VALUES (1)", True),
+    ("SELEC", False),
+]
 _TEMPLATE = SOURCES / "{{cookiecutter.package_name}}" / MIGRATIONS
 
 

@@ -27,7 +27,7 @@ from bottle_service.startup import StartupError
 
 from ..support.fixtures import Needs
 from .apps import client_for
-from .schema import MIGRATIONS, copy_migrations
+from .schema import MIGRATIONS, MISSING_PARTS, copy_migrations
 
 REVISION = """
 from alembic import op
@@ -115,15 +115,7 @@ def test_failed_request_is_rolled_back(things: TestApp) -> None:
     assert things.get("/things").json == []
 
 
-@pytest.mark.parametrize(
-    ("statement", "is_missing"),
-    [
-        ("SELECT * FROM missing", True),
-        ("SELECT missing FROM things", True),
-        ("INSERT INTO things (missing) VALUES (1)", True),
-        ("SELEC", False),
-    ],
-)
+@pytest.mark.parametrize(("statement", "is_missing"), MISSING_PARTS)
 def test_missing_table_or_column_is_500_and_names_the_commands(
     database: Database, caplog: pytest.LogCaptureFixture, statement: str, is_missing: bool
 ) -> None:

@@ -27,7 +27,7 @@ from bottle_service.http import Problem, RequestScoped
 
 from ..support.postgresql import Cluster
 from .apps import client_for
-from .schema import copy_migrations
+from .schema import MISSING_PARTS, copy_migrations
 
 REVISION = """
 from alembic import op
@@ -291,15 +291,7 @@ def test_handler_that_is_idle_in_a_transaction_gets_503(
     database.close()
 
 
-@pytest.mark.parametrize(
-    ("statement", "is_missing"),
-    [
-        ("SELECT * FROM missing", True),
-        ("SELECT missing FROM things", True),
-        ("INSERT INTO things (missing) VALUES (1)", True),
-        ("SELEC", False),
-    ],
-)
+@pytest.mark.parametrize(("statement", "is_missing"), MISSING_PARTS)
 def test_missing_table_or_column_is_500_and_names_the_commands(
     things: TestApp, caplog: pytest.LogCaptureFixture, statement: str, is_missing: bool
 ) -> None:
