@@ -19,6 +19,20 @@ from .support.fixtures import Generate, Needs
 from .support.generate import Answers, compile_templates_once, generate
 from .support.git import clone_working_tree
 from .support.postgresql import FAST, INSTALLED, Cluster, running_cluster
+from .support.shared_directory import set_shared_directory
+
+# Variables of the user that change what the tests start. Without bytecode, each process that a test
+# starts compiles all packages again.
+FOREIGN = (
+    "APP_ENV",
+    "BIND",
+    "PORT",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "PYTHONPATH",
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,8 +44,9 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     os.environ["COOKIECUTTER_CONFIG"] = str(config)
     # The programs of this environment come first, as after activating it.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for name in ("APP_ENV", "BIND", "PORT", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH"):
+    for name in FOREIGN:
         os.environ.pop(name, None)
+    set_shared_directory(tmp_path_factory)
     compile_templates_once()
     # Cookiecutter never removes the hooks that it renders. Paths of unix sockets must be short.
     with tempfile.TemporaryDirectory(prefix="t") as directory:

@@ -1,12 +1,12 @@
 """Steps of a how-to page: each code block, and the sentence above it that says where it belongs."""
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..support.process import run
+from ..support.shared_directory import locked, shared_directory
 from ..support.shared_venv import use_shared_venv
 
 DIRECTORY = "docs/how-to"
@@ -97,8 +97,9 @@ def edit(project: Path, step: Step) -> None:
 def check(project: Path) -> None:
     """Run the checks of the project after its owner followed a page.
 
-    The pages share a cache of mypy, which takes most of the time.
+    The pages share a cache of mypy, which only one process at a time may use.
     """
     run("make", "format", cwd=project)
-    cache = Path(os.environ["TMPDIR"], f"mypy-how-to-{os.getpid()}")
-    run("make", "lint", "test", cwd=project, MYPY_CACHE_DIR=str(cache))
+    with locked("mypy"):
+        run("make", "lint", cwd=project, MYPY_CACHE_DIR=str(shared_directory() / "mypy"))
+    run("make", "test", cwd=project)

@@ -193,7 +193,7 @@ def validate_routes(app: Bottle) -> Iterator[StartupProblem]:
             if hider := seen.get((route.method, other)):
                 yield StartupProblem("", f"is hidden by {hider}", name)
         seen[route.method, shape] = name
-        for option in set(route.config) - set(OPTIONS):
+        for option in set(route.config).difference(OPTIONS, app.config):
             if meant := difflib.get_close_matches(option, OPTIONS, n=1):
                 reason = f"unknown option {option!r}; did you mean {meant[0]}?"
                 yield StartupProblem("", reason, name)
