@@ -52,6 +52,11 @@ class Transactions:
         self.ended.append("closed")
 
 
+class HasEveryAttribute:
+    def __getattr__(self, name: str) -> str:
+        return name
+
+
 def service_with(
     *functions: Callable[..., object], transactions: Transactions | None = None
 ) -> Service:
@@ -194,6 +199,19 @@ def test_help_of_a_command_describes_its_options(capsys: pytest.CaptureFixture[s
     assert "--count COUNT number of notes, 100 % of them new; default: 10" in printed
     assert "--since SINCE required" in printed
     assert "--dry-run print only" in printed
+
+
+def test_other_names_of_the_module_are_no_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """`sqlalchemy.func`, for example, has every attribute."""
+    service = service_with(seed)
+    assert service.commands
+    service.commands.func = HasEveryAttribute()
+    service.commands.LIMIT = 10
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(service, ["--help"])
+    printed = capsys.readouterr().out
+    assert "seed" in printed
+    assert "func" not in printed
 
 
 def test_name_of_another_command_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:

@@ -366,7 +366,7 @@ def test_form_without_a_type_is_rejected_at_startup() -> None:
     def handler(form: Form) -> int:  # type: ignore[type-arg]
         return 1
 
-    assert "as in Form[LoanCreate]" in startup_errors(("POST", "/", handler))
+    assert "as in Form[LoanForm]" in startup_errors(("POST", "/", handler))
 
 
 def test_time_of_a_form_is_utc() -> None:

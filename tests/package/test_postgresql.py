@@ -357,9 +357,10 @@ def test_absent_server_is_a_warning_and_503(
     """The service starts then: exit status 2 would keep systemd from starting it again."""
     (copy_migrations(tmp_path) / "0001_things.py").write_text(REVISION)
     create = "; create it: docs/how-to/postgresql.md, or on a host deploy/README.md"
+    start = "; start PostgreSQL, or correct DATABASE_URL: docs/how-to/postgresql.md"
     reasons = {
-        "postgresql:///x?host=/nonexistent": "No such file or directory",
-        "postgresql://me:geheim@127.0.0.1:1/x": "Connection refused",
+        "postgresql:///x?host=/nonexistent": f"No such file or directory{start}",
+        "postgresql://me:geheim@127.0.0.1:1/x": f"Connection refused{start}",
         "postgresql://me:geheim@missing.invalid/x": "failed to resolve host 'missing.invalid'",
         postgresql.url("missing"): f'database "missing" does not exist{create}',
         postgresql.url("postgres", user="missing"): f'role "missing" does not exist{create}',

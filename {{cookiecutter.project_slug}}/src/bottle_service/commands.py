@@ -44,7 +44,8 @@ def command(function: F) -> F:
 def commands_of(module: ModuleType | None) -> Iterator[tuple[str, Callable[..., object]]]:
     """Yield the name and function of each command of the module."""
     for name, function in vars(module).items() if module else ():
-        if getattr(function, "is_command", False):
+        # Not getattr(): `sqlalchemy.func` and others have every attribute.
+        if "is_command" in getattr(function, "__dict__", ()):
             yield name.replace("_", "-"), function
 
 

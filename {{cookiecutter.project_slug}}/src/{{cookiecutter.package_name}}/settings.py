@@ -29,10 +29,9 @@ from bottle_service.settings import Defaults, ServiceSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """Add a field for each setting of yours, and a line for it to .env.example.
+    """A field without a default is a required setting; a secret has the type Secret.
 
-    A field without a default is a required setting; a secret has the type Secret. The module
-    bottle_service.settings lists all types.
+    The module bottle_service.settings lists all types.
     """
 
 # <% else %>
@@ -43,10 +42,9 @@ DATA_DIRECTORY = "/var/lib/{{ cookiecutter.project_slug }}"
 
 
 class Settings(DatabaseSettings, frozen=True, kw_only=True):
-    """Add a field for each setting of yours, and a line for it to .env.example.
+    """A field without a default is a required setting; a secret has the type Secret.
 
-    A field without a default is a required setting; a secret has the type Secret. The module
-    bottle_service.settings lists all types.
+    The module bottle_service.settings lists all types.
     """
 
 # <% endif %>
@@ -83,3 +81,5 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
     # <% endif %>
     backup_directory: Path = Path(DATA_DIRECTORY, "backups")
     # <% endif %>
+
+    # Your settings, each with a line in .env.example:

@@ -73,6 +73,9 @@ ADVICE = {
     "no error details available|failed to resolve host": (
         "in the sandbox of systemd, allow connections by `deploy/install.sh --outbound`"
     ),
+    "No such file or directory|Connection refused": (
+        "start PostgreSQL, or correct DATABASE_URL: docs/how-to/postgresql.md"
+    ),
     "unsupported startup parameter": (
         "add `options=` to the URL: docs/how-to/postgresql.md, Behind PgBouncer"
     ),

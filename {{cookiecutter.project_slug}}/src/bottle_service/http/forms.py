@@ -18,7 +18,7 @@ Pairs = Iterable[tuple[str, Any]]
 
 
 class Form(msgspec.Struct, Generic[Data], frozen=True):
-    """A form that its handler can show again, with what was typed: `form: Form[LoanCreate]`.
+    """A form that its handler can show again, with what was typed: `form: Form[LoanForm]`.
 
     `data` is the parsed form, or None if the form has errors. `values` are the texts as they were
     typed, by the names of the fields, without files; a field that is a list has a list. `errors`

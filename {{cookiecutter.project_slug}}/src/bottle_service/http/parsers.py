@@ -97,7 +97,7 @@ def parse_form(kind: Any) -> Parser:
     422 for an invalid field. For the type `Form[…]` it returns invalid fields instead.
     """
     if kind is Form:
-        raise TypeError("Form has no type; write the type of its data, as in Form[LoanCreate]")
+        raise TypeError("Form has no type; write the type of its data, as in Form[LoanForm]")
     returns_errors = get_origin(kind) is Form
     reader = FieldReader(get_args(kind)[0] if returns_errors else kind)
 
