@@ -20,7 +20,9 @@ def test_invalid_arguments_are_rejected(installed: Host) -> None:
     ):
         assert message in installed.install(*arguments, status=1)
     (installed.project / "new.py").touch()
-    assert "uncommitted changes" in installed.install(status=1)
+    output = installed.install(status=1)
+    assert "this tree has uncommitted changes; commit them, or list files" in output
+    assert output.endswith(":\n?? new.py\n")
     (installed.project / "new.py").unlink()
     nobody = "runuser -u nobody -- deploy/install.sh"
     assert "root privileges are required" in installed.shell(nobody, status=1)

@@ -34,7 +34,9 @@ def outgoing_connection(host: Host) -> str:
 def test_release_and_rollback_lose_no_request(installed: Host) -> None:
     """Release a tree without Git to a host with seven releases, with and without --outbound."""
     before, tree = installed.current_release(), failing_releases.put_tree(installed)
-    (tree / ".env").write_text("not a part of a release")
+    for name in (".env", "backups/my-service.dump"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_text("not a part of a release")
     failing_releases.fail(installed, f"call {UNIT}")
     # The running release is the oldest; after the release, it is the previous one.
     old = "mkdir 0 1 2 3 4 5 && touch -d '2 hours ago' [0-5] && touch -d yesterday"
@@ -49,7 +51,8 @@ def test_release_and_rollback_lose_no_request(installed: Host) -> None:
             release = installed.current_release()
             sheets.append(style_sheet(installed))
             assert re.fullmatch("[0-9a-f]{12}", release)
-            assert ".env" not in installed.inside("ls", "-A", "/opt/my-service/current").split()
+            files = installed.inside("ls", "-A", "/opt/my-service/current").split()
+            assert not {".env", "backups"} & {*files}
             kept = installed.inside("ls", "/opt/my-service/releases").split()
             assert len(kept) == 5
             assert {before, release} <= set(kept)

@@ -116,17 +116,20 @@ pack() {  # write an archive of this tree: the commit, or without Git all files 
         git archive HEAD
     else
         tar -C "$tree" --sort=name --mtime=@0 --owner=0 --group=0 --mode=u=rwX,go=rX \
-            --exclude='./.*' --exclude=__pycache__ --exclude='*.sqlite3*' -c .
+            --exclude='./.*' --exclude=__pycache__ --exclude='*.sqlite3*' --exclude=./backups -c .
     fi
 }
 
 find_release() {
+    local changes
     if [[ $tree == "$releases"/* ]]; then id=${id:-${tree##*/}}; fi
     if [[ -n $id ]]; then
         tree=$releases/$id
         [[ $id != */* && -e $tree/.venv/ready ]] || fail "release '$id' does not exist; see ls $releases"
     elif git rev-parse --git-dir &>/dev/null; then
-        [[ -z $(git status --porcelain -- .) ]] || fail "this tree has uncommitted changes; commit them first"
+        changes=$(git status --porcelain -- .)
+        [[ -z $changes ]] ||
+            fail "this tree has uncommitted changes; commit them, or list files that are not part of it in .gitignore:"$'\n'"$changes"
         id=$(git rev-parse --short HEAD)
     else
         id=$(pack | sha256sum | cut -c 1-12)
