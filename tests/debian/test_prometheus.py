@@ -22,11 +22,13 @@ FAST, SLOW, ALL = (
 )
 ONE, TWO = (f'process_resident_memory_bytes{{job="my-service", worker="{n}"}}' for n in (0, 1))
 FAILED = 'node_systemd_unit_state{name="my-service@tick.service", state="failed"}'
+WORKER = 'node_systemd_unit_state{name="my-service-worker.service", state="failed"}'
 BACKUP = 'database_backup_timestamp_seconds{job="my-service"}'
 # The series of each alert, one value a minute: just below its threshold, and just above.
 ALERTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("ServiceDown", {'up{job="my-service"}': "1x30"}, {'up{job="my-service"}': "1x20 0x10"}),
     ("CommandFailed", {FAILED: "0x30"}, {FAILED: "1x30"}),
+    ("CommandFailed", {WORKER: "0x30"}, {WORKER: "1x30"}),
     ("BackupTooOld", {BACKUP: "3605x1620"}, {BACKUP: "3595x1620"}),
     # Never: a service that was installed 25 hours ago, or 27.
     ("BackupTooOld", {BACKUP: "_x119 0x1500"}, {BACKUP: "0x1620"}),
