@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from ..support.markdown import blocks
 from . import failing_releases
 from .host import BACKUPS, COMMIT, PROGRAMS, TURNS, UNIT, UNITS, Host
 from .selection import on_most, once
@@ -76,6 +77,9 @@ def test_release_and_rollback_lose_no_request(installed: Host) -> None:
     assert [installed.request("GET", each)[0] for each in sheets] == [200, 200]
     used = installed.shell("find * -maxdepth 0 -newer /srv/began", cwd="/opt/my-service/releases")
     assert set(used.split()) == {before, release}
+    listing, _ = blocks(installed.source, "deploy/README.md", "Roll back")
+    releases = re.findall(r"(?m):\d\d (\w+)$|/(\w+)$", installed.shell(listing))
+    assert releases[:2] + releases[-1:] == [(before, ""), (release, ""), ("", before)]
     for _ in range(TURNS - 1):
         with installed.under_load("release"):
             installed.install("--release", release)
