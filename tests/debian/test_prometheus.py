@@ -101,7 +101,8 @@ def test_alerts_link_to_the_runbook(generated: Generate) -> None:
     project = generated()
     runbook = (project / "docs/runbook.md").read_text()
     anchors = {
-        title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", runbook, re.MULTILINE)
+        title.lower().replace(" ", "-").replace(",", "")
+        for title in re.findall(r"^## (.+)$", runbook, re.MULTILINE)
     }
     file = project / "deploy/prometheus/my-service-alerts.yml"
     for rule in yaml.safe_load(file.read_text())["groups"][0]["rules"]:

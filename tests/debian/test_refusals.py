@@ -105,6 +105,13 @@ def test_other_default_server_is_not_replaced(installed: Host) -> None:
     installed.shell(f"{changed} && echo '# changed' >>/srv/changed/deploy/{snippet}")
     output = installed.install("--dry-run", tree="/srv/changed")
     assert f"would install /etc/{snippet.replace('nginx/', 'nginx/snippets/')}\n" in output
+    # A file that no release has installed.
+    foreign = nginx / "snippets/my-service-new.conf"
+    foreign.touch()
+    installed.shell("echo '# new' >/srv/changed/deploy/nginx/my-service-new.conf")
+    output = installed.install("--dry-run", tree="/srv/changed", status=1)
+    foreign.unlink()
+    assert "new.conf was not installed by this script, or was modified; back it up, rem" in output
 
 
 @once

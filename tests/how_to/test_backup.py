@@ -12,7 +12,7 @@ from ..support.postgresql import Cluster
 from .steps import DIRECTORY, follow
 
 
-def follow_page(project: Path, suffix: str, **environ: str) -> list[str]:
+def follow_page(project: Path, suffix: str, host: str = "") -> list[str]:
     """Follow the page where an older backup exists, which cannot be restored."""
     page = project / DIRECTORY / "backup.md"
     copies = "/srv/backups/my-service/"  # of the other host
@@ -21,7 +21,7 @@ def follow_page(project: Path, suffix: str, **environ: str) -> list[str]:
     older = project / f"backups/my-service-{yesterday}-0001_notes{suffix}"
     older.parent.mkdir()
     older.touch()
-    outputs = follow(project, "backup.md", **environ)
+    outputs = follow(project, "backup.md", PGHOST=host, PGUSER="postgres")
     backup, *others = {*older.parent.iterdir()} - {older}
     assert re.fullmatch(rf".*Z-0001_notes{suffix}", backup.name)
     assert not others
@@ -49,9 +49,7 @@ def test_backup_of_postgresql_is_written_and_restored(
     project = copied(database="postgresql")
     postgresql.execute('CREATE DATABASE "my-service"')
     try:
-        first, *_ = follow_page(
-            project, ".dump", PGHOST=str(postgresql.directory), PGUSER="postgres"
-        )
+        first, *_ = follow_page(project, ".dump", str(postgresql.directory))
         assert "\nnext: set DATABASE_URL to this database, and restart the service " in first
         assert postgresql.execute("SELECT count(*) FROM notes", "my-service-restored") == [(0,)]
     finally:

@@ -84,7 +84,18 @@ def test_note_that_was_deleted_after_a_base_backup_is_restored(
         project=project,
         python=sys.executable,
     )
-    script = [version(begin), "cd /", archive, check, "insert before", base, MISTAKE, switch, restore, FAIL]
+    script = [
+        version(begin),
+        "cd /",
+        archive,
+        check,
+        "insert before",
+        base,
+        MISTAKE,
+        switch,
+        restore,
+        FAIL,
+    ]
     script += [copy, remove, CHECK]
     # The user postgres enters the test's directories through the mounts only.
     done = subprocess.run(

@@ -121,7 +121,6 @@ pack() {  # write an archive of this tree: the commit, or without Git all files 
 }
 
 find_release() {
-    local changes
     if [[ $tree == "$releases"/* ]]; then id=${id:-${tree##*/}}; fi
     if [[ -n $id ]]; then
         tree=$releases/$id
