@@ -47,6 +47,17 @@ find / /run -xdev \\( -path /proc -o -path /sys -o -path /var/log -o -path /run/
 LEFTOVERS = "find /dev -maxdepth 1 -type f; find /tmp -maxdepth 1 -name 'tmp.*'"
 
 
+# Added to app.py of a release: a program of tests/debian/programs wraps create_app.
+WRAPPED = """
+
+from dataclasses import replace
+
+from .{0} import {0}
+
+SERVICE = replace(SERVICE, create_app={0}(create_app))
+"""
+
+
 class Host:
     """Machine and its operator."""
 
@@ -143,6 +154,38 @@ class Host:
         self.inside("systemctl", "reset-failed", UNIT, "my-service.socket")
         self.inside("systemctl", "restart", UNIT)
         assert self.request("GET", "/readyz")[0] == 200
+
+    @contextlib.contextmanager
+    def wrapped(self, program: str) -> Iterator[None]:
+        """Serve the current release with a program that wraps its `create_app`."""
+        package = (
+            self.machine.root / f"opt/my-service/releases/{self.current_release()}/src/my_service"
+        )
+        app, copied = package / "app.py", package / f"{program}.py"
+        original = app.read_text()
+        app.write_text(original + WRAPPED.format(program))
+        shutil.copy(PROGRAMS / copied.name, copied)
+        try:
+            self.start()
+            yield
+        finally:
+            app.write_text(original)
+            copied.unlink()
+            self.start()
+
+    def check_restart_with_open_stream(self, restart: str) -> None:
+        """Restart the service while a client reads an event stream: no request fails or waits long."""
+        url = f"--insecure --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/stream"
+        read = f"exec curl --silent --no-buffer {url} >/run/stream"
+        with self.wrapped("streaming"):
+            self.inside("systemd-run", "--quiet", "--collect", "--unit=stream", "sh", "-c", read)
+            received = self.machine.root / "run/stream"
+            self.wait_until(lambda: received.exists() and "tick" in received.read_text(), 10)
+            with self.under_load("restart, with an open event stream"):
+                self.shell(restart)
+            # An open stream kept the old process for 40 s.
+            assert self.events[-1][1]["slowest"] < 8
+            self.inside("sh", "-c", "! systemctl is-active --quiet stream")
 
     def exposure(self, unit: str = UNIT) -> float:
         """Return systemd's rating of a unit's sandbox: 0 is the best, 10 is no sandbox."""
@@ -331,6 +374,11 @@ class SupervisordHost(Host):
     def process(self, name: str = SERVICE) -> str:
         """Return the process ID of a program, or 0 while it does not run."""
         return self.shell(f"supervisorctl pid {name} || true").strip()
+
+    def start(self) -> None:
+        """Restart the service."""
+        self.shell(f"supervisorctl restart {SERVICE}")
+        self.wait_until(lambda: self.request("GET", "/readyz")[0] == 200, 30)
 
     def states(self) -> dict[str, str]:
         """Return the state of each program."""

@@ -156,6 +156,10 @@ def test_restarts_lose_no_request(installed: SupervisordHost) -> None:
             installed.wait_until(lambda: not installed.workers() & before, 30)
 
 
+def test_open_event_stream_delays_no_restart(installed: SupervisordHost) -> None:
+    installed.check_restart_with_open_stream(f"supervisorctl restart {SERVICE}")
+
+
 @only_gunicorn
 @pytest.mark.parametrize(
     "event",

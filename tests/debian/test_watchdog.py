@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,38 +18,21 @@ systemctl daemon-reload
 systemctl restart {UNIT}
 """
 STUCK = "run/stuck"
-# Added to app.py: see programs/stuck.py.
-WRAPPED = """
-
-from dataclasses import replace
-
-from .stuck import stuck
-
-SERVICE = replace(SERVICE, create_app=stuck(create_app))
-"""
 CLIENTS = "for _ in $(seq 16); do curl --silent http://127.0.0.1:9180/readyz & done; wait"
 
 
 @contextlib.contextmanager
 def stuck(host: Host) -> Iterator[Path]:
     """Make all threads of the service wait until the file is removed, with waiting clients."""
-    package = host.machine.root / f"opt/my-service/releases/{host.current_release()}/src/my_service"
-    app, program = package / "app.py", package / "stuck.py"
-    original = app.read_text()
-    app.write_text(original + WRAPPED)
-    shutil.copy(PROGRAMS / program.name, program)
-    host.start()
     file = host.machine.root / STUCK
-    file.touch()
-    host.inside("systemd-run", "--quiet", "--collect", "--unit=clients", "sh", "-c", CLIENTS)
-    try:
-        yield file
-    finally:
-        file.unlink(missing_ok=True)
-        app.write_text(original)
-        program.unlink()
-        host.shell("systemctl stop clients || true")
-        host.start()
+    with host.wrapped("stuck"):
+        file.touch()
+        host.inside("systemd-run", "--quiet", "--collect", "--unit=clients", "sh", "-c", CLIENTS)
+        try:
+            yield file
+        finally:
+            file.unlink(missing_ok=True)
+            host.shell("systemctl stop clients || true")
 
 
 @on_each_server
@@ -65,6 +47,11 @@ def test_busy_service_is_not_killed(installed: Host) -> None:
         file.unlink()
         assert installed.request("GET", "/livez")[0] == 200
         assert (installed.unit_properties("MainPID", "NRestarts"), installed.workers()) == before
+
+
+@on_each_server
+def test_open_event_stream_delays_no_restart(installed: Host) -> None:
+    installed.check_restart_with_open_stream(f"systemctl restart {UNIT}")
 
 
 @on_each_server
