@@ -14,14 +14,14 @@ import pytest
 
 from ..support.files import file_tree
 from ..support.fixtures import Generate
-from ..support.generate import TEMPLATE
-from ..support.git import IDENTITY, commit, git
+from ..support.generate import TEMPLATE, generate
+from ..support.git import IDENTITY, commit, git, redirected
 from ..support.markdown import blocks
 from ..support.process import run
 from ..support.shared_venv import use_shared_venv
 
 RELEASES: dict[str, str] = tomllib.loads((TEMPLATE / "tests/releases.toml").read_text())
-CREATE, LINK = blocks(TEMPLATE, "docs/upgrading.md", "Link")
+(LINK,) = blocks(TEMPLATE, "docs/upgrading.md", "Link")
 UPDATE, FIRST_UPDATE = blocks(TEMPLATE, "docs/upgrading.md", "Update")
 (CHANGE,) = blocks(TEMPLATE, "docs/upgrading.md", "Change an answer")
 TAKE_THEIRS, MIGRATE = blocks(TEMPLATE, "docs/upgrading.md", "From 0.2 to 0.3")
@@ -138,7 +138,7 @@ def test_update_from_release_keeps_the_owners_changes(
 ) -> None:
     """Version 0.3 has new settings, so the owner adds theirs again."""
     address = f"{template} --checkout {RELEASES[version]}"
-    run_guide(CREATE.replace("ADDRESS", address), tmp_path)
+    run_guide(f"uvx cruft create {address}", tmp_path)
     project = tmp_path / "my-service"
     commit(project, "Generated")
     edit(project, EDITS)
@@ -212,6 +212,26 @@ def update(
         capture_output=True,
         text=True,
     )
+
+
+def test_generated_project_can_be_updated(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without `cruft link`, if the template has an address."""
+    address, clone = "https://templates.example.com/bottle.git", tmp_path / "clone"
+    git("clone", "--quiet", template, clone, cwd=tmp_path)
+    git("config", "remote.origin.url", address, cwd=clone)
+    project = generate(tmp_path, {"database": "none"}, str(clone))
+    commit(project, "Generated")
+    source = clone / "{{cookiecutter.project_slug}}/README.md"
+    source.write_text(f"{source.read_text()}\nNew.\n")
+    commit(clone, "The next release")
+    for variable, value in redirected({address: clone}).items():
+        monkeypatch.setenv(variable, value)
+    done = update(project)
+    assert done.returncode == 0, done.stderr
+    assert (project / "README.md").read_text().endswith("\nNew.\n")
+    assert not (project / "src/my_service/models.py").exists()
 
 
 def test_update_changes_answers(linked: Path, generated: Generate) -> None:

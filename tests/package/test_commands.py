@@ -205,8 +205,7 @@ def test_other_names_of_the_module_are_no_commands(capsys: pytest.CaptureFixture
     """`sqlalchemy.func`, for example, has every attribute."""
     service = service_with(seed)
     assert service.commands
-    service.commands.func = HasEveryAttribute()
-    service.commands.LIMIT = 10
+    vars(service.commands).update(func=HasEveryAttribute(), LIMIT=10)
     with pytest.raises(SystemExit, match=r"^0$"):
         main(service, ["--help"])
     printed = capsys.readouterr().out

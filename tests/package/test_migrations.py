@@ -215,6 +215,14 @@ CHANGES: dict[str, tuple[Columns, Columns]] = {
         columns,
         lambda: columns(Column("state", Enum("new", "old", name="state"), server_default="new")),
     ),
+    "enum with a CHECK added": (
+        columns,
+        lambda: columns(Column("state", Enum("new", "old", name="state", create_constraint=True))),
+    ),
+    "boolean with a CHECK added": (
+        columns,
+        lambda: columns(Column("is_new", Boolean(name="is_new", create_constraint=True))),
+    ),
     "enum with a longer value": (
         lambda: columns(Column("state", Enum("new", "old", name="state"))),
         lambda: columns(Column("state", Enum("new", "old", "broken", name="state"))),
@@ -255,6 +263,26 @@ def test_change_is_written_and_reverted_and_data_stay(
     assert history.shape() == changed
     assert history.execute("SELECT id FROM things WHERE name = 'kept' ORDER BY id") == [1, 2]
     assert "\n    pass\n" in history.revise("nothing")
+
+
+@pytest.mark.parametrize("convention", [None, NAMING_CONVENTION])
+def test_column_is_dropped_with_its_check(
+    history: History, convention: dict[str, str] | None
+) -> None:
+    """The copy of a table would keep the CHECK. Others stay, also one with the name as a text."""
+    kept = CheckConstraint("name IN ('state', 'other')", name="names")
+    state = Column("state", Enum("new", "old", name="state", create_constraint=True))
+    set_tables(convention, columns(state, CheckConstraint("state <> name", name="differs"), kept))
+    history.revise("first")
+    history.database.migrate()
+    history.execute("INSERT INTO things (id, name) VALUES (1, 'other')")
+    set_tables(convention, columns(CheckConstraint("name IN ('state', 'other')", name="names")))
+    written = history.revise("second")
+    assert written.count("drop_constraint(") == 2
+    history.database.migrate()
+    assert history.execute("SELECT name FROM things") == ["other"]
+    (table,) = history.execute("SELECT sql FROM sqlite_master WHERE name = 'things'")
+    assert table.count("CHECK") == 1
 
 
 @pytest.mark.parametrize("convention", [None, NAMING_CONVENTION])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from .git import git
+from .git import git, redirected
 from .process import plain_path, run
 
 # Replacements of the hosting service: its URLs lead to a local repository, and a fake `gh` logs its
@@ -98,9 +98,7 @@ class Runner:
         self.environ = {
             "GH_LOG": str(self.gh_log),
             "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"url.{self.origin}.insteadOf",
-            "GIT_CONFIG_VALUE_0": PUSHED_TO,
+            **redirected({PUSHED_TO: self.origin}),
             "PATH": f"{programs}/bin{os.pathsep}{plain_path()}",
         }
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from .generate import TEMPLATE
@@ -17,6 +18,15 @@ IDENTITY = {
 def git(*arguments: str | Path, cwd: Path) -> str:
     """Run git as the owner, without the user's own Git settings."""
     return run("git", *arguments, cwd=cwd, **IDENTITY)
+
+
+def redirected(repositories: Mapping[str, Path]) -> dict[str, str]:
+    """Return variables with which Git takes a repository of this machine for each address."""
+    environ = {"GIT_CONFIG_COUNT": str(len(repositories))}
+    for number, (address, repository) in enumerate(repositories.items()):
+        environ[f"GIT_CONFIG_KEY_{number}"] = f"url.{repository}.insteadOf"
+        environ[f"GIT_CONFIG_VALUE_{number}"] = address
+    return environ
 
 
 def commit(project: Path, message: str) -> None:

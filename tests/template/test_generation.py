@@ -1,6 +1,7 @@
 """Generation: reproducible, without a network, and without other files than the project."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -15,13 +16,14 @@ from ..support.fixtures import Generate
 from ..support.generate import (
     CONTEXT,
     PROJECT,
+    PUBLIC,
     TEMPLATE,
     Answers,
     generate,
     name_of,
     run_cookiecutter,
 )
-from ..support.git import tracked_files
+from ..support.git import commit, git, tracked_files
 from ..support.matrix import GROUPS
 from ..support.process import run
 
@@ -29,6 +31,41 @@ from ..support.process import run
 @pytest.mark.parametrize("answers", GROUPS, ids=name_of)
 def test_generation_is_reproducible(generated: Generate, tmp_path: Path, answers: Answers) -> None:
     assert file_tree(generate(tmp_path, answers)) == file_tree(generated(**answers))
+
+
+def test_project_is_linked_to_its_template(template: Path, tmp_path: Path) -> None:
+    """cruft finds the template and its commit; a password in the address is not written."""
+    clone = tmp_path / "clone"
+    git("clone", "--quiet", template, clone, cwd=tmp_path)
+    for address, written in (
+        ("https://me:secret@git.example.com/template.git", "https://git.example.com/template.git"),
+        ("git@git.example.com:template.git", "git@git.example.com:template.git"),
+    ):
+        git("config", "remote.origin.url", address, cwd=clone)
+        project = generate(tmp_path / written.replace("/", "-"), {"ci": "gitlab"}, str(clone))
+        state = json.loads((project / ".cruft.json").read_text())
+        assert state["template"] == written
+        assert state["commit"] == git("rev-parse", "HEAD", cwd=clone).strip()
+        assert state["context"]["cookiecutter"].keys() == set(PUBLIC)
+        assert state["context"]["cookiecutter"]["ci"] == "gitlab"
+
+
+@pytest.mark.parametrize("reason", ["no address", "changed", "inside another", "no repository"])
+def test_project_is_not_linked_to_a_template_that_cannot_be_found(
+    template: Path, tmp_path: Path, reason: str
+) -> None:
+    clone = tmp_path / "outer" / "clone"
+    git("clone", "--quiet", template, clone, cwd=tmp_path)
+    address = "/srv/template.git" if reason == "no address" else "https://git.example.com/t.git"
+    git("config", "remote.origin.url", address, cwd=clone)
+    if reason == "changed":
+        (clone / "hooks/extra.py").touch()
+    if reason == "inside another":
+        (clone / ".git").rename(clone.parent / ".git")
+        commit(clone.parent, "Moved")
+    if reason == "no repository":
+        (clone / ".git").rename(tmp_path / "away")
+    assert not (generate(tmp_path / "generated", {}, str(clone)) / ".cruft.json").exists()
 
 
 def test_generation_needs_no_network(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ..support.ci_runner import Runner
+from ..support.ci_runner import PUSHED_TO, Runner
 from ..support.fixtures import Generate, Needs
 from ..support.generate import CHOICES, TEMPLATE
-from ..support.git import IDENTITY, commit, git
+from ..support.git import IDENTITY, commit, git, redirected
 from ..support.osv_database import KNOWN, Database, vulnerability_database
 from ..support.process import find_python, run
 from ..support.shared_venv import use_shared_venv
@@ -59,13 +59,16 @@ def test_maintenance_job_proposes_updates(
     run(*command[1].split(), "pyproject.toml", *older, cwd=project)
     commit(project, "Generated, long ago")
     runner = Runner(project, tmp_path, sys.executable)
-    assert "not linked to its template" in runner.run(path, name, **{axis: "update-template"})
+    assert "not linked to a template" in runner.run(path, name, **{axis: "update-template"})
     assert runner.branches() == ["main"]
 
     fork = tmp_path / "template"
     git("clone", "--quiet", template, fork, cwd=tmp_path)
     answers = f'{{"ci": "{ci}"}}'
-    run("cruft", "link", "--no-input", fork, "--extra-context", answers, cwd=project)
+    address = "https://templates.example.com/fork.git"
+    runner.environ |= redirected({PUSHED_TO: runner.origin, address: fork})
+    link = ("cruft", "link", "--no-input", address, "--extra-context", answers)
+    run(*link, cwd=project, **redirected({address: fork}))
     commit(project, "Link")
     git("push", "--quiet", runner.origin, "main", cwd=project)
     for file, pattern, text in (

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ..startup import StartupError, StartupProblem
 
-__all__ = ["LossGuard"]
+__all__ = ["LossGuard", "names_in"]
 
 _TOKENS = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \[[^]]*\] | \w+ | --[^\n]* | /\*.*?\*/ | \S""",
@@ -22,12 +22,16 @@ _TOKENS = re.compile(
 
 
 class Part(NamedTuple):
-    """A part of a table: `kind` is such as "trigger"; a migration that removes it has its `text`."""
+    """A part of a table: `kind` is such as "trigger".
+
+    A migration that removes it has its `text`, or the `name` of a CHECK.
+    """
 
     table: str
     kind: str
     text: str
     column: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.text} of the table {self.table}"
@@ -94,9 +98,10 @@ def _find_lost_parts(before: list[Part], after: list[Part], migration: str) -> l
 
 
 def _mentions(migration: str, part: Part) -> bool:
-    if part.kind == "CHECK":
-        return _squeeze(part.text) in _squeeze(migration)
-    return bool(re.search(rf"\b{re.escape(part.text)}\b", migration, re.IGNORECASE))
+    text = part.name or part.text
+    if part.kind == "CHECK" and _squeeze(part.text) in _squeeze(migration):
+        return True
+    return bool(re.search(rf"\b{re.escape(text)}\b", migration, re.IGNORECASE))
 
 
 def _read_clauses(table: str, sql: str) -> list[Part]:
@@ -108,7 +113,8 @@ def _read_clauses(table: str, sql: str) -> list[Part]:
         if depth == 1 and previous in ("(", ","):
             column = tokens[index].strip("\"`[]'")
         if word == "CHECK":
-            parts.append(Part(table, "CHECK", _parenthesized(tokens[index + 1 :]), column))
+            name = tokens[index - 1].strip("\"`[]'") if words[index - 2] == "CONSTRAINT" else ""
+            parts.append(Part(table, "CHECK", _parenthesized(tokens[index + 1 :]), column, name))
         elif word == "COLLATE" and tokens[index + 1].upper() != "BINARY":
             parts.append(Part(table, "COLLATE", tokens[index + 1], column))
         elif word == "CONFLICT":
@@ -134,6 +140,12 @@ def _features(sql: str) -> list[str]:
     """Return the words of CREATE INDEX that a copy may lose."""
     words = {token.upper() for token in _TOKENS.findall(sql)}
     return [word for word in ("DESC", "COLLATE", "WHERE") if word in words]
+
+
+def names_in(sql: str) -> set[str]:
+    """Return the names in an SQL expression, such as those of columns, and its keywords."""
+    tokens = _TOKENS.findall(sql)
+    return {token.strip("\"`[]") for token in tokens if not token.startswith("'")}
 
 
 def _squeeze(text: str) -> str:

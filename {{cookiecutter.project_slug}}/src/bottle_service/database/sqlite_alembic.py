@@ -4,18 +4,26 @@ Alembic is slow to import, so only `run_alembic` imports this module.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.ddl.sqlite import SQLiteImpl
-from alembic.operations.ops import DropConstraintOp, ModifyTableOps
-from sqlalchemy import Connection, ForeignKeyConstraint, UniqueConstraint
+from alembic.operations.ops import DropColumnOp, DropConstraintOp, ModifyTableOps
+from sqlalchemy import (
+    CheckConstraint,
+    Connection,
+    ForeignKeyConstraint,
+    MetaData,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.sql.elements import conv
 
 from .autogenerate import name_constraint
-from .lost_parts import LossGuard
+from .lost_parts import LossGuard, names_in
 
 __all__ = ["OPTIONS", "begin"]
 
@@ -32,12 +40,33 @@ def begin(connection: Connection) -> Callable[[Path], None]:
 
 @renderers.dispatch_for(ModifyTableOps, replace=True)
 def _render_modified_table(context: AutogenContext, table: ModifyTableOps) -> Sequence[str]:
-    """Let a batch that drops constraints find those that the database has without a name."""
+    """Let a batch drop the CHECKs of its columns, and find constraints without a name."""
+    checks = dict.fromkeys(_checks_of_dropped_columns(context, table))
+    table.ops[:0] = [DropConstraintOp(conv(check), table.table_name, "check") for check in checks]
     lines = list(_render_table(context, table))
     if any(isinstance(operation, DropConstraintOp) for operation in table.ops):
         context.imports.add(f"from {__package__} import NAMING_CONVENTION")
         lines[0] = lines[0].replace("schema=None", "naming_convention=NAMING_CONVENTION")
     return lines
+
+
+def _checks_of_dropped_columns(context: AutogenContext, table: ModifyTableOps) -> Iterator[str]:
+    """Yield the names of CHECKs that the copy of the table would keep, without their column.
+
+    They are those of the database and, where the column is not there yet, that of its type.
+    """
+    dropped = [operation for operation in table.ops if isinstance(operation, DropColumnOp)]
+    metadata: Any = context.metadata
+    dialect: Any = context.dialect
+    for operation in dropped:
+        for check in context.inspector.get_check_constraints(table.table_name):
+            if check["name"] and operation.column_name in names_in(check["sqltext"]):
+                yield check["name"]
+        kind: Any = operation.to_column().type
+        if getattr(kind, "create_constraint", False) and kind.name:  # Enum or Boolean
+            own = CheckConstraint("", name=kind.name)
+            Table(table.table_name, MetaData(naming_convention=metadata.naming_convention), own)
+            yield dialect.identifier_preparer.format_constraint(own).strip('"')
 
 
 class ConventionalSQLiteImpl(SQLiteImpl):
