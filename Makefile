@@ -20,7 +20,7 @@ unexport PIP_DRY_RUN PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET
 export PIP_USER := 0
 # If PYTHON is set to another Python than that of .venv, .venv is set up again.
 ifneq ($(origin PYTHON),file)
-ifneq ($(shell $(PYTHON) -VV 2>&1),$(shell $(BIN)/python -VV 2>&1))
+ifneq ($(shell $(PYTHON) -VV 2>&1),$(shell test -x $(BIN)/python && $(BIN)/python -VV 2>&1))
 .PHONY: .venv/ready
 endif
 endif

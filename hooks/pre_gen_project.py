@@ -30,6 +30,23 @@ STANDARD = {
     "pipes", "profiling", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "test", "uu", "xdrlib",
 }  # fmt: skip
 
+# Users, groups, and names in /etc, /opt, /run and /var/lib of a Debian host. The service's user, group
+# and directories have the name of the slug.
+HOST = {
+    "adm", "alternatives", "apache2", "apt", "audio", "backup", "bin", "ca-certificates", "cdrom",
+    "credstore", "cron", "daemon", "dbus", "dbus-1", "default", "dialout", "dip", "disk", "docker", "dpkg",
+    "environment", "ethertypes", "fax", "floppy", "fstab", "games", "git", "group", "gshadow", "gss",
+    "hostname", "hosts", "inputrc", "iproute2", "irc", "issue", "kernel", "kmem", "lighttpd", "list",
+    "localtime", "lock", "lp", "machine-id", "mail", "man", "messagebus", "misc", "motd", "mtab", "mysql",
+    "netconfig", "networks", "news", "nginx", "nobody", "nogroup", "operator", "opt", "os-release", "pam",
+    "passwd", "perl", "pgbouncer", "plugdev", "podman", "polkit", "postgres", "postgresql",
+    "postgresql-common", "private", "profile", "prometheus", "protocols", "proxy", "python", "python3",
+    "redis", "rmt", "root", "rpc", "sasl", "security", "selinux", "services", "shadow", "shells", "skel",
+    "src", "ssh", "sshd", "ssl", "ssl-cert", "staff", "subgid", "subuid", "sudo", "supervisor", "sync", "sys",
+    "systemd", "tape", "terminfo", "timezone", "tty", "ucf", "ufw", "users", "utmp", "uucp", "uwsgi", "video",
+    "voice", "www-data", "xdg",
+}  # fmt: skip
+
 # Names of devices, which Windows has in every directory.
 DEVICES = r"con|prn|aux|nul|(com|lpt)[0-9]"
 
@@ -52,6 +69,8 @@ def problems(answers: dict[str, str]) -> Iterator[str]:
         )
     if re.fullmatch(DEVICES, slug):
         yield f"project_slug must not be what Windows calls a device: {slug!r}"
+    if slug in HOST or slug.startswith("systemd-"):
+        yield f"project_slug must not be the name of a user or directory of Debian: {slug!r}"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", package):
         yield f"package_name must be lower-case letters, digits and _: {package!r}"
     elif keyword.iskeyword(package) or package in sys.stdlib_module_names | STANDARD | TAKEN:

@@ -204,8 +204,20 @@ def test_connection_is_encrypted_and_verified(host: PostgresqlHost) -> None:
         assert advice in host.shell(CHECK.format(shlex.quote(other)))
 
 
+def test_runbook_shows_the_space_of_the_database(host: PostgresqlHost) -> None:
+    output = host.shell("".join(blocks(host.source, "docs/runbook.md", "A full disk")))
+    assert re.search(r"\t/var/lib/postgresql/17/main/pg_wal\n", output)
+    assert re.search(r"^failed_count +\| 0$", output, re.MULTILINE)
+    assert host.inside("zgrep", "--count", "my-service", "/run/my-service-journal.gz") != "0\n"
+
+
 def test_backup_can_be_restored(host: PostgresqlHost) -> None:
     """At boot, the timer's backup of a host that was off at night waits for the database."""
+    # With the URL of the secret, whose authority is wrong since the test of the connection.
+    _, restore, _ = blocks(host.source, "deploy/README.md", "Backup")
+    backup = host.inside("ls", BACKUPS).split()[-1]
+    command = re.sub(r"BACKUP\.\w+", backup, restore.partition("\n")[2])
+    assert "SSL error: certificate verify failed" in host.shell(command, status=1)
     # By peer authentication again. A start of the service starts its database, too.
     host.inside("rm", "-f", "/etc/my-service/credentials/DATABASE_URL")
     host.shell(SLOW_START)

@@ -22,11 +22,17 @@ FAST, SLOW, ALL = (
 )
 ONE, TWO = (f'process_resident_memory_bytes{{job="my-service", worker="{n}"}}' for n in (0, 1))
 FAILED = 'node_systemd_unit_state{name="my-service@tick.service", state="failed"}'
+WORKER, RESTARTED, TRIAL = (
+    f'node_systemd_unit_state{{name="my-service-{name}.service", state="{state}"}}'
+    for name, state in (("worker", "failed"), ("worker", "activating"), ("trial", "activating"))
+)
 BACKUP = 'database_backup_timestamp_seconds{job="my-service"}'
 # The series of each alert, one value a minute: just below its threshold, and just above.
 ALERTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("ServiceDown", {'up{job="my-service"}': "1x30"}, {'up{job="my-service"}': "1x20 0x10"}),
     ("CommandFailed", {FAILED: "0x30"}, {FAILED: "1x30"}),
+    ("CommandFailed", {WORKER: "0x30", TRIAL: "1x30"}, {WORKER: "1x30"}),
+    ("CommandFailed", {RESTARTED: "0x28 1 0"}, {RESTARTED: "0 1 " * 15}),
     ("BackupTooOld", {BACKUP: "3605x1620"}, {BACKUP: "3595x1620"}),
     # Never: a service that was installed 25 hours ago, or 27.
     ("BackupTooOld", {BACKUP: "_x119 0x1500"}, {BACKUP: "0x1620"}),
@@ -99,7 +105,8 @@ def test_alerts_link_to_the_runbook(generated: Generate) -> None:
     project = generated()
     runbook = (project / "docs/runbook.md").read_text()
     anchors = {
-        title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", runbook, re.MULTILINE)
+        title.lower().replace(" ", "-").replace(",", "")
+        for title in re.findall(r"^## (.+)$", runbook, re.MULTILINE)
     }
     file = project / "deploy/prometheus/my-service-alerts.yml"
     for rule in yaml.safe_load(file.read_text())["groups"][0]["rules"]:

@@ -20,7 +20,9 @@ def test_invalid_arguments_are_rejected(installed: Host) -> None:
     ):
         assert message in installed.install(*arguments, status=1)
     (installed.project / "new.py").touch()
-    assert "uncommitted changes" in installed.install(status=1)
+    output = installed.install(status=1)
+    assert "this tree has uncommitted changes; commit them, or list files" in output
+    assert output.endswith(":\n?? new.py\n")
     (installed.project / "new.py").unlink()
     nobody = "runuser -u nobody -- deploy/install.sh"
     assert "root privileges are required" in installed.shell(nobody, status=1)
@@ -36,7 +38,10 @@ def test_modified_file_is_not_overwritten(installed: Host, path: str) -> None:
     output = installed.install(status=1)
     assert f"{path} was not installed by this script, or was modified" in output
     assert file.read_text() == f"{original}# by hand\n"
-    file.write_text(original)
+    (advice,) = re.findall(r"; make the change in deploy/\S+ of the project, run (.*), and", output)
+    installed.shell(advice)
+    installed.install("--release", installed.current_release())
+    assert file.read_text() == original
 
 
 @once
@@ -100,6 +105,13 @@ def test_other_default_server_is_not_replaced(installed: Host) -> None:
     installed.shell(f"{changed} && echo '# changed' >>/srv/changed/deploy/{snippet}")
     output = installed.install("--dry-run", tree="/srv/changed")
     assert f"would install /etc/{snippet.replace('nginx/', 'nginx/snippets/')}\n" in output
+    # A file that no release has installed.
+    foreign = nginx / "snippets/my-service-new.conf"
+    foreign.touch()
+    installed.shell("echo '# new' >/srv/changed/deploy/nginx/my-service-new.conf")
+    output = installed.install("--dry-run", tree="/srv/changed", status=1)
+    foreign.unlink()
+    assert "new.conf was not installed by this script, or was modified; back it up, rem" in output
 
 
 @once

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from ..support.markdown import blocks
 from . import failing_releases
 from .host import BACKUPS, COMMIT, PROGRAMS, TURNS, UNIT, UNITS, Host
 from .selection import on_most, once
@@ -34,7 +35,9 @@ def outgoing_connection(host: Host) -> str:
 def test_release_and_rollback_lose_no_request(installed: Host) -> None:
     """Release a tree without Git to a host with seven releases, with and without --outbound."""
     before, tree = installed.current_release(), failing_releases.put_tree(installed)
-    (tree / ".env").write_text("not a part of a release")
+    for name in (".env", "backups/my-service.dump"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_text("not a part of a release")
     failing_releases.fail(installed, f"call {UNIT}")
     # The running release is the oldest; after the release, it is the previous one.
     old = "mkdir 0 1 2 3 4 5 && touch -d '2 hours ago' [0-5] && touch -d yesterday"
@@ -49,7 +52,8 @@ def test_release_and_rollback_lose_no_request(installed: Host) -> None:
             release = installed.current_release()
             sheets.append(style_sheet(installed))
             assert re.fullmatch("[0-9a-f]{12}", release)
-            assert ".env" not in installed.inside("ls", "-A", "/opt/my-service/current").split()
+            files = installed.inside("ls", "-A", "/opt/my-service/current").split()
+            assert not {".env", "backups"} & {*files}
             kept = installed.inside("ls", "/opt/my-service/releases").split()
             assert len(kept) == 5
             assert {before, release} <= set(kept)
@@ -73,6 +77,9 @@ def test_release_and_rollback_lose_no_request(installed: Host) -> None:
     assert [installed.request("GET", each)[0] for each in sheets] == [200, 200]
     used = installed.shell("find * -maxdepth 0 -newer /srv/began", cwd="/opt/my-service/releases")
     assert set(used.split()) == {before, release}
+    listing, _ = blocks(installed.source, "deploy/README.md", "Roll back")
+    releases = re.findall(r"(?m):\d\d (\w+)$|/(\w+)$", installed.shell(listing))
+    assert releases[:2] + releases[-1:] == [(before, ""), (release, ""), ("", before)]
     for _ in range(TURNS - 1):
         with installed.under_load("release"):
             installed.install("--release", release)

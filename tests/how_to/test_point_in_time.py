@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from ..support.fixtures import Generate, Needs
@@ -42,8 +43,17 @@ MISTAKE = """
 insert wanted
 moment=$(query 'SELECT clock_timestamp()')
 query 'DELETE FROM notes'
-query 'SELECT pg_switch_wal()'
 copy=$(ls -d /srv/archive/base/*)
+"""
+# The commands of the restore cannot create their cluster: no such version is installed, or it exists.
+FAIL = """
+mkdir /srv/kept
+touch /srv/kept/file
+for commands in "$WITHOUT_VERSION" "$RESTORE"; do
+    (cd /srv/kept && sh -c "$commands" 2>&1) || true
+    test -e /srv/kept/file
+done
+test "$(runuser -u postgres -- psql --port "$port" -Atc 'SELECT pg_is_in_recovery()')" = f
 """
 CHECK = """
 query 'SELECT count(*) FROM notes' | grep -x 0
@@ -61,8 +71,9 @@ def test_note_that_was_deleted_after_a_base_backup_is_restored(
     needs(also=os.getuid() == 0, reason="only root can mount directories of the test")
     project = copied(database="postgresql")
     follow(project, "point-in-time.md")
-    archive, check, base, restore, copy = blocks(
-        project, f"{DIRECTORY}/point-in-time.md", language="bash"
+    version = partial(re.sub, r"\b15(?=[ /])", PROGRAMS.parts[4])
+    archive, check, base, switch, restore, copy, remove = map(
+        version, blocks(project, f"{DIRECTORY}/point-in-time.md", language="bash")
     )
     for chosen in (f"moment='{MOMENT}'\n", f"copy={COPY}\n"):
         assert chosen in restore
@@ -73,29 +84,29 @@ def test_note_that_was_deleted_after_a_base_backup_is_restored(
         project=project,
         python=sys.executable,
     )
-    script = "\n".join(
-        [
-            begin,
-            "cd /",
-            archive,
-            check,
-            "insert before",
-            base,
-            MISTAKE,
-            restore,
-            "cd /",
-            copy,
-            CHECK,
-        ]
-    )
+    script = [
+        version(begin),
+        "cd /",
+        archive,
+        check,
+        "insert before",
+        base,
+        MISTAKE,
+        switch,
+        restore,
+        FAIL,
+    ]
+    script += [copy, remove, CHECK]
     # The user postgres enters the test's directories through the mounts only.
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-euxc", re.sub(r"\b15(?=[ /])", PROGRAMS.parts[4], script)],
+        ["unshare", "--mount", "sh", "-euxc", "\n".join(script)],
         env={
             **{name: os.environ[name] for name in ("PATH", "TMPDIR")},
             "PYTHONPATH": f"{project}/src",
             "APP_ENV": "development",
             "DATABASE_URL": "postgresql://my-service@/my-service",
+            "RESTORE": restore,
+            "WITHOUT_VERSION": restore.replace(PROGRAMS.parts[4], "99"),
         },
         check=False,
         capture_output=True,

@@ -67,6 +67,7 @@ def test_another_python_sets_up_the_environment_again(makefile: Path, needs: Nee
     for python, rebuilt in ((sys.executable, True), (other, True), (other, False)):
         printed = make(makefile, ".venv/ready", f"PYTHON={python}")
         assert ("setting up" in printed) == rebuilt
+        assert "not found" not in printed
         version = run(python, "-VV", cwd=makefile)
         assert run(makefile / ".venv/bin/python", "-VV", cwd=makefile) == version
     # Without PYTHON, the environment stays as it is.

@@ -277,7 +277,7 @@ def test_restored_database_is_readable_by_its_group_only(backups: Backups) -> No
     backup = backups.backup()
     output = backups.run("restore", str(backup), "--into", "restored.sqlite3")
     assert output.startswith("sample-service: restored.sqlite3 is a database at revision 0001_th")
-    assert "\nnext: stop the service, " in output
+    assert "\nnext: stop the service, replace its database by this file, and start" in output
     restored = backups.path.with_name("restored.sqlite3")
     assert restored.stat().st_mode & 0o777 == 0o640
     assert sorted(path.name for path in restored.parent.glob("restored*")) == [restored.name]

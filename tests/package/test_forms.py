@@ -133,6 +133,7 @@ def test_time_without_seconds_is_read(source: str) -> None:
         (float, "value=x", "A number is required."),
         (Decimal, "value=x", "A number is required."),
         (float, "value=nan", "The number must be finite."),
+        (Decimal, "value=sNaN", "The number must be finite."),
         (float, "value=-inf", "The number must be finite."),
         (Decimal, "value=NaN", "The number must be finite."),
         (bool, "value=maybe", "True or false is required."),

@@ -271,7 +271,7 @@ def test_column_is_dropped_with_its_check(
 ) -> None:
     """The copy of a table would keep the CHECK. Others stay, also one with the name as a text."""
     kept = CheckConstraint("name IN ('state', 'other')", name="names")
-    state = Column("state", Enum("new", "old", name="state", create_constraint=True))
+    state: Column[Any] = Column("state", Enum("new", "old", name="state", create_constraint=True))
     set_tables(convention, columns(state, CheckConstraint("state <> name", name="differs"), kept))
     history.revise("first")
     history.database.migrate()

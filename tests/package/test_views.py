@@ -75,6 +75,12 @@ BLOCKED = """\
 <img src="data:image/png;base64,AAAA" alt="">
 <link rel="stylesheet" href="https://cdn.example/app.css"/>
 <form action="//other.example/"></form>
+<img src="/static/a.png" srcset="/static/b.png 2x, https://cdn.example/c.png 3x" alt="">
+<video src="/static/a.mp4" poster="data:image/png;base64,BBBB"></video>
+<button formaction="https://other.example/"></button> <input type="image" src="//cdn.example/b.png">
+<svg><image href="https://cdn.example/d.svg"/><use xlink:href="https://cdn.example/e.svg#a"/></svg>
+<iframe src="/loans"></iframe> <object data="/static/a.pdf"></object>
+<base href="/app/">
 """
 ALLOWED = """\
 <% # <script>start()</script>
@@ -83,6 +89,8 @@ ALLOWED = """\
 <script src="{{asset('app.js')}}" defer></script>
 <a href="https://example.org/">elsewhere</a> <img src="/static/a.png" alt="">
 <link rel="canonical" href="https://example.org/"> <form action="/loans" method="post"></form>
+<img srcset="/static/a.png, /static/b.png 2x" alt=""> <video src="/static/a.mp4"></video>
+<link rel="manifest" href="/static/app.webmanifest"> <input value="https://example.org/">
 """
 
 
@@ -102,6 +110,15 @@ def test_parts_that_the_policy_blocks_are_found_with_their_lines(directory: Path
         "line 6: 'data:image/png",
         "line 7: 'https://cdn.example/app.css'",
         "line 8: '//other.example/'",
+        "line 9: 'https://cdn.example/c.png'",
+        "line 10: 'data:image/png",
+        "line 11: 'https://other.example/'",
+        "line 11: '//cdn.example/b.png'",
+        "line 12: 'https://cdn.example/d.svg'",
+        "line 12: 'https://cdn.example/e.svg#a'",
+        "line 13: <iframe>",
+        "line 13: <object>",
+        "line 14: <base>",
     ]
 
 

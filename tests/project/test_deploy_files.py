@@ -8,6 +8,9 @@ import pytest
 
 from ..support.fixtures import Generate
 from ..support.generate import CHOICES
+from ..support.git import commit, git
+from ..support.markdown import blocks
+from ..support.process import run
 
 SLUG = "my-service"
 SERVERS = CHOICES["wsgi_server"]
@@ -148,3 +151,19 @@ def test_install_prints_its_usage(generated: Generate, supervisor: str) -> None:
     options += ["--outbound", "--no-outbound"] if supervisor == "systemd" else []
     assert re.findall(r"^  (--[a-z-]+) ", asked.stdout, re.MULTILINE) == options
     assert not re.search(r"shellcheck|set -|<%", asked.stdout)
+
+
+def test_domain_name_is_changed_where_the_readme_says(
+    generated: Generate, copied: Generate
+) -> None:
+    """The result is the project that is generated with the other name."""
+    before, after = f"{SLUG}.example.com", "notes.example.org"
+    project = copied()
+    commit(project, "first")
+    (command,) = blocks(project, "deploy/README.md", "Change the domain name")
+    for name in run("sh", "-c", command, cwd=project).splitlines():
+        file = project / name
+        file.write_text(file.read_text().replace(before, after))
+    renamed = generated(domain_name=after)
+    for name in git("ls-files", cwd=project).splitlines():
+        assert (project / name).read_bytes() == (renamed / name).read_bytes(), name

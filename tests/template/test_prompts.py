@@ -33,7 +33,7 @@ VALID = {
 
 INVALID = {
     "project_name": ["", " ", 'a"b', "back\\slash", "bell\a", "two\nlines"],
-    "project_slug": ["../evil", "/evil", "a", "A-b", "1a", "-a", "a-", "a_b", "a" * 40, "con", "lpt1", "a/b", "a/../b"],
+    "project_slug": ["../evil", "/evil", "a", "A-b", "1a", "-a", "a-", "a_b", "a" * 40, "con", "lpt1", "a/b", "a/../b", "root", "www-data"],
     "package_name": ["class", "json", "bottle", "bottle_service", "tests", "a-b", "A", "1a", "é", "a.b"],
     "description": ["", 'say "hi"', "tab\there"],
     "author_name": ["", 'a"b'],

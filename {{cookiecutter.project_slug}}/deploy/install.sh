@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # <% set slug = cookiecutter.project_slug %>
-# Install this tree as a release of {{ slug }}, as root on Debian 12, Ubuntu 24.04 or later:
+# Install this tree as a release of {{ slug }}, as root on Debian 12 or 13, or Ubuntu 24.04 or later:
 #
 #   deploy/install.sh [--release ID] [--dry-run] [--self-signed]{{ ' [--outbound | --no-outbound]' if cookiecutter.supervisor == 'systemd' }}
 #
@@ -116,7 +116,7 @@ pack() {  # write an archive of this tree: the commit, or without Git all files 
         git archive HEAD
     else
         tar -C "$tree" --sort=name --mtime=@0 --owner=0 --group=0 --mode=u=rwX,go=rX \
-            --exclude='./.*' --exclude=__pycache__ --exclude='*.sqlite3*' -c .
+            --exclude='./.*' --exclude=__pycache__ --exclude='*.sqlite3*' --exclude=./backups -c .
     fi
 }
 
@@ -126,7 +126,9 @@ find_release() {
         tree=$releases/$id
         [[ $id != */* && -e $tree/.venv/ready ]] || fail "release '$id' does not exist; see ls $releases"
     elif git rev-parse --git-dir &>/dev/null; then
-        [[ -z $(git status --porcelain -- .) ]] || fail "this tree has uncommitted changes; commit them first"
+        changes=$(git status --porcelain -- .)
+        [[ -z $changes ]] ||
+            fail "this tree has uncommitted changes; commit them, or list files that are not part of it in .gitignore:"$'\n'"$changes"
         id=$(git rev-parse --short HEAD)
     else
         id=$(pack | sha256sum | cut -c 1-12)
@@ -168,10 +170,14 @@ is_managed() {  # FILE TARGET: succeed if the target is a copy of the file from 
 }
 
 check_unmanaged_files() {
-    local file target home
+    local file target advice home
     while read -r file target; do
-        [[ ! -e $target && ! -L $target ]] || is_managed "$file" "$target" ||
-            fail "$target was not installed by this script, or was modified; back it up, remove it, and run this again"
+        if [[ ! -e $target && ! -L $target ]] || is_managed "$file" "$target"; then continue; fi
+        # Nginx rejects a configuration that lacks a file, so do not advise to remove one in use.
+        advice="back it up, remove it"
+        [[ ! -e $current/deploy/$file ]] ||
+            advice="make the change in deploy/$file of the project, run install -m 0644 $current/deploy/$file $target"
+        fail "$target was not installed by this script, or was modified; $advice, and run this again"
     done < <(files "$tree")
     [[ ! -e $enabled && ! -L $enabled ]] || [[ $(readlink -f "$enabled") == "$site" ]] ||
         fail "$enabled does not link to $site; remove it"
@@ -182,7 +188,8 @@ check_unmanaged_files() {
         <(openssl pkey -pubout -in "$etc/tls/privkey.pem") ||
         fail "$certificate does not match the key privkey.pem next to it; install a matching pair"
     home=$(getent passwd "$slug" | cut -d: -f6) || true
-    [[ ${home:-/var/lib/$slug} == "/var/lib/$slug" ]] || fail "the user $slug has the home $home; rename or remove that user"
+    [[ ${home:-/var/lib/$slug} == "/var/lib/$slug" ]] ||
+        fail "the user $slug has the home $home, so it is not the service's; rename that user"
 }
 
 new_secret() { (umask 077 && printf '%s%s\n' "$2" "$(openssl rand -hex 32)" >"$1"); }

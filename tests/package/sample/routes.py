@@ -73,7 +73,8 @@ def events() -> HTTPResponse:
         yield b"data: first\n\n"
         time.sleep(60)
 
-    return HTTPResponse(chunks(), headers={"Content-Type": "text/event-stream"})
+    # Media types are case-insensitive: RFC 9110, section 8.3.1.
+    return HTTPResponse(chunks(), headers={"Content-Type": "Text/Event-Stream"})
 
 
 def add_routes(app: Bottle) -> None:

@@ -189,10 +189,7 @@ def _restore(service: "Service", options: argparse.Namespace) -> None:
     with closing(service.open_database(service.settings.load(os.environ))) as database:
         revision = database.restore(options.backup, options.into)
     print(f"{service.name}: {options.into} is a database at revision {revision}")
-    print(
-        "next: stop the service, replace its database with this one, run the command `migrate`, "
-        "and start the service (deploy/README.md, Backup)"
-    )
+    print(f"next: {database.after_restore} (deploy/README.md, Backup)")
 
 
 def _own_command(service: "Service", options: argparse.Namespace) -> None:

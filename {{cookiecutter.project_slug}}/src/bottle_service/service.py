@@ -31,6 +31,7 @@ class Database(Protocol):
     """A database, as commands use it."""
 
     backup_suffix: str
+    after_restore: str  # how an operator switches the service to a restored database
 
     def problems(self) -> list[StartupProblem]: ...
     def warnings(self) -> list[StartupProblem]: ...

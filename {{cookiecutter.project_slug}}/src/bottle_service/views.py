@@ -17,7 +17,8 @@ __all__ = ["PAGE_HEADERS", "PAGE_POLICY", "Views", "headers_with_style"]
 # Pages load the service's own files only, and no other page may frame them.
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "media-src 'self'; manifest-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 PAGE_HEADERS = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": PAGE_POLICY}
 
@@ -97,12 +98,18 @@ def _find_blocked(source: str) -> list[tuple[int, str]]:
     return finder.found
 
 
-# The attribute by which an element loads a file, or sends a form.
+# The attributes by which an element loads files, or sends a form.
 _LOADED_BY = {
-    "audio": "src", "embed": "src", "form": "action", "img": "src", "link": "href", "object": "data",
-    "script": "src", "source": "src", "track": "src", "video": "src",
+    "audio": ["src"], "button": ["formaction"], "form": ["action"], "image": ["href", "xlink:href"],
+    "img": ["src", "srcset"], "input": ["src", "formaction"], "link": ["href"], "script": ["src"],
+    "source": ["src", "srcset"], "track": ["src"], "use": ["href", "xlink:href"],
+    "video": ["src", "poster"],
 }  # fmt: skip
+_SENDS = {"action", "formaction"}
+# Elements that PAGE_POLICY does not allow at all.
+_NEVER = {"base", "embed", "frame", "iframe", "object"}
 _FOREIGN = re.compile("[a-z][a-z0-9+.-]*:|//")
+_OTHER_POLICY = "or pass a page_policy to build_application"
 
 
 class _BlockedFinder(HTMLParser):
@@ -123,16 +130,23 @@ class _BlockedFinder(HTMLParser):
                 self._report("style=; add a class, and a rule to a style sheet of static/")
             elif value.lower().startswith("javascript:"):
                 self._report(f"{name}=javascript:; call addEventListener in a script of static/")
-        url = values.get(_LOADED_BY.get(tag, ""), "")
+        if tag in _NEVER:
+            self._report(f"<{tag}>; do without, {_OTHER_POLICY}")
         # Other links, such as rel=canonical, load nothing.
-        loads = tag != "link" or re.search(
-            "stylesheet|icon|preload|manifest", values.get("rel", "")
-        )
-        if loads and _FOREIGN.match(url.lower()):
-            remedy = "send the form to a handler" if tag == "form" else "copy the file to static/"
-            self._report(f"{url[:40]!r}; {remedy}, or pass a page_policy to build_application")
+        loads = "stylesheet|icon|preload|manifest"
+        if tag != "link" or re.search(loads, values.get("rel", "")):
+            for name in _LOADED_BY.get(tag, ()):
+                self._check_urls(name, values.get(name, ""))
 
     handle_startendtag = handle_starttag
+
+    def _check_urls(self, name: str, text: str) -> None:
+        for url in re.split(r",\s*", text) if name == "srcset" else [text]:
+            if _FOREIGN.match(url.lower()):
+                remedy = (
+                    "send the form to a handler" if name in _SENDS else "copy the file to static/"
+                )
+                self._report(f"{url.split()[0][:40]!r}; {remedy}, {_OTHER_POLICY}")
 
     def _report(self, blocked: str) -> None:
         self.found.append((self.getpos()[0], f"the Content-Security-Policy blocks {blocked}"))

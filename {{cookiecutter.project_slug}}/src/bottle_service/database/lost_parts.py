@@ -145,7 +145,7 @@ def _features(sql: str) -> list[str]:
 def names_in(sql: str) -> set[str]:
     """Return the names in an SQL expression, such as those of columns, and its keywords."""
     tokens = _TOKENS.findall(sql)
-    return {token.strip("\"`[]") for token in tokens if not token.startswith("'")}
+    return {token.strip('"`[]') for token in tokens if not token.startswith("'")}
 
 
 def _squeeze(text: str) -> str:

@@ -104,6 +104,7 @@ class Database:
     # a stronger lock wait behind it.
     backup_lock_timeout = 10.0
     backup_suffix = ".dump"
+    after_restore = "set DATABASE_URL to this database, and restart the service"
 
     def __init__(
         self, url: DatabaseUrl, migrations: Migrations, *, name: str, threads: int, deadline: float

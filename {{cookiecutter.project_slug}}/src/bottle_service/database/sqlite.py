@@ -55,6 +55,7 @@ class Database:
     """
 
     backup_suffix = ".sqlite3"
+    after_restore = "stop the service, replace its database by this file, and start the service"
 
     def __init__(
         self, url: DatabaseUrl, migrations: Migrations, *, threads: int, busy_timeout: float

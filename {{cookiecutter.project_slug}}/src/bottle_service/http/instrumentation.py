@@ -60,7 +60,7 @@ class InstrumentationMiddleware:
             return body
         # For the server, which cuts these streams at a stop.
         environ["service.event_stream"] = any(
-            name.lower() == "content-type" and value.startswith("text/event-stream")
+            name.lower() == "content-type" and value.lower().startswith("text/event-stream")
             for name, value in sent
         )
         return InstrumentedBody(body, exchange, self._finish)

@@ -83,7 +83,8 @@ class Limits:
         elif kind is datetime:
             return _to_utc(value)
         elif kind is float or kind is Decimal:
-            if not isfinite(value):
+            # isfinite() raises ValueError for a Decimal that is a signaling NaN.
+            if not (isfinite(value) if kind is float else value.is_finite()):
                 raise LimitError("The number must be finite.")
         elif kind is dict:
             return {self._apply(key): self._apply(item) for key, item in value.items()}

@@ -4,7 +4,7 @@
 by hand in the place of the service, from the project's directory and with the same settings:
 
     PYTHONPATH=src:. .venv/bin/python -m tests.contract.service serve
-    .venv/bin/pytest --server https://my-service.example.com --token TOKEN
+    .venv/bin/pytest --server https://HOST --token TOKEN
 """
 
 from dataclasses import replace
