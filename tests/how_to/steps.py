@@ -16,7 +16,7 @@ CREATE = r"Create `(?P<path>[^`]+)`"
 APPEND = r"Add .*to the end of `(?P<path>[^`]+)`"
 AFTER = r"In `(?P<path>[^`]+)`.* below `(?P<text>[^`]+)`"
 BEFORE = r"In `(?P<path>[^`]+)`.* above `(?P<text>[^`]+)`"
-REPLACE = r"In `(?P<path>[^`]+)`, replace (?:the line with )?`(?P<text>[^`]+)`"
+REPLACE = r"In `(?P<path>[^`]+)`, replace the line with `(?P<text>[^`]+)`"
 DOCSTRING = r"below the docstring of `(?P<path>[^`]+)`"
 # Languages of blocks that are not applied: output, and commands of a host.
 SHOWN = {"text", "json", "bash"}
