@@ -1,5 +1,6 @@
 """Steps of a how-to page: each code block, and the sentence above it that says where it belongs."""
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ CREATE = r"Create `(?P<path>[^`]+)`"
 APPEND = r"Add .*to the end of `(?P<path>[^`]+)`"
 AFTER = r"In `(?P<path>[^`]+)`.* below `(?P<text>[^`]+)`"
 BEFORE = r"In `(?P<path>[^`]+)`.* above `(?P<text>[^`]+)`"
-REPLACE = r"In `(?P<path>[^`]+)`, replace `(?P<text>[^`]+)`"
+REPLACE = r"In `(?P<path>[^`]+)`, replace the line with `(?P<text>[^`]+)`"
+DOCSTRING = r"below the docstring of `(?P<path>[^`]+)`"
 # Languages of blocks that are not applied: output, and commands of a host.
 SHOWN = {"text", "json", "bash"}
 
@@ -71,7 +73,7 @@ def set_up(project: Path) -> None:
 
 def edit(project: Path, step: Step) -> None:
     """Write the block where the sentence says. Raises AssertionError if there is no such place."""
-    for pattern in (CREATE, APPEND, AFTER, BEFORE, REPLACE):
+    for pattern in (CREATE, APPEND, DOCSTRING, AFTER, BEFORE, REPLACE):
         if found := re.search(pattern, step.sentence):
             break
     else:
@@ -87,6 +89,10 @@ def edit(project: Path, step: Step) -> None:
         separator = "\n\n" if path.suffix == ".py" else ""
         path.write_text("".join([*lines, separator, step.text]))
         return
+    if pattern == DOCSTRING:
+        lines.insert(ast.parse("".join(lines)).body[0].end_lineno or 0, step.text)
+        path.write_text("".join(lines))
+        return
     matching = [number for number, line in enumerate(lines) if found["text"] in line]
     assert len(matching) == 1, f"{len(matching)} lines of {path} match: {step.sentence}"
     start = matching[0] + (pattern == AFTER)
@@ -94,12 +100,13 @@ def edit(project: Path, step: Step) -> None:
     path.write_text("".join(lines))
 
 
-def check(project: Path) -> None:
+def check(project: Path, **environ: str) -> None:
     """Run the checks of the project after its owner followed a page.
 
-    The pages share a cache of mypy, which only one process at a time may use.
+    `environ` is added to the environment of the tests. The pages share a cache of mypy, which only
+    one process at a time may use.
     """
     run("make", "format", cwd=project)
     with locked("mypy"):
         run("make", "lint", cwd=project, MYPY_CACHE_DIR=str(shared_directory() / "mypy"))
-    run("make", "test", cwd=project)
+    run("make", "test", cwd=project, **environ)

@@ -11,9 +11,7 @@ from .steps import DIRECTORY
 def test_each_page_is_followed_by_a_test(generated: Generate) -> None:
     pages = {page.name for group in GROUPS for page in (generated(**group) / DIRECTORY).iterdir()}
     tests = Path(__file__).parent.glob("test_*.py")
-    followed = {
-        name for test in tests for name in re.findall(r'follow\(\w+, "([^"]+)"', test.read_text())
-    }
+    followed = {name for test in tests for name in re.findall(r'"([a-z-]+\.md)"', test.read_text())}
     assert pages == followed
 
 

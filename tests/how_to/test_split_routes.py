@@ -11,7 +11,7 @@ from .steps import check, follow
 def test_routes_can_be_split(copied: Generate) -> None:
     project = copied(**SMALLEST)
     (output,) = follow(project, "split-routes.md")
-    assert "/api/v1/reports/totals" in output
+    assert "/api/v1/visits/totals" in output
     check(project)
 
     def fails(*command: str) -> str:
@@ -23,7 +23,7 @@ def test_routes_can_be_split(copied: Generate) -> None:
         return done.stdout + done.stderr
 
     routes = project / "src/my_service/routes"
-    totals, table = routes / "reports/totals.py", routes / "reports/__init__.py"
+    totals, table = routes / "visits/totals.py", routes / "visits/__init__.py"
     totals.write_text(
         totals.read_text().replace("from msgspec", "from .. import pages\nfrom msgspec")
     )

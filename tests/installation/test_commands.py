@@ -31,7 +31,11 @@ def test_readme_migration_example_works(copied: Generate, needs: Needs) -> None:
     run("make", "migrate", cwd=project)
     models = project / "src/my_service/models.py"
     models.write_text(models.read_text() + "    colour: Mapped[str | None]\n")
+    unfinished = project / "src/my_service/unfinished.py"
+    unfinished.write_text("l = {}\nimport os\n")
     run("make", "migration", 'MESSAGE=A "colour" for `notes`', cwd=project)
+    assert unfinished.read_text() == "l = {}\nimport os\n"
+    unfinished.unlink()
     (written,) = (project / "src/my_service/migrations/versions").glob("0002_a_colour_for_notes.py")
     assert written.read_text().startswith("""'A "colour" for `notes`.'\n""")
     assert "'colour'" in written.read_text().replace('"', "'")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import Struct
@@ -22,7 +23,7 @@ from bottle_service.database.migrations import Migrations
 from bottle_service.database.sqlite import Database
 from bottle_service.database.types import UtcDateTime
 from bottle_service.database.url import DatabaseUrl
-from bottle_service.http import Problem, RequestScoped
+from bottle_service.http import Form, Problem, RequestScoped
 from bottle_service.startup import StartupError
 
 from ..support.fixtures import Needs
@@ -145,6 +146,51 @@ def test_conflict_of_a_unique_value_is_409_and_names_the_fields(
         session.execute(text("CREATE UNIQUE INDEX a ON things (lower(name))"))
     problem = things.post_json("/things", {"name": "SECRET"}, status=409)
     assert problem.json["detail"] == "Such an item exists already."
+
+
+class Place(Struct, rename={"shelf_mark": "shelfMark"}):
+    shelf_mark: str = "A"
+
+
+PLACE = text("INSERT INTO places VALUES (:owner, :shelf_mark)")
+
+
+def put_place(owner: int, body: Place, session: Session) -> Place:
+    session.execute(PLACE, {"owner": owner, "shelf_mark": body.shelf_mark})
+    return body
+
+
+def put_form(owner: int, form: Form[Place], session: Session) -> dict[str, int]:
+    assert form.data
+    session.execute(PLACE, {"owner": owner, "shelf_mark": form.data.shelf_mark})
+    return {}
+
+
+def put_default(owner: int, session: Session) -> dict[str, int]:
+    session.execute(PLACE, {"owner": owner, "shelf_mark": "A"})
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("handler", "sent", "pointers"),
+    [
+        (put_place, ("application/json", '{"shelfMark": "A"}'), ["/shelfMark"]),
+        (put_form, ("application/x-www-form-urlencoded", "shelfMark=A"), ["/shelfMark"]),
+        (put_default, ("", ""), []),
+    ],
+)
+def test_conflict_names_no_field_that_the_client_does_not_send(
+    database: Database, handler: Callable[..., Any], sent: tuple[str, str], pointers: list[str]
+) -> None:
+    with database.session("POST") as session:
+        session.execute(text("CREATE TABLE places (owner, shelf_mark, UNIQUE (owner, shelf_mark))"))
+    sessions = RequestScoped(database.session, database.close)
+    client = client_for(("POST", "/<owner:int>", handler), dependencies={"session": sessions})
+    content_type, body = sent
+    client.post("/1", body, content_type=content_type)
+    problem = client.post("/1", body, content_type=content_type, status=409).json
+    assert problem["detail"] == "Such an item exists already."
+    assert [error["pointer"] for error in problem.get("errors", [])] == pointers
 
 
 def test_other_violated_constraint_is_500(things: TestApp, database: Database) -> None:

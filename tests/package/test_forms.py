@@ -143,7 +143,11 @@ def test_time_without_seconds_is_read(source: str) -> None:
         (Annotated[str, Meta(max_length=1)], "value=ab",
          "Text of at most 1 character is required."),
         (Annotated[str, Meta(pattern="^[a-z]+$")], "value=1",
-         "Text in the required format is required."),
+         "Text in the right format is required."),
+        (Annotated[str, Meta(pattern="^[a-z]+$", max_length=9)], "",
+         "Text of at most 9 characters in the right format is required."),
+        (Annotated[str, Meta(pattern="^[A-Z]{2}-[0-9]{4}$", examples=["AB-1234"])] | None, "value=1",
+         "Text such as AB-1234 is required."),
         (date, "value=tomorrow", "A date such as 2026-12-31 is required."),
         (time, "value=noon", "A time such as 23:30 is required."),
         (datetime, "value=", "A date and time with a time zone such as 2026-12-31T23:30:00Z"

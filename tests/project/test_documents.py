@@ -27,6 +27,7 @@ NAMED = {
     "make lock": "installation/test_locks.py::test_make_lock_changes_nothing",
     'make migration MESSAGE="…"': "installation/test_commands.py::test_readme_migration_example_works",
     "make migrate": "installation/test_commands.py::test_readme_migration_example_works",
+    "make format ci": "how_to/test_together.py::test_pages_can_be_followed_in_one_project",
     "make lock ci": "owner/test_update.py::test_update_from_release_keeps_the_owners_changes",
     "make demo": "installation/test_first_run.py::test_make_demo_serves_the_service",
     "make new": "installation/test_first_run.py::test_make_new_generates_the_project",

@@ -19,6 +19,10 @@ class Base(DeclarativeBase):
     """The metadata of all tables."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    # <% if cookiecutter.database == "postgresql" %>
+    # 64 bits, as in URLs and bodies; SQLAlchemy's INTEGER has 32.
+    type_annotation_map = {int: BigInteger}  # noqa: RUF012
+    # <% endif %>
 
 
 # The responses of routes with the option `idempotent`.
@@ -29,7 +33,7 @@ class Note(Versioned, Base):
     __tablename__ = "notes"
 
     # <% if cookiecutter.database == "postgresql" %>
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     # <% else %>
     id: Mapped[int] = mapped_column(primary_key=True)
     # <% endif %>

@@ -7,7 +7,7 @@ import pytest
 
 from bottle_service.http.problems import title
 
-from .deploy_files import read
+from .deploy_files import DEPLOY, read
 
 FILES = read("deploy/nginx/*.conf")
 
@@ -18,6 +18,12 @@ def test_response_never_contains_the_host_that_the_client_names() -> None:
         r"^ *(?:return|rewrite|add_header)\b.*\$(?:http_)?host\b.*$", FILES, re.MULTILINE
     )
     assert not lines, f"deploy/nginx: write the domain in place of $host in {lines[0].strip()!r}"
+
+
+def test_each_block_ends_in_its_file() -> None:
+    for path in DEPLOY.glob("nginx/**/*.conf"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("{") == text.count("}"), f"{path}: a brace is missing"
 
 
 def test_each_error_page_exists() -> None:

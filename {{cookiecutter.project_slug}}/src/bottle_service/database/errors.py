@@ -1,12 +1,9 @@
 """Responses to expected failures of a database."""
 
-from collections.abc import Iterable
-
-from ..http.problems import FieldError, Problem
+from ..http.problems import Problem
 
 __all__ = [
     "changed_meanwhile",
-    "conflict",
     "explain_missing_part",
     "missing_reference",
     "unavailable",
@@ -19,18 +16,6 @@ def unavailable(detail: str, retry_after: int, cause: str = "") -> Problem:
     if cause:
         problem.body = f"{detail} {cause}"
     return problem
-
-
-def conflict(columns: Iterable[str]) -> Problem:
-    """Return a 409 that names the columns of a unique constraint as fields of the request.
-
-    The driver's text is not sent, because it quotes values of other rows.
-    """
-    names = list(columns)
-    fields = " and ".join(names)
-    detail = f"Another item has this {fields}." if fields else "Such an item exists already."
-    errors = [FieldError(f"/{name}", "must be unique") for name in names]
-    return Problem(409, detail, errors=errors)
 
 
 def missing_reference() -> Problem:

@@ -33,11 +33,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from ..backups import BackupError, check_revision
-from ..http.problems import Problem
+from ..http.problems import Conflict, Problem
 from ..startup import StartupError, StartupProblem
 from .errors import (
     changed_meanwhile,
-    conflict,
     explain_missing_part,
     missing_reference,
     unavailable,
@@ -465,7 +464,7 @@ def _problem(error: DBAPIError) -> Problem | None:
     cause = f"({' '.join(filter(None, [type(error.orig).__name__, state]))})"
     if isinstance(error, IntegrityError):
         if state in ("23505", "23P01"):  # unique_violation, exclusion_violation
-            return conflict(_columns(error.orig))
+            return Conflict(_columns(error.orig))
         if state == "23503":  # foreign_key_violation
             return missing_reference()
         return None

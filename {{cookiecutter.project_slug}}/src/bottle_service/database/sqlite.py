@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from ..backups import BackupError, check_revision, sync
+from ..http.problems import Conflict
 from ..startup import StartupError, StartupProblem
 from .errors import (
     changed_meanwhile,
-    conflict,
     explain_missing_part,
     missing_reference,
     unavailable,
@@ -102,7 +102,7 @@ class Database:
             code = getattr(error.orig, "sqlite_errorcode", 0)
             if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
                 # UNIQUE constraint failed: notes.title, notes.body
-                raise conflict(re.findall(r"\w+\.(\w+)", str(error.orig))) from None
+                raise Conflict(re.findall(r"\w+\.(\w+)", str(error.orig))) from None
             if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
                 raise missing_reference() from None
             raise

@@ -201,13 +201,16 @@ def _required(kind: Any, _error: msgspec.ValidationError) -> str:
 def _noun(kind: Any) -> str:
     match kind:
         case inspect.Metadata():
+            examples = (kind.extra_json_schema or {}).get("examples")
+            if examples and isinstance(kind.type, inspect.StrType) and kind.type.pattern:
+                return f"text such as {examples[0]}"
             return _noun(kind.type)
         case inspect.UnionType():
             nouns = [_noun(one) for one in kind.types if not isinstance(one, inspect.NoneType)]
             return " or ".join(dict.fromkeys(filter(None, nouns)))
         case inspect.StrType():
-            words = "text in the required format" if kind.pattern else "text"
-            return words + _length(kind, "character")
+            suffix = " in the right format" if kind.pattern else ""
+            return "text" + _length(kind, "character") + suffix
         case inspect.CollectionType():
             return "a list" + _length(kind, "value")
         case inspect.IntType():

@@ -14,6 +14,7 @@ from . import parsers
 from .conditional import entity_tag, if_match_parser, is_not_modified, takes_if_match
 from .idempotency import IdempotentRoute
 from .patterns import Pattern, next_link, pattern
+from .problems import Conflict
 from .routing import JSONBody
 
 __all__ = ["HandlerPlugin", "RequestScoped"]
@@ -50,7 +51,8 @@ class HandlerPlugin:
 
     The result is encoded as JSON before the dependencies close, so a result that cannot be
     encoded is not committed. A handler may also return or raise a Bottle HTTPResponse: from status
-    400 on, dependencies see an exception, below they see a success.
+    400 on, dependencies see an exception, below they see a success. A Conflict names only fields of
+    the request.
     """
 
     name = "handlers"
@@ -68,6 +70,7 @@ class HandlerPlugin:
             return _json_if_dict(callback, route)
         parse, scoped, singletons = self._resolve_parameters(callback, route)
         respond = _response_writer(route)
+        fields = _field_names(callback)
         has_form = "form" in dict(parse)
         idempotency = None
         if route.config.get("idempotent"):
@@ -77,7 +80,10 @@ class HandlerPlugin:
         def call(**arguments: Any) -> Any:
             for name, parser in parse:
                 arguments[name] = parser(request.environ)
-            return respond(callback(**arguments, **singletons))
+            try:
+                return respond(callback(**arguments, **singletons))
+            except Conflict as conflict:
+                raise conflict.of_request(fields) from None
 
         def work(arguments: dict[str, Any]) -> Any:
             try:
@@ -95,15 +101,18 @@ class HandlerPlugin:
 
         def call_in_scope(**arguments: Any) -> Any:
             environ = request.environ
-            with ExitStack() as stack:
-                if has_form:
-                    stack.callback(parsers.close_form, environ)
-                for name, parser in parse:
-                    arguments[name] = parser(environ)
-                for name, dependency in scoped:
-                    context = dependency.open(environ["REQUEST_METHOD"])
-                    arguments[name] = stack.enter_context(context)
-                return run(arguments)
+            try:
+                with ExitStack() as stack:
+                    if has_form:
+                        stack.callback(parsers.close_form, environ)
+                    for name, parser in parse:
+                        arguments[name] = parser(environ)
+                    for name, dependency in scoped:
+                        context = dependency.open(environ["REQUEST_METHOD"])
+                        arguments[name] = stack.enter_context(context)
+                    return run(arguments)
+            except Conflict as conflict:
+                raise conflict.of_request(fields) from None
 
         handler: Callable[..., Any] = call_in_scope if scoped or has_form else call
         if idempotency:
@@ -151,6 +160,15 @@ class HandlerPlugin:
             missing = ", ".join(sorted(wildcards))
             raise TypeError(f"add a parameter for the wildcard {missing}")
         return parse, scoped, singletons
+
+
+def _field_names(callback: Callable[..., Any]) -> dict[str, str]:
+    """Return the names of all fields that a client can send, by those in Python."""
+    types = get_type_hints(callback, include_extras=True)
+    names: dict[str, str] = {}
+    for parameter in {"body", "form", "query"} & types.keys():
+        names |= parsers.field_names(types[parameter])
+    return names
 
 
 def _response_writer(route: Route) -> Callable[[Any], Any]:

@@ -7,12 +7,21 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import multipart
+from msgspec import inspect
 
 from .forms import FieldReader, Form
 from .problems import Environ, FieldError, Problem
-from .validation import ErrorSearch, Limits, nul_errors
+from .validation import ErrorSearch, Limits, bare, nul_errors
 
-__all__ = ["Parser", "Upload", "close_form", "parse_form", "parse_json", "parse_query"]
+__all__ = [
+    "Parser",
+    "Upload",
+    "close_form",
+    "field_names",
+    "parse_form",
+    "parse_json",
+    "parse_query",
+]
 
 Parser = Callable[[Environ], Any]
 # A file of a form; it is closed when the handler has returned.
@@ -126,6 +135,14 @@ def parse_form(kind: Any) -> Parser:
         return data
 
     return parse
+
+
+def field_names(kind: Any) -> dict[str, str]:
+    """Return the names that clients send, by those of the fields of this body, form or query."""
+    root = bare(inspect.type_info(get_args(kind)[0] if get_origin(kind) is Form else kind))
+    kinds = root.types if isinstance(root, inspect.UnionType) else [root]
+    fields = [field for one in kinds for field in getattr(bare(one), "fields", ())]
+    return {field.name: field.encode_name for field in fields}
 
 
 def _multipart_pairs(environ: Environ) -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 
 from ..views import Views
 
-__all__ = ["FieldError", "Problem", "ProblemDetails", "ProblemRenderer", "title"]
+__all__ = ["Conflict", "FieldError", "Problem", "ProblemDetails", "ProblemRenderer", "title"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,32 @@ class Problem(HTTPError):  # type: ignore[misc]
         super().__init__(status, detail, headers=headers)
         self.detail = detail
         self.errors = errors
+
+
+class Conflict(Problem):
+    """A 409 because another row has the same unique values, in the columns of these names.
+
+    The driver's text is not sent, because it quotes values of other rows.
+    """
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        self.columns = list(columns)
+        detail = "Such an item exists already."
+        if self.columns:
+            detail = f"Another item has this {' and '.join(self.columns)}."
+        errors = [FieldError(f"/{column}", "must be unique") for column in self.columns]
+        super().__init__(409, detail, errors=errors)
+
+    def of_request(self, fields: Mapping[str, str]) -> "Conflict":
+        """Return the conflict for a client that sends these fields, by the names of the columns.
+
+        A column that is no field, such as one that the handler sets, has no name for the client.
+        """
+        sent = [fields[column] for column in self.columns if column in fields]
+        conflict = Conflict(sent)
+        if len(sent) < len(self.columns):
+            conflict.detail = Conflict([]).detail
+        return conflict
 
 
 class ProblemRenderer:
