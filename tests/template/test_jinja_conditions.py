@@ -4,7 +4,6 @@ import itertools
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
 from ..support.generate import CHOICES, CONTEXT, PROJECT, TEMPLATE, Answers, generate
-from ..support.git import clone_address
 from ..support.matrix import GROUPS, INERT, LONGEST
 
 # Source text, number and line of a condition, and its value.
@@ -105,10 +103,7 @@ def sources() -> Iterator[tuple[str, str]]:
 
 
 def test_each_condition_is_true_for_some_answers_and_false_for_others(
-    monkeypatch: pytest.MonkeyPatch,
-    template: Path,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     taken: set[Outcome] = set()
 
@@ -120,9 +115,6 @@ def test_each_condition_is_true_for_some_answers_and_false_for_others(
     monkeypatch.setattr(Environment, "_parse", parse)
     for answers in ANSWERS:
         generate(tmp_path_factory.mktemp("branches"), answers)
-    address = clone_address(template, tmp_path)
-    from_address = generate(tmp_path_factory.mktemp("branches"), {}, address)
-    assert f" generated this project from {address}.\n" in (from_address / "README.md").read_text()
     environment = create_env_with_context({"cookiecutter": CONTEXT})
     names = {text: name for name, text in sources()}
     there = {outcome for text in names for outcome in outcomes(environment.parse(text))}
