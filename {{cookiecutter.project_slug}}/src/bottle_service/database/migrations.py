@@ -166,20 +166,22 @@ def run_alembic(
 
     from .autogenerate import name_new_constraint, render_item
 
-    def number_revision(_context: Any, _revision: Any, scripts: Any) -> None:
-        """Name the new revision after its number and message, such as `0002_add_colour`.
-
-        The column of `alembic_version` has 32 characters, which PostgreSQL enforces.
-        """
-        number = len(Migrations(Path(context.script.dir)).revisions()) + 1
-        name = re.sub(r"[^a-z0-9]+", "_", (scripts[0].message or "").lower()).strip("_")
-        scripts[0].rev_id = f"{number:04}_{name}"[:32].rstrip("_")
-        context.config.attributes["is_empty"] = scripts[0].upgrade_ops.is_empty()
-
     def run(connection: Connection) -> None:
         # A project has the module of its database only.
         database = import_module(f"{__package__}.{connection.dialect.name}_alembic")
         check_step = database.begin(connection)
+
+        def finish_revision(_context: Any, _revision: Any, scripts: Any) -> None:
+            """Name the new revision after its number and message, such as `0002_add_colour`.
+
+            The column of `alembic_version` has 32 characters, which PostgreSQL enforces.
+            """
+            number = len(Migrations(Path(context.script.dir)).revisions()) + 1
+            name = re.sub(r"[^a-z0-9]+", "_", (scripts[0].message or "").lower()).strip("_")
+            scripts[0].rev_id = f"{number:04}_{name}"[:32].rstrip("_")
+            context.config.attributes["is_empty"] = scripts[0].upgrade_ops.is_empty()
+            for operations in (scripts[0].upgrade_ops, scripts[0].downgrade_ops):
+                database.complete(operations, connection, metadata)
 
         def step_applied(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
             """Finish one migration, upwards or downwards."""
@@ -196,7 +198,7 @@ def run_alembic(
             compare_server_default=True,
             render_item=render_item,
             include_object=name_new_constraint,
-            process_revision_directives=number_revision,
+            process_revision_directives=finish_revision,
             on_version_apply=step_applied,
             **database.OPTIONS,
         )

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from alembic.ddl.postgresql import PostgresqlImpl
-from sqlalchemy import Connection, literal_column, select
+from alembic.operations.ops import OpContainer
+from sqlalchemy import Connection, MetaData, literal_column, select
 
-__all__ = ["OPTIONS", "begin"]
+__all__ = ["OPTIONS", "begin", "complete"]
 
 # Each migration has its own transaction, which `autocommit_block` can leave, as it must for
 # CREATE INDEX CONCURRENTLY.
@@ -24,6 +25,10 @@ def begin(connection: Connection) -> Callable[[Path], None]:
     """
     connection.rollback()
     return lambda _migration: None
+
+
+def complete(_operations: OpContainer, _connection: Connection, _metadata: MetaData) -> None:
+    """Add nothing: PostgreSQL drops the constraints of a column with it."""
 
 
 class QuotingPostgresqlImpl(PostgresqlImpl):

@@ -11,7 +11,7 @@ from typing import Any
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.ddl.sqlite import SQLiteImpl
-from alembic.operations.ops import DropColumnOp, DropConstraintOp, ModifyTableOps
+from alembic.operations.ops import DropColumnOp, DropConstraintOp, ModifyTableOps, OpContainer
 from sqlalchemy import (
     CheckConstraint,
     Connection,
@@ -19,13 +19,14 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    inspect,
 )
 from sqlalchemy.sql.elements import conv
 
 from .autogenerate import name_constraint
 from .lost_parts import LossGuard, names_in
 
-__all__ = ["OPTIONS", "begin"]
+__all__ = ["OPTIONS", "begin", "complete"]
 
 # SQLite cannot alter a column: Alembic copies the table.
 OPTIONS = {"render_as_batch": True}
@@ -38,35 +39,41 @@ def begin(connection: Connection) -> Callable[[Path], None]:
     return LossGuard(connection).check
 
 
+def complete(operations: OpContainer, connection: Connection, metadata: MetaData) -> None:
+    """Let each batch that drops a column also drop its CHECKs, which the copy would keep."""
+    for table in operations.ops:
+        if isinstance(table, ModifyTableOps):
+            dropped = [one for one in table.ops if isinstance(one, DropColumnOp)]
+            names = [name for one in dropped for name in _checks_of(one, connection, metadata)]
+            table.ops[:0] = [
+                DropConstraintOp(conv(name), table.table_name, "check")
+                for name in dict.fromkeys(names)
+            ]
+
+
+def _checks_of(
+    operation: DropColumnOp, connection: Connection, metadata: MetaData
+) -> Iterator[str]:
+    """Yield the names of the column's CHECKs in the database, or of its type if it is not there yet."""
+    for check in inspect(connection).get_check_constraints(operation.table_name):
+        if check["name"] and operation.column_name in names_in(check["sqltext"]):
+            yield check["name"]
+    kind: Any = operation.to_column().type
+    if getattr(kind, "create_constraint", False) and kind.name:  # Enum or Boolean
+        own = CheckConstraint("", name=kind.name)
+        Table(operation.table_name, MetaData(naming_convention=metadata.naming_convention), own)
+        preparer = connection.dialect.identifier_preparer
+        yield str(preparer.format_constraint(own)).strip('"')
+
+
 @renderers.dispatch_for(ModifyTableOps, replace=True)
 def _render_modified_table(context: AutogenContext, table: ModifyTableOps) -> Sequence[str]:
-    """Let a batch drop the CHECKs of its columns, and find constraints without a name."""
-    checks = dict.fromkeys(_checks_of_dropped_columns(context, table))
-    table.ops[:0] = [DropConstraintOp(conv(check), table.table_name, "check") for check in checks]
+    """Let a batch that drops constraints find those that the database has without a name."""
     lines = list(_render_table(context, table))
     if any(isinstance(operation, DropConstraintOp) for operation in table.ops):
         context.imports.add(f"from {__package__} import NAMING_CONVENTION")
         lines[0] = lines[0].replace("schema=None", "naming_convention=NAMING_CONVENTION")
     return lines
-
-
-def _checks_of_dropped_columns(context: AutogenContext, table: ModifyTableOps) -> Iterator[str]:
-    """Yield the names of CHECKs that the copy of the table would keep, without their column.
-
-    They are those of the database and, where the column is not there yet, that of its type.
-    """
-    dropped = [operation for operation in table.ops if isinstance(operation, DropColumnOp)]
-    metadata: Any = context.metadata
-    dialect: Any = context.dialect
-    for operation in dropped:
-        for check in context.inspector.get_check_constraints(table.table_name):
-            if check["name"] and operation.column_name in names_in(check["sqltext"]):
-                yield check["name"]
-        kind: Any = operation.to_column().type
-        if getattr(kind, "create_constraint", False) and kind.name:  # Enum or Boolean
-            own = CheckConstraint("", name=kind.name)
-            Table(table.table_name, MetaData(naming_convention=metadata.naming_convention), own)
-            yield dialect.identifier_preparer.format_constraint(own).strip('"')
 
 
 class ConventionalSQLiteImpl(SQLiteImpl):
