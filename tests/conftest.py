@@ -128,10 +128,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _MachineScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Run the tests of one machine, or else of one file, on the same xdist worker."""
+    """Run the tests of one machine, or else of one file, on the same xdist worker.
+
+    The tests of the how-to pages share nothing.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, name = nodeid.partition("::")
+        if file.startswith("tests/how_to/"):
+            return nodeid
         machine = re.search(rf"\b(?:{'|'.join(HOSTS)})\b", name)
         return machine[0] if machine else file
 

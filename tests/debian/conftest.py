@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.fixtures import Generate, Needs
+from ..support.order import sort_modules
 from .host import TURNS, UNIT, Host
 from .machine import PROGRAMS, Booted, Machine
 from .selection import HOSTS
@@ -30,15 +31,7 @@ ORDER = [
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort this folder's tests by the order of their modules."""
-    here = Path(__file__).parent
-
-    def place(item: pytest.Item) -> int:
-        name = item.path.stem.removeprefix("test_")
-        return ORDER.index(name) if name in ORDER else len(ORDER)
-
-    own = [item for item in items if item.path.parent == here]
-    in_order = iter(sorted(own, key=place))
-    items[:] = [next(in_order) if item.path.parent == here else item for item in items]
+    sort_modules(items, Path(__file__).parent, ORDER)
 
 
 @pytest.fixture(scope="session")

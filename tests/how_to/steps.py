@@ -100,13 +100,13 @@ def edit(project: Path, step: Step) -> None:
     path.write_text("".join(lines))
 
 
-def check(project: Path, **environ: str) -> None:
+def check(project: Path, *tests: str, **environ: str) -> None:
     """Run the checks of the project after its owner followed a page.
 
-    `environ` is added to the environment of the tests. The pages share a cache of mypy, which only
-    one process at a time may use.
+    Of the suite only these tests, if any, for a page with which test_together.py runs all of it.
+    The pages share a cache of mypy, which only one process at a time may use.
     """
     run("make", "format", cwd=project)
     with locked("mypy"):
         run("make", "lint", cwd=project, MYPY_CACHE_DIR=str(shared_directory() / "mypy"))
-    run("make", "test", cwd=project, **environ)
+    run(".venv/bin/pytest", *tests, cwd=project, **environ)

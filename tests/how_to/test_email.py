@@ -8,4 +8,4 @@ from .steps import check, follow
 def test_email_can_be_sent(copied: Generate) -> None:
     project = copied(**LARGEST)
     follow(project, "email.md")
-    check(project)
+    check(project, "tests/test_feedback.py")

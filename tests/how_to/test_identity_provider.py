@@ -8,4 +8,4 @@ from .steps import check, follow
 def test_tokens_of_a_provider_can_be_accepted(copied: Generate) -> None:
     project = copied(**LARGEST)
     follow(project, "identity-provider.md")
-    check(project)
+    check(project, "tests/test_identity.py")

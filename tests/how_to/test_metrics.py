@@ -14,7 +14,7 @@ from .steps import check, follow
 def test_metric_and_alert_can_be_added(copied: Generate) -> None:
     project = copied(**LARGEST)
     follow(project, "metrics.md")
-    check(project)
+    check(project, "tests/test_metrics.py")
     (alerts,) = Path(project, "deploy/prometheus").glob("*-alerts.yml")
     (group,) = yaml.safe_load(alerts.read_text())["groups"]
     own = group["rules"][-1]

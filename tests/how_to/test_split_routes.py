@@ -12,7 +12,7 @@ def test_routes_can_be_split(copied: Generate) -> None:
     project = copied(**SMALLEST)
     (output,) = follow(project, "split-routes.md")
     assert "/api/v1/visits/totals" in output
-    check(project)
+    check(project, "tests/test_visits.py")
 
     def fails(*command: str) -> str:
         environ = {**os.environ, "APP_ENV": "development", "PYTHONPATH": "src"}

@@ -9,4 +9,4 @@ def test_clock_can_be_set_and_samples_written(copied: Generate) -> None:
     project = copied(**LARGEST)
     outputs = follow(project, "testing.md")
     assert all("wrote 20 notes" in output for output in outputs)
-    check(project)
+    check(project, *(f"tests/test_{name}.py" for name in ("log_entries", "rows", "seed", "time")))
