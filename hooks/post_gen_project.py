@@ -40,12 +40,14 @@ def git(*arguments: str) -> str:
 def link() -> None:
     """Write .cruft.json for `make update-template`, if another machine can find this template.
 
-    It needs a commit without changes and an address. A password in the address is left out.
+    It needs an address, and a commit that is on a remote branch or a tag, without changes. A
+    password in the address is left out.
     """
     with suppress(OSError, subprocess.CalledProcessError):
         address = re.sub(r"(?<=^https://)[^/@]*@", "", git("config", "remote.origin.url"))
         is_whole = Path(git("rev-parse", "--show-toplevel")).samefile(TEMPLATE)
-        if ":" in address and is_whole and not git("status", "--porcelain"):
+        is_pushed = git("for-each-ref", "--contains=HEAD", "refs/remotes", "refs/tags")
+        if ":" in address and is_whole and is_pushed and not git("status", "--porcelain"):
             answers = {name: text for name, text in ANSWERS.items() if not name.startswith("_")}
             state = {
                 "template": address,

@@ -50,7 +50,9 @@ def test_project_is_linked_to_its_template(template: Path, tmp_path: Path) -> No
         assert state["context"]["cookiecutter"]["ci"] == "gitlab"
 
 
-@pytest.mark.parametrize("reason", ["no address", "changed", "inside another", "no repository"])
+@pytest.mark.parametrize(
+    "reason", ["no address", "changed", "not pushed", "inside another", "no repository"]
+)
 def test_project_is_not_linked_to_a_template_that_cannot_be_found(
     template: Path, tmp_path: Path, reason: str
 ) -> None:
@@ -60,6 +62,9 @@ def test_project_is_not_linked_to_a_template_that_cannot_be_found(
     git("config", "remote.origin.url", address, cwd=clone)
     if reason == "changed":
         (clone / "hooks/extra.py").touch()
+    if reason == "not pushed":
+        (clone / "hooks/extra.py").touch()
+        commit(clone, "Extra")
     if reason == "inside another":
         (clone / ".git").rename(clone.parent / ".git")
         commit(clone.parent, "Moved")
