@@ -162,8 +162,9 @@ def test_second_install_waits_for_the_first(installed: Host) -> None:
 
 @once
 def test_readme_paths_exist(installed: Host) -> None:
+    installed.inside("systemctl", "start", "my-service@backup")
     paths = re.findall(r"`(/(?:etc|opt|run|var)/[^`]*)`", installed.readme)
     for path in {path.replace("/ID", "") for path in paths}:
         if "NAME" not in path and "outbound" not in path and not path.endswith(".d/"):
             assert os.path.lexists(installed.machine.root / path[1:]), path
-    assert "/opt/my-service/releases" in paths
+    assert "/opt/my-service/releases/ID" in paths

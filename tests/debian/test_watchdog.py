@@ -84,7 +84,7 @@ def test_stop_is_not_reverted_by_the_watchdog(installed: Host) -> None:
         time.sleep(0.5)
         began = time.monotonic()
         installed.inside("systemctl", "stop", UNIT)
-        assert time.monotonic() - began > 2
+        assert time.monotonic() - began > 1
         time.sleep(1)
         if installed.unit_properties("ActiveState") == ["inactive"]:
             break
