@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def file_tree(directory: Path) -> dict[str, tuple[int, bytes]]:
-    """Return the mode and content of each file, except bytecode, by its relative path."""
+    """Return the mode and content of each file by its relative path, without bytecode and the link."""
     return {
         path.relative_to(directory).as_posix(): (path.stat().st_mode, path.read_bytes())
         for path in directory.rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and path.suffix != ".pyc" and path.name != ".cruft.json"
     }
 
 

@@ -46,10 +46,16 @@ def compile_templates_once() -> None:
 
 
 def generate(directory: Path, answers: Answers, address: str = str(TEMPLATE)) -> Path:
-    """Generate a project in the directory, in this process, from the template at this address."""
-    return Path(
+    """Generate a project in the directory, in this process, from the template at this address.
+
+    Without an address, the project is not linked: whether it could be depends on this clone.
+    """
+    project = Path(
         cookiecutter(address, no_input=True, extra_context=answers, output_dir=str(directory))
     )
+    if address == str(TEMPLATE):
+        (project / ".cruft.json").unlink(missing_ok=True)
+    return project
 
 
 def run_cookiecutter(
