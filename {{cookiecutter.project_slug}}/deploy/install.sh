@@ -360,8 +360,8 @@ main() {
     activate "$release"
     switching=false
     if [[ $previous != "$release" ]] && ! $dry_run; then
-        # prune() orders releases by these times, so the previous one is among the five it keeps.
-        if [[ -n $previous ]]; then touch "$previous"; fi
+        # prune() and the operator order releases by these times; equal ones would have no order.
+        if [[ -n $previous ]]; then touch -d '1 second ago' "$previous"; fi
         touch "$release"
         prune
     fi
