@@ -3,19 +3,10 @@
 import shutil
 from pathlib import Path
 
-from .host import PROGRAMS, Host
+from .host import PROGRAMS, WRAPPED, Host
 
 TREE = "/srv/faulty"
 FAILURE = "etc/my-service/failure"
-# Added to app.py: see programs/failing.py.
-WRAPPED = """
-
-from dataclasses import replace
-
-from .failing import failing
-
-SERVICE = replace(SERVICE, create_app=failing(create_app))
-"""
 
 
 def fail(host: Host, words: str) -> None:
@@ -29,6 +20,6 @@ def put_tree(host: Host, ready: int = 15) -> Path:
     tree = host.machine.root / TREE[1:]
     shutil.copy(PROGRAMS / "failing.py", tree / "src/my_service/")
     with (tree / "src/my_service/app.py").open("a") as app:
-        app.write(WRAPPED)
+        app.write(WRAPPED.format("failing"))
     host.shell(f"sed -i s/^READY=15/READY={ready}/ {TREE}/deploy/install.sh")
     return tree
