@@ -9,6 +9,8 @@ from ..support.logs import parse_log
 from ..support.postgresql import Cluster, running_cluster
 from .service import NOTES, Load, Service, wait_until
 
+READY = "database system is ready to accept connections"
+
 
 def restart_fast(cluster: Cluster) -> None:
     cluster.stop(signal.SIGINT)
@@ -23,7 +25,10 @@ def restart_immediately(cluster: Cluster) -> None:
 def kill_a_backend(cluster: Cluster) -> None:
     """The server ends all sessions, because the shared memory may be damaged, and recovers."""
     query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'my-service' LIMIT 1"
+    starts = cluster.log().count(READY)
     os.kill(cluster.execute(query)[0][0], signal.SIGKILL)
+    # The recovery syncs all files of the cluster, which takes seconds on a busy disk.
+    wait_until(lambda: cluster.log().count(READY) > starts, seconds=60)
 
 
 def stop_for_3_seconds(cluster: Cluster) -> None:
