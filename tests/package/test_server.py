@@ -308,3 +308,18 @@ def test_error_of_the_wsgi_module_is_logged_as_json(
         assert service.process.wait(30) != 0
         messages = [record["message"] for record in service.log_records()]
     assert any(re.search("cannot be loaded|unable to load", message) for message in messages)
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "waitress", "uwsgi"])
+def test_exception_of_create_app_is_logged_as_json(tmp_path: Path, server: str) -> None:
+    """`serve` creates the application to check it, before any server starts."""
+    project = assemble(tmp_path)
+    module = project / "src/sample/app.py"
+    source = module.read_text()
+    module.write_text(re.sub(r"(def create_app\(.*\n)", r"\1    1 / 0\n", source))
+    with launcher_of(project, server) as launcher:
+        service = launcher.start(wait=False)
+        assert service.process.wait(30) != 0
+        (record,) = service.log_records()
+    assert record["error.type"] == "ZeroDivisionError"
+    assert record["log.level"] == "critical"

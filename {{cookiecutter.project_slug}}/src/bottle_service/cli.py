@@ -228,15 +228,19 @@ def _load_with_warnings(service: "Service") -> "tuple[Any, Bottle]":
 
 def _load_with_logging(service: "Service") -> "tuple[Any, Bottle]":
     """Return settings and application, and log the warnings. Raises as load_checked_app does."""
-    settings, app, warnings = load_checked_app(service)
-    service.configure_logging(settings)
+    settings, app, warnings = load_checked_app(service, log=True)
     for warning in warnings:
         logger.warning("%s", warning)
     return settings, app
 
 
-def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProblem]]":
+def load_checked_app(
+    service: "Service", *, log: bool = False
+) -> "tuple[Any, Bottle, list[StartupProblem]]":
     """Return settings, application and warnings if the service can start.
+
+    `log` configures logging as soon as the settings are known, so that an exception of the service's
+    own code is a log entry too.
 
     Raises StartupError with every problem. An invalid setting is reported once: problems that
     follow from its default are left out; and all others, if APP_ENV is invalid or a required setting
@@ -246,6 +250,8 @@ def load_checked_app(service: "Service") -> "tuple[Any, Bottle, list[StartupProb
     invalid = {problem.setting for problem in problems} - {""}
     if invalid & {"APP_ENV", *service.settings.required()}:
         raise StartupError(problems)
+    if log:
+        service.configure_logging(settings)
     more: list[StartupProblem] = list(service.server.check(settings))
     if settings.bind.path and not os.path.isdir(os.path.dirname(settings.bind.path)):
         more.append(StartupProblem("BIND", f"there is no directory for {settings.bind}"))
