@@ -95,7 +95,7 @@ def test_connections_are_limited(stack: NginxStack) -> None:
             open_ones.enter_context(stack.connect("127.0.0.3")).sendall(partial_request(stack))
         began = time.monotonic()
         assert stack.get("/livez").status == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5  # Nginx waits 10 s for the rest of a request
         refused = stack.request("GET", "/livez", None, "127.0.0.3")
         refused.check_problem(429)
         assert refused.headers["Retry-After"] == "5"

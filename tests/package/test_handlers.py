@@ -108,6 +108,27 @@ def test_headers_and_cookies_of_the_handler_are_sent() -> None:
     assert response.headers.getall("Content-Type") == ["application/json"]
 
 
+@pytest.mark.parametrize("is_raised", [False, True])
+@pytest.mark.parametrize("has_session", [False, True])
+def test_response_of_a_struct_is_json(has_session: bool, is_raised: bool) -> None:
+    def answer() -> HTTPResponse:
+        headers = {"X-Own": "1", "Content-Type": "application/geo+json"}
+        result = HTTPResponse(Thing(5), 202, headers)
+        if is_raised:
+            raise result
+        return result
+
+    def answer_in_session(session: Connection) -> HTTPResponse:
+        return answer()
+
+    connection = Connection()
+    dependencies = {"session": RequestScoped(connection.open, connection.close)}
+    handler = answer_in_session if has_session else answer
+    response = client_for(("POST", "/", handler), dependencies=dependencies).post("/")
+    assert (response.status_int, response.json) == (202, {"id": 5})
+    assert (response.content_type, response.headers["X-Own"]) == ("application/geo+json", "1")
+
+
 def test_raw_handler_is_a_plain_bottle_handler() -> None:
     def plain(name: str) -> str:
         return f"{name} of {request.path}"

@@ -66,6 +66,7 @@ class Library:
             ("POST", "/two-steps", self.create_in_two_steps, {**options, "idempotent": True}),
             ("PUT", "/nothing", self.nothing, {"public": False, "status": 204, "idempotent": True}),
             ("POST", "/pages", self.page, {"public": False, "idempotent": True}),
+            ("PUT", "/accepted", self.accept, {"public": False, "idempotent": True}),
             dependencies={
                 "session": RequestScoped(self.database.session, self.database.close),
                 "idempotency_keys": self.keys,
@@ -110,6 +111,10 @@ class Library:
     def page(self, session: Session) -> HTTPResponse:
         self.create(Book("page"), session)
         return HTTPResponse("<p>\u00e9</p>", 303, {"Location": "/books", "X-Own": "1"})
+
+    def accept(self, session: Session) -> HTTPResponse:
+        self.create(Book("accepted"), session)
+        return HTTPResponse({"title": "accepted"}, 202)
 
     def post(self, body: Any = ANNA, path: str = "/books", **options: Any) -> Any:
         return self.client.post_json(path, body, **{"headers": KEY, "status": 201, **options})
@@ -218,7 +223,9 @@ def test_response_of_a_handler_is_repeated(library: Library) -> None:
         assert page.headers["Location"] == "/books"
         nothing = library.client.put("/nothing", headers={"Idempotency-Key": "n"}, status=204)
         assert (nothing.body, "Content-Type" in nothing.headers) == (b"", False)
-    assert library.count() == 2
+        accepted = library.client.put("/accepted", headers={"Idempotency-Key": "a"}, status=202)
+        assert accepted.json == {"title": "accepted"}
+    assert library.count() == 3
 
 
 def test_error_of_the_work_is_repeated_with_its_own_request_id(library: Library) -> None:

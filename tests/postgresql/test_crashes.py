@@ -94,17 +94,17 @@ def test_queries_of_killed_workers_end(cluster: Cluster, service: Service) -> No
         from my_service.app import open_database
         from my_service.settings import Settings
         with open_database(Settings.load(os.environ)).session("GET") as session:
-            session.execute(text("SELECT pg_sleep(8)"))
+            session.execute(text("SELECT pg_sleep(30)"))
     """
     worker = subprocess.Popen(
         ["python", "-c", code],
         env={**os.environ, **service.environ},
     )
-    count = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(8)%'"
+    count = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(30)%'"
     wait_until(lambda: cluster.execute(count) == [(1,)])
     worker.kill()
     worker.wait()
-    wait_until(lambda: cluster.execute(count) == [(0,)], seconds=3)
+    wait_until(lambda: cluster.execute(count) == [(0,)], seconds=10)
 
 
 def test_failover_to_a_promoted_standby_is_followed(cluster: Cluster, service: Service) -> None:

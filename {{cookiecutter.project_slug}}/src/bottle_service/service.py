@@ -54,8 +54,8 @@ class Service:
     """The parts of one service.
 
     `name` is used in log entries. `package` and `directory` are those of the service's own code,
-    which has its static files in `static`. `commands` is the module of its own commands. `example` is a path and a JSON body that `make run`
-    prints as a first call.
+    which has its static files in `static`. `commands` is the module of its own commands. `example`
+    is a path and a JSON body that `make run` prints as a first call.
     """
 
     name: str

@@ -27,8 +27,8 @@ PARSERS: dict[str, Callable[[Any], parsers.Parser]] = {
     "query": parsers.parse_query,
 }
 
-# Bottle's plugin encodes a dict, also one inside an HTTPResponse, which would otherwise be
-# iterated as a body of its keys.
+# Bottle's plugin encodes a raw handler's dict, also one inside an HTTPResponse, which would
+# otherwise be iterated as a body of its keys.
 _json_if_dict: Callable[..., Callable[..., Any]] = JSONPlugin(json_dumps=msgspec.json.encode).apply
 
 
@@ -50,9 +50,9 @@ class HandlerPlugin:
     that name, or of the type IfMatch. This is decided when the route is prepared, at startup.
 
     The result is encoded as JSON before the dependencies close, so a result that cannot be
-    encoded is not committed. A handler may also return or raise a Bottle HTTPResponse: from status
-    400 on, dependencies see an exception, below they see a success. A Conflict names only fields of
-    the request.
+    encoded is not committed. A handler may also return or raise a Bottle HTTPResponse, whose body
+    is encoded too if it is a Struct or a dict: from status 400 on, dependencies see an exception,
+    below they see a success. A Conflict names only fields of the request.
     """
 
     name = "handlers"
@@ -77,25 +77,29 @@ class HandlerPlugin:
             store = self._dependencies.get("idempotency_keys")
             idempotency = IdempotentRoute(route, store, dict(scoped))
 
-        def call(**arguments: Any) -> Any:
-            for name, parser in parse:
-                arguments[name] = parser(request.environ)
-            try:
-                return respond(callback(**arguments, **singletons))
-            except Conflict as conflict:
-                raise conflict.of_request(fields) from None
-
         def work(arguments: dict[str, Any]) -> Any:
             try:
                 result = callback(**arguments, **singletons)
             except HTTPResponse as raised:
                 result = raised
-            if isinstance(result, HTTPResponse):
-                # A constant's traceback would grow with every raise.
-                result.with_traceback(None)
-                if result.status_code >= 400:
-                    raise result
-            return respond(result)
+            if not isinstance(result, HTTPResponse):
+                return respond(result)
+            # A constant's traceback would grow with every raise.
+            result.with_traceback(None)
+            if isinstance(result.body, dict | msgspec.Struct):
+                result.body = msgspec.json.encode(result.body)
+                result.headers.setdefault("Content-Type", "application/json")
+            if result.status_code >= 400:
+                raise result
+            return result
+
+        def call(**arguments: Any) -> Any:
+            for name, parser in parse:
+                arguments[name] = parser(request.environ)
+            try:
+                return work(arguments)
+            except Conflict as conflict:
+                raise conflict.of_request(fields) from None
 
         run = idempotency.around_work(work) if idempotency else work
 
@@ -117,7 +121,7 @@ class HandlerPlugin:
         handler: Callable[..., Any] = call_in_scope if scoped or has_form else call
         if idempotency:
             handler = idempotency.around_request(handler, dict(scoped)["session"].open)
-        return _json_if_dict(handler, route)
+        return handler
 
     def close(self) -> None:
         """Close the dependencies that have a method `close`, such as clients of other services."""
@@ -178,8 +182,6 @@ def _response_writer(route: Route) -> Callable[[Any], Any]:
     headers = _header_writer(route)
 
     def respond(result: Any) -> Any:
-        if isinstance(result, HTTPResponse):
-            return result
         if status == 204:
             response.status = status
             return b""
