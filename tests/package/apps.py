@@ -45,6 +45,7 @@ def build_app(*routes: Route, **settings: Any) -> ServiceBottle:
             app.route(rule, method, handler, **{"public": True, **dict(*options)})
 
     defaults: dict[str, Any] = {
+        "add_routes": add_routes,
         "dependencies": {"number": 7},
         "authenticate_client": lambda token: "tester" if token == TOKEN else None,
         "authenticate_admin": None,
@@ -54,7 +55,7 @@ def build_app(*routes: Route, **settings: Any) -> ServiceBottle:
         "trusted_proxy_count": 0,
         "max_body_bytes": 200_000,
     }
-    return build_http_application(add_routes, **{**defaults, **settings})
+    return build_http_application(**{**defaults, **settings})
 
 
 def client_for(*routes: Route, **settings: Any) -> TestApp:

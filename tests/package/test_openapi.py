@@ -103,10 +103,13 @@ def test_each_route_has_one_operation_for_each_method(
 
 def parts_of(operation: Operation) -> tuple[str, dict[str, Any]]:
     """Return the path and the arguments of a valid request, made from examples."""
-    values = {"id": "1", "int": "-5", "float": "1.5", "re": "ab"}
-    path = re.sub(
-        r"<\w+(?::(\w+)[^>]*)?>", lambda found: values.get(found[1], "text"), operation.route.rule
-    )
+    by_filter = {"id": "1", "int": "-5", "float": "1.5", "re": "ab"}
+    examples = {one["name"]: one["example"] for one in operation.parameters if "example" in one}
+
+    def value(wildcard: re.Match[str]) -> str:
+        return str(examples.get(wildcard[1]) or by_filter.get(wildcard[2], "text"))
+
+    path = re.sub(r"<(\w+)(?::(\w+)[^>]*)?>", value, operation.route.rule)
     arguments: dict[str, Any] = {}
     if operation.is_form:
         fields = {"title": "text", "name": "text"}
@@ -219,6 +222,18 @@ def test_wildcards_are_described(document: dict[str, Any]) -> None:
         assert match("é x")
         assert not match("a\nb")
         assert bool(match("a/b")) == slashes
+
+
+def test_wildcards_have_the_schemas_of_their_types(document: dict[str, Any]) -> None:
+    described = operation(document, "GET /api/v1/types/{day}/{uid}/{colour}/{size}")["parameters"]
+    assert described[0]["example"] == "2026-12-31"
+    assert described[3]["description"] == "A digit."
+    assert {parameter["name"]: parameter["schema"] for parameter in described} == {
+        "day": {"type": "string", "format": "date"},
+        "uid": {"type": "string", "format": "uuid"},
+        "colour": {"$ref": "#/components/schemas/Colour"},
+        "size": {"type": "integer", "minimum": 1, "maximum": 9, "format": "int64"},
+    }
 
 
 def test_query_is_described_by_its_fields(document: dict[str, Any]) -> None:

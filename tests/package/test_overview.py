@@ -4,6 +4,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ def show(loan_id: int) -> dict[str, int]:
     return {"id": loan_id}
 
 
+def on_day(day: date) -> date:
+    return day
+
+
 def remove(loan_id: int, if_match: IfMatch) -> None:
     if_match.check(loan_id)
 
@@ -50,6 +55,7 @@ def add_routes(app: Bottle) -> None:
     app.route("/loans", "POST", create)
     app.route("/loans/<loan_id:id>", "GET", show, public=True)
     app.route("/loans/<loan_id:id>", "DELETE", remove, status=204, etag="{0}", public=True)
+    app.route("/days/<day>", "GET", on_day, public=True)
 
 
 def fail() -> None:
@@ -82,6 +88,7 @@ def test_overview_has_a_command_for_each_route(page: Callable[..., TestResponse]
         "POST /loans token",
         "GET /loans/<loan_id:id> public",
         "DELETE /loans/<loan_id:id> public",
+        "GET /days/<day> public",
     ]
     assert [command.text for command in html.find_all("pre")] == [
         "curl http://127.0.0.1:8000/",
@@ -89,6 +96,7 @@ def test_overview_has_a_command_for_each_route(page: Callable[..., TestResponse]
         '-d \'{"item": "text", "days": 1}\' http://127.0.0.1:8000/loans',
         "curl http://127.0.0.1:8000/loans/1",
         "curl -X DELETE -H 'If-Match: *' http://127.0.0.1:8000/loans/1",
+        "curl http://127.0.0.1:8000/days/2026-12-31",
     ]
 
 

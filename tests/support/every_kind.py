@@ -169,6 +169,19 @@ def by_name(name: str) -> str:
     return name
 
 
+def by_types(
+    day: date,
+    uid: UUID,
+    colour: Colour,
+    size: Annotated[int, Meta(ge=1, le=9, description="A digit.")],
+) -> list[Any]:
+    return [day, uid, colour, size]
+
+
+def by_measures(moment: datetime, number: Decimal, duration: timedelta) -> list[Any]:
+    return [moment, number, duration]
+
+
 def by_path(path: str) -> Any:
     return path
 
@@ -233,6 +246,8 @@ def add_routes(app: Bottle) -> None:
     app.route("/api/v1/ratios/<ratio:float>", "GET", by_ratio)
     app.route("/api/v1/codes/<code:re:[a-z]{2}>", "GET", by_code, deprecated=True)
     app.route("/api/v1/names/<name>", "GET", by_name, summary="By name", tags=["names", "other"])
+    app.route("/api/v1/types/<day>/<uid>/<colour>/<size:int>", "GET", by_types)
+    app.route("/api/v1/measures/<moment>/<number>/<duration>", "GET", by_measures)
     app.route("/api/v1/paths/<path:path>", "GET", by_path, public=True)
     app.route("/streams/<name>", "GET", stream, public=True)
     app.route("/maybe/<name>", "GET", maybe)

@@ -4,12 +4,14 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
+from urllib.parse import quote
 
 from bottle import HTTPResponse, Route, SimpleTemplate, request
 
 from .http.conditional import IfMatch
 from .http.routing import access_of, handler_name
+from .http.wildcards import parts_of
 from .openapi.examples import NO_EXAMPLE, example_of
 from .settings import ServiceSettings
 from .views import headers_with_style
@@ -92,14 +94,23 @@ class Overview:
                 return ""
             words += ["-H 'Content-Type: application/json'", "-d", shlex.quote(json.dumps(sample))]
         scheme = request.environ["wsgi.url_scheme"]
-        words.append(shlex.quote(f"{scheme}://{self._settings.bind}{_path(route)}"))
+        words.append(shlex.quote(f"{scheme}://{self._settings.bind}{_path(route, types)}"))
         return " ".join(words)
 
 
-def _path(route: Route) -> str:
-    """Return the path of the route, with 1 for each wildcard."""
-    parts = route.app.router.builder[route.rule]
-    return "".join("1" if name else text for name, text in parts)
+def _path(route: Route, types: Mapping[str, Any]) -> str:
+    """Return the path of the route, with an example for each wildcard."""
+    return "".join(
+        part if isinstance(part, str) else _example_of(types.get(part.name, str))
+        for part in parts_of(route)
+    )
+
+
+def _example_of(kind: Any) -> str:
+    example = "1" if kind is str else example_of(kind)
+    if example is NO_EXAMPLE:
+        return "1"
+    return quote(example if isinstance(example, str) else json.dumps(example))
 
 
 def _failure(check: Callable[[], None]) -> str:

@@ -15,8 +15,9 @@ from .instrumentation import InstrumentationMiddleware
 from .problems import ProblemRenderer, WSGIApp
 from .proxy_headers import ProxyHeadersMiddleware
 from .request_context import RequestContextMiddleware
-from .routing import ServiceBottle, add_filters, freeze
+from .routing import ServiceBottle, freeze
 from .sanitize import SanitizeRequestMiddleware
+from .wildcards import add_filters
 
 __all__ = ["build_http_application"]
 

@@ -16,6 +16,7 @@ from .idempotency import IdempotentRoute
 from .patterns import Pattern, next_link, pattern
 from .problems import Conflict
 from .routing import JSONBody
+from .wildcards import Wildcard, parts_of, wildcard_parser
 
 __all__ = ["HandlerPlugin", "RequestScoped"]
 
@@ -45,7 +46,7 @@ class RequestScoped(NamedTuple):
 class HandlerPlugin:
     """Bottle plugin that calls typed handlers.
 
-    A parameter is a wildcard of the route's rule, `body`, `form` or `query` (parsed into its
+    A parameter is a wildcard of the route's rule, `body`, `form` or `query` (each parsed into its
     annotated type), `client_name` (of the token or session), `environ` (PEP 3333), a dependency of
     that name, or of the type IfMatch. This is decided when the route is prepared, at startup.
 
@@ -121,7 +122,7 @@ class HandlerPlugin:
         handler: Callable[..., Any] = call_in_scope if scoped or has_form else call
         if idempotency:
             handler = idempotency.around_request(handler, dict(scoped)["session"].open)
-        return handler
+        return _with_parsed_wildcards(handler, route, callback)
 
     def close(self) -> None:
         """Close the dependencies that have a method `close`, such as clients of other services."""
@@ -164,6 +165,28 @@ class HandlerPlugin:
             missing = ", ".join(sorted(wildcards))
             raise TypeError(f"add a parameter for the wildcard {missing}")
         return parse, scoped, singletons
+
+
+def _with_parsed_wildcards(
+    handler: Callable[..., Any], route: Route, callback: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a handler that gets the wildcards in the types of the callback's parameters."""
+    types = get_type_hints(callback, include_extras=True)
+    parse = {
+        part.name: parser
+        for part in parts_of(route)
+        if isinstance(part, Wildcard) and part.name in types
+        if (parser := wildcard_parser(part, types[part.name]))
+    }
+    if not parse:
+        return handler
+
+    def handle(**arguments: Any) -> Any:
+        for name, parser in parse.items():
+            arguments[name] = parser(arguments[name])
+        return handler(**arguments)
+
+    return handle
 
 
 def _field_names(callback: Callable[..., Any]) -> dict[str, str]:

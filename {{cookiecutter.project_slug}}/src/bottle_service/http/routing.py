@@ -3,7 +3,6 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from math import inf, isfinite
 from string import punctuation
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -14,15 +13,13 @@ from bottle import Bottle, HTTPResponse, Route, request, response
 from msgspec import Struct
 
 from ..startup import StartupError, StartupProblem
-from .problems import DETAILS, Environ, Problem, WSGIApp
+from .problems import Environ, WSGIApp
 from .request_context import patched_too_late
-from .validation import LARGEST_INTEGER, SMALLEST_INTEGER
 
 __all__ = [
     "JSONBody",
     "ServiceBottle",
     "access_of",
-    "add_filters",
     "freeze",
     "handler_name",
     "is_redirect",
@@ -140,32 +137,6 @@ def handler_name(route: Route) -> str:
 def is_redirect(route: Route) -> bool:
     """Return whether `redirect_slashes` of another route has added the route."""
     return route.callback is _redirect_to_path
-
-
-def add_filters(app: Bottle) -> None:
-    """Add the filter `id`, and replace `int` and `float` of Bottle.
-
-    Bottle's own filters match numbers that no database column holds, and digits of all scripts.
-    """
-    # At most 18 digits, so that every ID fits into a 64-bit database column.
-    app.router.add_filter("id", lambda _config: (r"[1-9][0-9]{0,17}", int, str))
-    app.router.add_filter("int", lambda _config: (r"-?[0-9]{1,19}", _wildcard_integer, str))
-    app.router.add_filter("float", lambda _config: (r"-?[0-9.]+", _wildcard_number, str))
-
-
-def _wildcard_integer(text: str) -> int:
-    number = int(text)
-    if not SMALLEST_INTEGER <= number <= LARGEST_INTEGER:
-        raise Problem(404, DETAILS[404])
-    return number
-
-
-def _wildcard_number(text: str) -> float:
-    # A path such as /1.2.3 is not an address of the route.
-    number = float(text) if text.count(".") <= 1 and text.strip("-.") else inf
-    if not isfinite(number):
-        raise Problem(404, DETAILS[404])
-    return number
 
 
 def freeze(app: Bottle) -> None:

@@ -23,7 +23,9 @@ from ..http.parsers import Upload
 from ..http.problems import ProblemDetails, title
 from ..http.routing import NO_BODY, ServiceBottle, handler_name, is_redirect
 from ..http.validation import LARGEST_INTEGER, SMALLEST_INTEGER, reachable
+from ..http.wildcards import Wildcard, parts_of, wildcard_parser
 from ..startup import StartupProblem
+from .examples import NO_EXAMPLE, example_of
 from .schemas import REFERENCE, Schema, Schemas
 
 __all__ = ["Document", "Operation"]
@@ -137,6 +139,8 @@ class Document:
         self._schemas = Schemas()
         self._ids: set[str] = set()
         self._templates: dict[str, str] = {}
+        # Parameters of paths with a type, which has this number in Schemas.
+        self._wildcards: list[tuple[Schema, int]] = []
         self.operations: list[Operation] = []
         self.problems = list(self._read_routes())
         self._problem_schema = self._schemas.add(ProblemDetails, received=False)
@@ -168,7 +172,10 @@ class Document:
             except msgspec.ValidationError as error:
                 yield StartupProblem("", f"has an invalid option: {error}", name)
                 continue
-            path, parameters = self._path(route)
+            # Those of a plain handler may be names that do not exist at run time.
+            is_raw = route.config.get("raw")
+            types = {} if is_raw else get_type_hints(route.callback, include_extras=True)
+            path, parameters = self._path(route, types)
             for method in ANY_METHOD if route.method == "ANY" else (route.method,):
                 if method not in METHODS:
                     continue
@@ -177,14 +184,19 @@ class Document:
                     yield StartupProblem("", reason, name)
                     continue
                 first[method, path] = name
-                self.operations.append(self._operation(route, method, path, parameters, options))
+                operation = self._operation(route, method, path, parameters, options, types)
+                self.operations.append(operation)
 
     def _operation(
-        self, route: Route, method: str, path: str, parameters: list[Schema], options: RouteOptions
+        self,
+        route: Route,
+        method: str,
+        path: str,
+        parameters: list[Schema],
+        options: RouteOptions,
+        types: Mapping[str, Any],
     ) -> Operation:
-        handler, is_raw = route.callback, bool(route.config.get("raw"))
-        # Those of a plain handler may be names that do not exist at run time.
-        types = {} if is_raw else get_type_hints(handler, include_extras=True)
+        handler = route.callback
         module = [part for part in handler.__module__.split(".")[1:] if part != "routes"]
         # Below the routes, a package or a module has one subject.
         tag = module[0] if module else "service"
@@ -229,41 +241,36 @@ class Document:
         self._ids.add(name)
         return name
 
-    def _path(self, route: Route) -> tuple[str, list[Schema]]:
+    def _path(self, route: Route, types: Mapping[str, Any]) -> tuple[str, list[Schema]]:
         """Return the path's template and its parameters."""
         template, shape, parameters, number = "", "", [], 0
-        for name, mode, config in self._app.router._itertokens(route.rule):
-            if not mode:
-                text = name.replace("{", "%7B").replace("}", "%7D")
+        for part in parts_of(route):
+            if not isinstance(part, Wildcard):
+                text = part.replace("{", "%7B").replace("}", "%7D")
                 template, shape = template + text, shape + text
                 continue
+            name = part.name
             if not name:  # as Bottle's router calls it
                 name, number = f"anon{number}", number + 1
             template, shape = f"{template}\0{name}\1", f"{shape}\0"
-            schema = self._wildcard("re" if mode == "default" else mode, config)
+            schema = _schema_of(part)
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
+            if name in types and wildcard_parser(part, types[name]):
+                number_of_type = self._schemas.add(types[name], received=True)
+                self._wildcards.append((parameters[-1], number_of_type))
+                if (example := example_of(types[name])) is not NO_EXAMPLE:
+                    parameters[-1]["example"] = example
         # Paths that differ in the names of wildcards only are the same one.
         template = self._templates.setdefault(shape, template)
         for parameter, name in zip(parameters, re.findall("\0(.*?)\1", template), strict=True):
             parameter["name"] = name
         return template.replace("\0", "{").replace("\1", "}"), parameters
 
-    def _wildcard(self, mode: str, config: str | None) -> Schema:
-        if mode in WILDCARDS:
-            return WILDCARDS[mode]
-        pattern, read, _ = self._app.router.filters[mode](config)
-        if read is int:
-            return WILDCARDS["int"]
-        pattern = {"[^/]+": f"[^/{CONTROLS}]+", ".+?": f"[^{CONTROLS}]+"}.get(
-            pattern, f"(?:{pattern})"
-        )
-        if OWN_SYNTAX.search(pattern):
-            return {"type": "string"}
-        return {"type": "string", "pattern": f"^{pattern}$"}
-
     # From operations to the document
 
     def _content(self, info: Mapping[str, str], url: str) -> Schema:
+        for parameter, number_of_type in self._wildcards:
+            parameter |= _described(self._schemas[number_of_type])
         paths: dict[str, Schema] = {}
         for operation in self.operations:
             operation.content = self._describe(operation)
@@ -372,10 +379,7 @@ class Document:
             parameter: Schema = {"name": name, "in": "query"}
             if name in required:
                 parameter["required"] = True
-            if "description" in one:
-                parameter["description"] = one["description"]
-            inner = {key: value for key, value in one.items() if key != "description"}
-            yield {**parameter, "schema": inner}
+            yield parameter | _described(one)
 
     def _body(self, operation: Operation) -> Schema:
         if operation.body_schema is None:
@@ -439,6 +443,27 @@ class Document:
             schema = self._schemas[self._problem_schema]
             response["content"] = {"application/problem+json": {"schema": schema}}
         return response
+
+
+def _described(schema: Schema) -> Schema:
+    """Return the schema of a parameter, and its description beside it."""
+    inner = {key: value for key, value in schema.items() if key != "description"}
+    if "description" in schema:
+        return {"description": schema["description"], "schema": inner}
+    return {"schema": inner}
+
+
+def _schema_of(wildcard: Wildcard) -> Schema:
+    if wildcard.filter in WILDCARDS:
+        return WILDCARDS[wildcard.filter]
+    if wildcard.convert is int:
+        return WILDCARDS["int"]
+    pattern = {"[^/]+": f"[^/{CONTROLS}]+", ".+?": f"[^{CONTROLS}]+"}.get(
+        wildcard.pattern, f"(?:{wildcard.pattern})"
+    )
+    if OWN_SYNTAX.search(pattern):
+        return {"type": "string"}
+    return {"type": "string", "pattern": f"^{pattern}$"}
 
 
 def _result(types: Mapping[str, Any]) -> tuple[Any, bool]:

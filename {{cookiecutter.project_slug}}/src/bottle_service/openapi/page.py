@@ -133,11 +133,11 @@ def _value(parameter: Schema, operation: Operation) -> Any:
     """Return an example of a parameter as a text, or NO_EXAMPLE."""
     schema = parameter["schema"]
     if "example" in parameter:
-        return parameter["example"]
+        return _text(parameter["example"])
     if parameter["in"] == "query" and "query" in operation.types:
         example = example_of(operation.types["query"], complete=False)
         return example if example is NO_EXAMPLE else _text(example[parameter["name"]])
-    if schema["type"] != "string":
+    if schema.get("type") != "string":
         return "1"
     return example_of(Annotated[str, Meta(pattern=schema.get("pattern", ""))])
 

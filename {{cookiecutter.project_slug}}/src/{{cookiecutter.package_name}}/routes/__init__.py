@@ -22,7 +22,8 @@ These options are for /openapi.json and /docs, which describe all of this table:
     responses={409: "…"}    a further status, and its description
 
 `<note_id:id>` is a positive integer that fits a database column. Bottle's own filters (`:int`,
-`:path`, `:re:…`) work too.
+`:path`, `:re:…`) work too. `<day>` without a filter becomes the type of the handler's parameter,
+such as `date`, `UUID` or an Enum.
 """
 
 from bottle import Bottle

@@ -1,0 +1,110 @@
+"""Wildcards of routes: filters that choose the URLs, and the types of handlers' parameters."""
+
+from collections.abc import Callable, Iterator
+from math import inf, isfinite
+from typing import Any, NamedTuple
+
+import msgspec
+from bottle import Bottle, Route
+from msgspec import inspect
+
+from .problems import DETAILS, Problem
+from .validation import LARGEST_INTEGER, SMALLEST_INTEGER, Limits, bare
+
+__all__ = ["Wildcard", "add_filters", "parts_of", "wildcard_parser"]
+
+# What a part of a URL can become.
+TYPES = (
+    inspect.StrType
+    | inspect.IntType
+    | inspect.FloatType
+    | inspect.BoolType
+    | inspect.DecimalType
+    | inspect.UUIDType
+    | inspect.DateType
+    | inspect.DateTimeType
+    | inspect.TimeType
+    | inspect.TimeDeltaType
+    | inspect.EnumType
+    | inspect.LiteralType
+)
+
+
+class Wildcard(NamedTuple):
+    """A wildcard of a rule, `<name:filter:config>`; the default filter is `re`.
+
+    `pattern` is the filter's regular expression. `convert` makes the filter's value of the text; it
+    is None if the value is the text itself.
+    """
+
+    name: str
+    filter: str
+    pattern: str
+    convert: Callable[[str], Any] | None
+
+
+def parts_of(route: Route) -> Iterator[str | Wildcard]:
+    """Yield the texts and wildcards of the route's rule, from left to right."""
+    router = route.app.router
+    for text, mode, config in router._itertokens(route.rule):
+        if mode:
+            mode = "re" if mode == "default" else mode
+            pattern, convert, _ = router.filters[mode](config)
+            yield Wildcard(text, mode, pattern, convert)
+        else:
+            yield text
+
+
+def wildcard_parser(wildcard: Wildcard, kind: Any) -> Callable[[Any], Any] | None:
+    """Return a function that makes a value of this type of what the filter returns.
+
+    It is None if that is one already. The function raises Problem: 404 for a text that cannot become
+    the type, because no address has it. Raises TypeError if a part of a URL cannot become the type
+    at all.
+    """
+    union = bare(inspect.type_info(kind))
+    kinds = [bare(one) for one in getattr(union, "types", [union])]
+    if any(one == inspect.StrType() or isinstance(one, inspect.AnyType) for one in kinds):
+        return None
+    if wildcard.convert and kinds in ([inspect.IntType()], [inspect.FloatType()]):
+        return None
+    if not all(isinstance(one, TYPES) for one in kinds):
+        if wildcard.convert:  # of the service's own filter
+            return None
+        raise TypeError(f"a part of a URL cannot be of the type {kind}; annotate it with str")
+    apply_limits = Limits(kind).apply
+
+    def parse(value: Any) -> Any:
+        try:
+            value = msgspec.convert(value, kind, strict=False)
+            return apply_limits(value) if apply_limits else value
+        except msgspec.ValidationError:
+            raise Problem(404, DETAILS[404]) from None
+
+    return parse
+
+
+def add_filters(app: Bottle) -> None:
+    """Add the filter `id`, and replace `int` and `float` of Bottle.
+
+    Bottle's own filters match numbers that no database column holds, and digits of all scripts.
+    """
+    # At most 18 digits, so that every ID fits into a 64-bit database column.
+    app.router.add_filter("id", lambda _config: (r"[1-9][0-9]{0,17}", int, str))
+    app.router.add_filter("int", lambda _config: (r"-?[0-9]{1,19}", _integer, str))
+    app.router.add_filter("float", lambda _config: (r"-?[0-9.]+", _number, str))
+
+
+def _integer(text: str) -> int:
+    number = int(text)
+    if not SMALLEST_INTEGER <= number <= LARGEST_INTEGER:
+        raise Problem(404, DETAILS[404])
+    return number
+
+
+def _number(text: str) -> float:
+    # A path such as /1.2.3 is not an address of the route.
+    number = float(text) if text.count(".") <= 1 and text.strip("-.") else inf
+    if not isfinite(number):
+        raise Problem(404, DETAILS[404])
+    return number
