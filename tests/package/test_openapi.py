@@ -139,6 +139,7 @@ def requests_to(operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
         yield path.partition("?")[0] + "?text=%ff", arguments
     if operation.body is not None:
         kind = arguments.get("content_type", "application/x-www-form-urlencoded")
+        yield path, {**arguments, "headers": {"Content-Encoding": "gzip"}}
         yield path, {"params": "text", "content_type": "text/plain"}
         yield path, {"params": "{", "content_type": kind}
         yield path, {"params": '{"no": 1}', "content_type": kind}
@@ -160,7 +161,7 @@ def test_statuses_and_content_types_that_are_sent_are_documented(
         token = ADMIN_TOKEN if "admin" in one.schemes else TOKEN
         seen = set()
         for path, arguments in requests_to(one):
-            headers = arguments.pop("headers", {"Authorization": f"Bearer {token}"})
+            headers = {"Authorization": f"Bearer {token}", **arguments.pop("headers", {})}
             if "upload_files" in arguments:
                 response = client.post(path, headers=headers, status="*", **arguments)
             else:

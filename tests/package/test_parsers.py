@@ -48,7 +48,18 @@ def echo_search(query: Search) -> Search:
     return query
 
 
-# JSON
+def read_bytes(body: bytes) -> str:
+    return body.hex()
+
+
+# JSON, and any other content
+
+
+@pytest.mark.parametrize("content_type", ["", "text/csv", "application/json", URLENCODED])
+def test_body_of_bytes_is_read_as_it_is(content_type: str) -> None:
+    client = client_for(("POST", "/", read_bytes))
+    for body in (b"", b'{"a" : 1}\r\n', bytes(range(256)) * 400):
+        assert client.post("/", body, content_type=content_type).json == body.hex()
 
 
 @pytest.fixture
@@ -287,7 +298,7 @@ def test_times_of_every_class_are_utc(kind: Any) -> None:
     assert parse(kind, json.dumps(body).encode()).at.tzinfo is UTC
 
 
-@pytest.mark.parametrize("path", ["/json", "/form"])
+@pytest.mark.parametrize("path", ["/json", "/form", "/bytes"])
 @pytest.mark.parametrize(
     ("coding", "status"),
     [("gzip", 415), ("br, identity", 415), ("identity", 200), ("Identity", 200)],
@@ -296,10 +307,13 @@ def test_encoded_body_is_415(path: str, coding: str, status: int) -> None:
     def read_form(form: Form) -> str:
         return form.name
 
-    client = client_for(("POST", "/json", echo_item), ("POST", "/form", read_form))
+    client = client_for(
+        ("POST", "/json", echo_item), ("POST", "/form", read_form), ("POST", "/bytes", read_bytes)
+    )
     content_type, body = {
         "/json": ("application/json", b'{"name": "x"}'),
         "/form": (URLENCODED, b"name=x"),
+        "/bytes": ("text/csv", b"x"),
     }[path]
     headers = {"Content-Encoding": coding, "Content-Type": content_type}
     response = client.post(path, body, headers=headers, status=status)

@@ -182,6 +182,10 @@ def by_measures(moment: datetime, number: Decimal, duration: timedelta) -> list[
     return [moment, number, duration]
 
 
+def receive(body: bytes) -> int:
+    return len(body)
+
+
 def by_path(path: str) -> Any:
     return path
 
@@ -238,6 +242,7 @@ def add_routes(app: Bottle) -> None:
     app.route("/api/v1/free", "GET", free)
     app.route("/api/v1/things/<number:int>", ["PUT", "PATCH"], replace, max_body=100_000)
     app.route("/api/v2/trees", "POST", grow, status=201, location="/api/v1/names/{0.items}")
+    app.route("/api/v1/files", "POST", receive)
     app.route("/api/v1/photos", "POST", add_photo)
     app.route("/api/v1/contacts", "POST", add_contact)
     app.route("/api/v1/forms", "POST", show_form, public=True)

@@ -88,7 +88,9 @@ class Overview:
             words.append('-H "Idempotency-Key: $(date +%s)"')
         if "form" in types:
             return ""
-        if "body" in types:
+        if types.get("body") is bytes:
+            words.append("--data-binary @FILE")
+        elif "body" in types:
             sample = example_of(types["body"], complete=False)
             if sample is NO_EXAMPLE:
                 return ""

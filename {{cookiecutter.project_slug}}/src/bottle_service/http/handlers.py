@@ -21,7 +21,7 @@ from .wildcards import Wildcard, parts_of, wildcard_parser
 __all__ = ["HandlerPlugin", "RequestScoped"]
 
 PARSERS: dict[str, Callable[[Any], parsers.Parser]] = {
-    "body": parsers.parse_json,
+    "body": parsers.parse_body,
     "client_name": lambda _kind: itemgetter("service.client_name"),
     "environ": lambda _kind: lambda environ: environ,
     "form": parsers.parse_form,

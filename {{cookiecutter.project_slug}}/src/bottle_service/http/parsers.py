@@ -18,8 +18,8 @@ __all__ = [
     "Upload",
     "close_form",
     "field_names",
+    "parse_body",
     "parse_form",
-    "parse_json",
     "parse_query",
 ]
 
@@ -28,12 +28,14 @@ Parser = Callable[[Environ], Any]
 Upload: TypeAlias = multipart.MultipartPart
 
 
-def parse_json(kind: Any) -> Parser:
-    """Return a parser of JSON bodies of this type.
+def parse_body(kind: Any) -> Parser:
+    """Return a parser of JSON bodies of this type, or of any body for the type `bytes`.
 
-    The parser raises Problem: 415 for another content type or an encoded body, 400 for a body that
+    The parser of JSON raises Problem: 415 for another content type or an encoded body, 400 for a body that
     is not JSON, 422 for JSON of another shape, and for values that a database cannot store.
     """
+    if kind is bytes:
+        return _read_body
     decode = msgspec.json.Decoder(kind).decode
     apply_limits = Limits(kind).apply
     search = ErrorSearch(kind, strict=True)
@@ -42,11 +44,7 @@ def parse_json(kind: Any) -> Parser:
         content_type = environ.get("CONTENT_TYPE", "")
         if content_type != "application/json" and _media_type(content_type) != "application/json":
             raise Problem(415, "The body must be application/json.")
-        _check_content_encoding(environ)
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"].read(length)
-        if len(body) < length:
-            raise Problem(400, "The body ended before its Content-Length.")
+        body = _read_body(environ)
         try:
             try:
                 value = decode(body)
@@ -63,6 +61,16 @@ def parse_json(kind: Any) -> Parser:
         return value
 
     return parse
+
+
+def _read_body(environ: Environ) -> bytes:
+    """Return the body. Raises Problem: 415 if it is encoded, 400 if a part of it is missing."""
+    _check_content_encoding(environ)
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body: bytes = environ["wsgi.input"].read(length)
+    if len(body) < length:
+        raise Problem(400, "The body ended before its Content-Length.")
+    return body
 
 
 def _find_errors(

@@ -90,8 +90,8 @@ class RouteOptions(Struct):
 class Operation:
     """One method of one path.
 
-    `body` is the type of a JSON body or form and `result` that of the response; both are None if
-    there is none. `any_result` says that the handler may return an HTTPResponse.
+    `body` is the type of a JSON body or form, or `bytes` for any body, and `result` that of the
+    response; both are None if there is none. `any_result` says that the handler may return an HTTPResponse.
     """
 
     route: Route
@@ -223,7 +223,8 @@ class Document:
                 kind = types[name]
                 operation.body = get_args(kind)[0] if get_origin(kind) is Form else kind
                 operation.is_form = name == "form"
-                operation.body_schema = self._schemas.add(operation.body, received=True)
+                if kind is not bytes:
+                    operation.body_schema = self._schemas.add(operation.body, received=True)
         if operation.status not in NO_BODY:
             operation.result, operation.any_result = _result(types)
         if operation.result is not None:
@@ -382,6 +383,8 @@ class Document:
             yield parameter | _described(one)
 
     def _body(self, operation: Operation) -> Schema:
+        if operation.body is bytes:
+            return {"content": {"*/*": {}}}
         if operation.body_schema is None:
             return {}
         schema = self._schemas[operation.body_schema]
@@ -428,8 +431,8 @@ class Document:
             yield 404
         if operation.body is not None:
             yield from (413, 415)
-        returns_errors = get_origin(types.get("form")) is Form
-        if "query" in types or (operation.body is not None and not returns_errors):
+        is_checked = operation.body not in (None, bytes) and get_origin(types.get("form")) is not Form
+        if "query" in types or is_checked:
             yield 422
         if any(isinstance(app.dependencies.get(name), RequestScoped) for name in types):
             yield 503

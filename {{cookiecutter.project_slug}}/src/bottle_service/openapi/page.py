@@ -119,6 +119,8 @@ def _command(operation: Operation) -> str:
             if value is NO_EXAMPLE:
                 return ""
             words.append(f"-F {shlex.quote(f'{name}={value}')}")
+    elif operation.body is bytes:
+        words.append("--data-binary @FILE")
     elif operation.body is not None:
         body = example_of(operation.body, complete=False)
         if body is NO_EXAMPLE:
@@ -167,7 +169,7 @@ def _rows(document: Document, operation: Operation) -> Iterator[Row]:
             parameter.get("description", ""),
         )
     for media in operation.content.get("requestBody", {}).get("content", {}).values():
-        schema = document.resolve(media["schema"])
+        schema = document.resolve(media.get("schema", {}))
         for name, one in schema.get("properties", {}).items():
             is_required = name in schema.get("required", ())
             place = "form" if operation.is_form else "body"
