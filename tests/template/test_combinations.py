@@ -42,6 +42,7 @@ OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     "docs/how-to/point-in-time.md": POSTGRESQL,
     "docs/how-to/postgresql.md": POSTGRESQL,
     "docs/how-to/task-queue.md": DATABASE,
+    "docs/how-to/webhooks.md": DATABASE,
     "gunicorn.conf.py": GUNICORN,
     "src/bottle_service/database": DATABASE,
     "src/bottle_service/database/lost_parts.py": SQLITE,
