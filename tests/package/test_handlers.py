@@ -238,6 +238,45 @@ def test_admin_route_requires_the_admin_token() -> None:
     assert client.get("/", headers={"Authorization": "Bearer admin-token"}).text == "secret"
 
 
+def test_route_with_a_role_is_403_for_other_clients() -> None:
+    roles = {"anna": ["reader", "editor"], "bert": ["reader"]}
+    seen = []
+
+    def show(client_name: str) -> str:
+        seen.append(client_name)
+        return client_name
+
+    client = client_for(
+        ("GET", "/", show, {"public": False, "role": "editor"}),
+        authenticate_client=lambda token: token,
+        roles_of=lambda name: roles.get(name, ()),
+    )
+    client.get("/", status=401)
+    client.authorization = ("Bearer", "anna")
+    assert client.get("/").json == "anna"
+    for name in ("bert", "carl"):
+        client.authorization = ("Bearer", name)
+        problem = client.get("/", status=403)
+        assert problem.json["detail"] == "This needs the role 'editor'."
+    assert seen == ["anna"]
+
+
+@pytest.mark.parametrize(
+    ("options", "roles_of", "advice"),
+    [
+        ({"public": True}, dict, "remove it, or the option `public`"),
+        ({"public": False, "admin": True}, dict, "remove it, or the option `admin`"),
+        ({"public": False}, None, "pass `roles_of` to build_application in app.py"),
+    ],
+)
+def test_role_that_is_never_asked_for_is_rejected(
+    options: dict[str, bool], roles_of: Any, advice: str
+) -> None:
+    settings = {"roles_of": roles_of} if roles_of else {}
+    problems = startup_errors(("GET", "/", lambda: 1, {**options, "role": "editor"}), **settings)
+    assert problems == f"GET /: has the option `role`; {advice}"
+
+
 class Closable:
     """A dependency with a method `close`."""
 

@@ -204,6 +204,19 @@ def test_session_is_another_scheme_and_adds_403(environ: dict[str, str]) -> None
     assert ("403" in contacts["responses"], "403" in free["responses"]) == (True, False)
 
 
+def test_role_is_described(environ: dict[str, str]) -> None:
+    def add_routes(app: Bottle) -> None:
+        app.route("/openapi.json", "GET", every_kind.document, public=True)
+        app.route("/docs", "GET", every_kind.docs, public=True)
+        app.route("/free", "GET", every_kind.free, role="editor")
+
+    client = TestApp(build(environ, add_routes, roles_of=lambda _name: {"editor"}))
+    free = operation(client.get("/openapi.json").json, "GET /free")
+    assert free["security"] == [{"token": ["editor"]}]
+    assert "403" in free["responses"]
+    assert "Requires a token and the role editor." in client.get("/docs").text
+
+
 # Parameters, bodies and results
 
 

@@ -39,6 +39,7 @@ OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     "docs/how-to/safe-writes.md": DATABASE,
     "docs/how-to/events.md": SQLITE,
     "docs/how-to/pages-and-forms.md": DATABASE,
+    "docs/how-to/permissions.md": DATABASE,
     "docs/how-to/point-in-time.md": POSTGRESQL,
     "docs/how-to/postgresql.md": POSTGRESQL,
     "docs/how-to/task-queue.md": DATABASE,

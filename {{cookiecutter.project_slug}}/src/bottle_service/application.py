@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from .assets import Assets
 from .backups import newest_backup
 from .http import build_http_application
-from .http.auth import Authenticator, SessionAuthenticator
+from .http.auth import Authenticator, RolesOf, SessionAuthenticator, no_roles
 from .http.problems import ProblemRenderer
 from .http.routing import ServiceBottle
 from .http.url_prefix import URL_PREFIX, UrlPrefixMiddleware
@@ -42,17 +42,19 @@ def build_application(
     url_prefix: str = "",
     authenticate_client: Authenticator | None = None,
     authenticate_session: SessionAuthenticator | None = None,
+    roles_of: RolesOf = no_roles,
 ) -> ServiceBottle:
     """Return the WSGI application of the service whose package is in `directory`.
 
-    Every view has `variables`; `dependencies` are injected into handlers by parameter
-    name, besides `settings`, `views`, `assets`, `metrics`, `openapi`, and `overview`, which is None
-    outside of development. One that has a method `close` is closed with the application. `page_policy` is the
+    Every view has `variables`; `dependencies` are injected into handlers by parameter name, besides
+    `settings`, `views`, `assets`, `metrics`, `openapi`, and `overview`, which is None outside of
+    development. One that has a method `close` is closed with the application. `page_policy` is the
     Content-Security-Policy of pages. `authenticate_client` returns the name of the client with a
     bearer token; by default these are the clients of API_TOKENS. `authenticate_session` returns the
     name of the client with a session, by the cookies of the environ. Both return None for credentials
-    that are not valid. `url_prefix` is the path of the service on its host, such as `/app`; views
-    have it as a variable. Raises StartupError with every problem.
+    that are not valid. `roles_of` returns the roles of the client with a name, for the option `role`
+    of routes. `url_prefix` is the path of the service on its host, such as `/app`; views have it as a
+    variable. Raises StartupError with every problem.
     """
     if not re.fullmatch(URL_PREFIX, url_prefix):
         reason = f"{url_prefix!r} is not a path such as /app, without a slash at its end"
@@ -91,6 +93,7 @@ def build_application(
         },
         authenticate_client=authenticate_client or settings.api_tokens.authenticate,
         authenticate_session=authenticate_session,
+        roles_of=roles_of,
         authenticate_admin=admin_token.authenticate if admin_token.clients else None,
         problem_renderer=ProblemRenderer(views, hints=settings.app_env == "development"),
         recorders=[access_log, metrics],

@@ -139,7 +139,7 @@ def _check(service: "Service", _options: argparse.Namespace) -> None:
 def _routes(service: "Service", _options: argparse.Namespace) -> None:
     with closing(service.create_app(service.settings.load(os.environ))) as app:
         for route in app.routes:
-            access = access_of(route)
+            access = route.config.get("role") or access_of(route)
             print(f"{route.method:7} {route.rule:32} {access:7} {handler_name(route)}")
 
 

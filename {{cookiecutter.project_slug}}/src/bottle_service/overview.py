@@ -69,7 +69,8 @@ class Overview:
     def _call(self, route: Route) -> Call:
         access = access_of(route)
         command = self._command(route, access)
-        return Call(route.method, route.rule, access, handler_name(route), command)
+        shown = route.config.get("role") or access
+        return Call(route.method, route.rule, shown, handler_name(route), command)
 
     def _command(self, route: Route, access: str) -> str:
         """Return the curl command that calls the route, with a sample body."""

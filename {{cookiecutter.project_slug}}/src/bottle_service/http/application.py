@@ -6,7 +6,7 @@ from typing import Any
 from bottle import Bottle
 
 from ..telemetry.exchange import Recorder
-from .auth import Authenticator, BearerAuthPlugin, SessionAuthenticator
+from .auth import Authenticator, BearerAuthPlugin, RolesOf, SessionAuthenticator, no_roles
 from .body_limit import BodyLimitPlugin, largest_body
 from .cors import CORSMiddleware
 from .errors import ErrorMiddleware, error_handler
@@ -34,6 +34,7 @@ def build_http_application(
     trusted_proxy_count: int,
     max_body_bytes: int,
     authenticate_session: SessionAuthenticator | None = None,
+    roles_of: RolesOf = no_roles,
 ) -> ServiceBottle:
     """Return a Bottle with these routes that is ready to be served.
 
@@ -44,7 +45,9 @@ def build_http_application(
     app = ServiceBottle(dependencies)
     app.catchall = False  # ErrorMiddleware logs and renders exceptions
     app.uninstall(True)  # HandlerPlugin replaces Bottle's own plugins
-    app.install(BearerAuthPlugin(authenticate_client, authenticate_admin, authenticate_session))
+    app.install(
+        BearerAuthPlugin(authenticate_client, authenticate_admin, authenticate_session, roles_of)
+    )
     app.install(BodyLimitPlugin(max_body_bytes))
     app.install(HandlerPlugin(dependencies))
     app.default_error_handler = error_handler(problem_renderer)

@@ -4,7 +4,7 @@ A service with sessions of people accepts the cookie of a session, too.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from bottle import Route, request
@@ -16,7 +16,9 @@ from .routing import access_of
 __all__ = [
     "Authenticator",
     "BearerAuthPlugin",
+    "RolesOf",
     "SessionAuthenticator",
+    "no_roles",
     "require_same_origin",
 ]
 
@@ -24,10 +26,16 @@ __all__ = [
 Authenticator = Callable[[str], str | None]
 # Returns the name of the client whose session the request's cookie names, or None.
 SessionAuthenticator = Callable[[Environ], str | None]
+# Returns the roles of the client with this name.
+RolesOf = Callable[[str], Collection[str]]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, section 9.2.1
 
 _match_credentials = re.compile(f"(?i:bearer) +({TOKEN})").fullmatch
+
+
+def no_roles(_client_name: str) -> Collection[str]:
+    return ()
 
 
 class BearerAuthPlugin:
@@ -35,7 +43,8 @@ class BearerAuthPlugin:
 
     Routes with `public=True` need no token. Routes with `admin=True` use `authenticate_admin`; if
     that is None they respond with 404. The client's name is stored in the WSGI environ as
-    `service.client_name`, for the access log and for handlers.
+    `service.client_name`, for the access log and for handlers. Routes with `role="editor"` respond
+    with 403 to clients for whom `roles_of` returns no such role.
 
     Without an Authorization header, routes other than admin routes use `authenticate_session`. The
     request must then come from a page of the same origin, unless its method is safe: a browser sends
@@ -50,10 +59,12 @@ class BearerAuthPlugin:
         authenticate_client: Authenticator,
         authenticate_admin: Authenticator | None,
         authenticate_session: SessionAuthenticator | None = None,
+        roles_of: RolesOf = no_roles,
     ) -> None:
         self._authenticate_client = authenticate_client
         self._authenticate_admin = authenticate_admin
         self._authenticate_session = authenticate_session
+        self._roles_of = roles_of
 
     def schemes(self, route: Route) -> list[str]:
         """Return the credentials that the route accepts: token, session, admin; [] if it is public."""
@@ -64,6 +75,11 @@ class BearerAuthPlugin:
         return [access, "session"] if has_sessions else [access]
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
+        role, roles_of = route.config.get("role"), self._roles_of
+        if role is not None and access_of(route) != "token":
+            raise TypeError(f"has the option `role`; remove it, or the option `{access_of(route)}`")
+        if role is not None and roles_of is no_roles:
+            raise TypeError("has the option `role`; pass `roles_of` to build_application in app.py")
         if route.config.get("public"):
             return callback
         admin = route.config.get("admin")
@@ -84,6 +100,8 @@ class BearerAuthPlugin:
             if client_name is None:
                 raise Problem(401, DETAILS[401], headers={"WWW-Authenticate": "Bearer"})
             environ["service.client_name"] = client_name
+            if role is not None and role not in roles_of(client_name):
+                raise Problem(403, f"This needs the role {role!r}.")
             return callback(**wildcards)
 
         return authenticated

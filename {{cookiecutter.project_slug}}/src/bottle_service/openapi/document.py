@@ -48,7 +48,7 @@ SECURITY_SCHEMES = {
 FAILURES = {
     400: "The request is malformed.",
     401: "The request has no valid credentials.",
-    403: "The request of a session comes from a page of another site.",
+    403: "The client may not do this, or another site sends the request of a session.",
     404: "There is nothing at this address.",
     413: "The body is too large.",
     415: "The body has another content type, or a Content-Encoding.",
@@ -114,6 +114,11 @@ class Operation:
     body_schema: int | None = None
     result_schema: int | None = None
     content: Schema = field(default_factory=dict)
+
+    @property
+    def roles(self) -> list[str]:
+        """The role that a client needs, if any."""
+        return [self.route.config["role"]] if "role" in self.route.config else []
 
     @property
     def status(self) -> int:
@@ -348,7 +353,7 @@ class Document:
             "requestBody": self._body(operation),
         }
         content = {name: value for name, value in content.items() if value}
-        content["security"] = [{scheme: []} for scheme in operation.schemes]
+        content["security"] = [{scheme: operation.roles} for scheme in operation.schemes]
         responses: Schema = {str(operation.status): self._success(operation, further)}
         texts = dict.fromkeys(self._failures(operation), "")
         for one in (*further, {"responses": options.responses}):
@@ -425,13 +430,16 @@ class Document:
         yield from (400, 500)
         if operation.schemes:
             yield 401
-        if "session" in operation.schemes and operation.method not in SAFE_METHODS:
+        is_from_page = "session" in operation.schemes and operation.method not in SAFE_METHODS
+        if is_from_page or operation.roles:
             yield 403
         if "admin" in operation.schemes or any(one["in"] == "path" for one in operation.parameters):
             yield 404
         if operation.body is not None:
             yield from (413, 415)
-        is_checked = operation.body not in (None, bytes) and get_origin(types.get("form")) is not Form
+        is_checked = (
+            operation.body not in (None, bytes) and get_origin(types.get("form")) is not Form
+        )
         if "query" in types or is_checked:
             yield 422
         if any(isinstance(app.dependencies.get(name), RequestScoped) for name in types):

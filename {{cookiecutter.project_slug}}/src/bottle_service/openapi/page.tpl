@@ -49,7 +49,8 @@ ADMIN_TOKEN=…
       <p class="description">{{operation.description}}</p>
 %     end
 %     access = {"token": "a token", "session": "a session", "admin": "ADMIN_TOKEN"}
-      <p class="note">{{"Requires " + " or ".join(access[one] for one in operation.schemes) + "." if operation.schemes else "Requires no token."}}</p>
+%     required = " or ".join(access[one] for one in operation.schemes) or "no token"
+      <p class="note">Requires {{" and the role ".join([required, *operation.roles])}}.</p>
 %     if section.command:
       <pre class="copy">{{section.command}}</pre>
 %     end

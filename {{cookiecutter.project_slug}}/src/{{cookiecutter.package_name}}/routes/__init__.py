@@ -4,6 +4,7 @@ A route requires a bearer token of API_TOKENS. Options:
 
     public=True             no token is required
     admin=True              ADMIN_TOKEN is required
+    role="editor"           403 for clients without this role, by `roles_of` of build_application
     status=201              the status of a success; 204 sends no body
     location="/x/{0.id}"    a Location header: the handler's result, percent-encoded
     etag="{0.version}"      an ETag header; a GET can be 304, and `IfMatch.check` compares it
