@@ -107,12 +107,13 @@ PIP_INDEX_URL (for uv: UV_DEFAULT_INDEX) another index.
 endef
 export NOT_SET_UP
 
+# uv would pass over the Python of an active virtual environment, unless it gets its path.
 .venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ERROR: Python 3.11 or later is needed: make PYTHON=python3.13")'
 	@echo "setting up .venv"
 	@case "$$(command -v uv)" in "" | "$(CURDIR)/$(BIN)/uv" | $(BIN)/uv) false ;; esac && uv=yes || uv=no; \
 	if [ $$uv = yes ]; then \
-		uv venv --quiet --clear --seed --python $(PYTHON) .venv && \
+		uv venv --quiet --clear --seed --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv && \
 		uv pip install --quiet --python .venv --require-hashes --only-binary :all: -r requirements.txt; \
 	else \
 		$(PYTHON) -m venv --clear .venv && \

@@ -74,6 +74,21 @@ def test_another_python_sets_up_the_environment_again(makefile: Path, needs: Nee
     assert "setting up" not in make(makefile, ".venv/ready")
 
 
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_python_of_an_active_virtual_environment_is_taken(
+    makefile: Path, tmp_path: Path, needs: Needs, tool: str
+) -> None:
+    versions = [f"3.{minor}" for minor in (12, 13, 11) if minor != sys.version_info.minor]
+    python = next(filter(None, map(find_python, versions)), "")
+    needs(also=bool(python), reason=f"not installed: Python {' or '.join(versions)}")
+    active = tmp_path / "active"
+    run(python, "-m", "venv", "--without-pip", active, cwd=tmp_path)
+    path = plain_path() if tool == "pip" else os.environ["PATH"]
+    make(makefile, ".venv/ready", PATH=f"{active}/bin{os.pathsep}{path}")
+    version = run(python, "-VV", cwd=makefile)
+    assert run(makefile / ".venv/bin/python", "-VV", cwd=makefile) == version
+
+
 def test_make_lint_reports_that_shellcheck_is_missing(copied: Generate, tmp_path: Path) -> None:
     """shellcheck has no wheel for every platform, so the locks do not contain it."""
     programs = tmp_path / "bin"
