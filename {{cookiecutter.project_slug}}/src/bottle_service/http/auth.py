@@ -35,6 +35,7 @@ _match_credentials = re.compile(f"(?i:bearer) +({TOKEN})").fullmatch
 
 
 def no_roles(_client_name: str) -> Collection[str]:
+    """Return no roles: the `roles_of` of a service without the option `role`."""
     return ()
 
 
