@@ -239,7 +239,7 @@ def test_admin_route_requires_the_admin_token() -> None:
 
 
 def test_route_with_a_role_is_403_for_other_clients() -> None:
-    roles = {"anna": ["reader", "editor"], "bert": ["reader"]}
+    roles: dict[str, Any] = {"anna": {"reader", "editor"}, "bert": {"reader"}, "dora": "editors"}
     seen = []
 
     def show(client_name: str) -> str:
@@ -249,12 +249,12 @@ def test_route_with_a_role_is_403_for_other_clients() -> None:
     client = client_for(
         ("GET", "/", show, {"public": False, "role": "editor"}),
         authenticate_client=lambda token: token,
-        roles_of=lambda name: roles.get(name, ()),
+        roles_of=lambda name: roles.get(name, set()),
     )
     client.get("/", status=401)
     client.authorization = ("Bearer", "anna")
     assert client.get("/").json == "anna"
-    for name in ("bert", "carl"):
+    for name in ("bert", "carl", "dora"):
         client.authorization = ("Bearer", name)
         problem = client.get("/", status=403)
         assert problem.json["detail"] == "This needs the role 'editor'."
