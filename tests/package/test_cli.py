@@ -178,6 +178,15 @@ def test_routes_lists_method_rule_access_and_handler(capsys: pytest.CaptureFixtu
     assert len(table) == 9
 
 
+@pytest.mark.parametrize("command", ["routes", "openapi"])
+def test_routes_are_described_before_there_is_a_token(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    del settings["API_TOKENS"]
+    main(SERVICE, [command])
+    assert "/greetings" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("settings")
 def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     main(SERVICE, ["openapi"])

@@ -217,6 +217,16 @@ def test_role_is_described(environ: dict[str, str]) -> None:
     assert "Requires a token and the role editor." in client.get("/docs").text
 
 
+def test_content_type_and_further_successes_are_described(environ: dict[str, str]) -> None:
+    options = {"consumes": "text/csv", "etag": "1", "responses": {201: "It is new."}}
+    document = served(environ, ("/files", "POST", every_kind.receive, options))
+    described = operation(document, "POST /files")
+    assert described["requestBody"]["content"] == {"text/csv": {}}
+    assert described["responses"]["201"] == {
+        **described["responses"]["200"], "description": "It is new.",
+    }  # fmt: skip
+
+
 # Parameters, bodies and results
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -137,14 +138,14 @@ def _check(service: "Service", _options: argparse.Namespace) -> None:
 
 
 def _routes(service: "Service", _options: argparse.Namespace) -> None:
-    with closing(service.create_app(service.settings.load(os.environ))) as app:
+    with closing(_load_to_describe(service)) as app:
         for route in app.routes:
             access = route.config.get("role") or access_of(route)
             print(f"{route.method:7} {route.rule:32} {access:7} {handler_name(route)}")
 
 
 def _openapi(service: "Service", _options: argparse.Namespace) -> None:
-    with closing(service.create_app(service.settings.load(os.environ))) as app:
+    with closing(_load_to_describe(service)) as app:
         print(json.dumps(app.dependencies["openapi"].content(), indent=2, ensure_ascii=False))
 
 
@@ -217,6 +218,12 @@ def _shell(service: "Service", _options: argparse.Namespace) -> None:
 def _revision(service: "Service", options: argparse.Namespace) -> None:
     with closing(service.open_database(service.settings.load(os.environ))) as database:
         database.create_revision(options.message)
+
+
+def _load_to_describe(service: "Service") -> "Bottle":
+    """Return the application, also if nobody has a token yet, as after a clone of the project."""
+    nobody = {"API_TOKENS": f"nobody:{secrets.token_hex(32)}"}
+    return service.create_app(service.settings.load({**os.environ, **nobody}))
 
 
 def _load_with_warnings(service: "Service") -> "tuple[Any, Bottle]":

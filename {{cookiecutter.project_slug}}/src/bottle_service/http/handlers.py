@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from operator import itemgetter
+from types import NoneType
 from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
-from bottle import HTTPResponse, JSONPlugin, Route, request, response
+from bottle import HTTPError, HTTPResponse, JSONPlugin, Route, request, response
 
 from . import parsers
 from .conditional import entity_tag, if_match_parser, is_not_modified, takes_if_match
@@ -70,7 +71,7 @@ class HandlerPlugin:
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
             return _json_if_dict(callback, route)
         parse, scoped, singletons = self._resolve_parameters(callback, route)
-        respond = _response_writer(route)
+        respond, finish = _response_writers(route)
         fields = _field_names(callback)
         has_form = "form" in dict(parse)
         idempotency = None
@@ -87,12 +88,10 @@ class HandlerPlugin:
                 return respond(result)
             # A constant's traceback would grow with every raise.
             result.with_traceback(None)
-            if isinstance(result.body, dict | msgspec.Struct):
-                result.body = msgspec.json.encode(result.body)
-                result.headers.setdefault("Content-Type", "application/json")
-            if result.status_code >= 400:
-                raise result
-            return result
+            sent = finish(result)
+            if sent.status_code >= 400:
+                raise sent
+            return sent
 
         def call(**arguments: Any) -> Any:
             for name, parser in parse:
@@ -141,9 +140,20 @@ class HandlerPlugin:
         if inspect.isgeneratorfunction(callback):
             raise TypeError("is a generator, which outlives its dependencies; return a list")
         wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
+        for name in sorted(wildcards & PARSERS.keys()):
+            raise TypeError(
+                f"rename the wildcard {name!r}: a parameter of this name is another value"
+            )
         types = get_type_hints(callback, include_extras=True)  # limits of Annotated
+        names = inspect.signature(callback).parameters
+        if {"body", "form"} <= names.keys():
+            raise TypeError(
+                "takes body and form, but a request has one of them; remove a parameter"
+            )
+        if "consumes" in route.config and types.get("body") is not bytes:
+            raise TypeError("has the option `consumes`; add a parameter `body: bytes`")
         parse, scoped, singletons = [], [], {}
-        for name in inspect.signature(callback).parameters:
+        for name in names:
             if name in wildcards:
                 wildcards.remove(name)
             elif takes_if_match(types.get(name)):
@@ -153,7 +163,11 @@ class HandlerPlugin:
                     raise TypeError(f"parameter {name!r} has no type; annotate it")
                 if name == "client_name" and route.config.get("public"):
                     raise TypeError("is public, so its client has no name; remove `client_name`")
-                parse.append((name, PARSERS[name](types[name])))
+                if name == "body":
+                    parser = parsers.parse_body(types[name], route.config.get("consumes"))
+                else:
+                    parser = PARSERS[name](types[name])
+                parse.append((name, parser))
             elif name not in self._dependencies:
                 available = ", ".join([*PARSERS, *self._dependencies])
                 raise TypeError(f"unknown parameter {name!r}; available: {available}")
@@ -198,28 +212,58 @@ def _field_names(callback: Callable[..., Any]) -> dict[str, str]:
     return names
 
 
-def _response_writer(route: Route) -> Callable[[Any], Any]:
-    """Return a function that makes the route's response of a handler's result."""
+def _response_writers(
+    route: Route,
+) -> tuple[Callable[[Any], Any], Callable[[HTTPResponse], HTTPResponse]]:
+    """Return two functions: the first makes the route's response of a handler's result.
+
+    The second one returns what is sent for an HTTPResponse. Of one with a Struct, a dict or a list as
+    its body, that is a copy with JSON, because it may be a constant; it gets the headers of the
+    route's options, unless it is an error or has them. Both raise TypeError for what cannot be sent.
+    """
     encode = msgspec.json.Encoder().encode
     status = route.config.get("status", 200)
     headers = _header_writer(route)
+    is_redirect = 300 <= status < 400
+    kind = get_type_hints(route.callback).get("return")
+    if kind is NoneType and status != 204 and not is_redirect:
+        raise TypeError("returns None; return a value, or add the option status=204")
+    if kind in (bytes, bytearray, memoryview):
+        raise TypeError("returns bytes, which JSON lacks; return HTTPResponse(body, headers=…)")
 
     def respond(result: Any) -> Any:
-        if status == 204:
-            response.status = status
-            return b""
-        if result is None:
+        if result is None and status != 204 and not is_redirect:
             raise TypeError(
                 f"{route.rule}: the handler returned None; return a value, or set status=204"
             )
-        body = encode(result)
+        body = b"" if status == 204 or is_redirect else JSONBody(encode(result))
         if status != 200:
             response.status = status
-        if headers:
-            headers(result)
-        return JSONBody(body)
+        if headers and (result is not None or is_redirect):
+            headers(result, response)
+        return body
 
-    return respond
+    def finish(result: HTTPResponse) -> HTTPResponse:
+        body = result.body
+        if isinstance(body, list | tuple):
+            is_json = not all(isinstance(item, str | bytes) for item in body)
+        else:
+            is_json = isinstance(body, dict | msgspec.Struct)
+        if not is_json:
+            if not (body is None or hasattr(body, "read") or hasattr(body, "__iter__")):
+                kind = type(body).__name__
+                raise TypeError(f"{route.rule}: an HTTPResponse cannot send a body of type {kind}")
+            return result
+        if isinstance(result, HTTPError):  # the details of a problem are sent instead
+            return result
+        sent = result.copy(HTTPResponse)
+        sent.body = encode(body)
+        sent.headers.setdefault("Content-Type", "application/json")
+        if headers and sent.status_code < 400:
+            headers(body, sent)
+        return sent
+
+    return respond, finish
 
 
 def _etag_of_address(route: Route) -> Pattern | None:
@@ -228,8 +272,11 @@ def _etag_of_address(route: Route) -> Pattern | None:
     return next((entity_tag(config["etag"]) for config in same if "etag" in config), None)
 
 
-def _header_writer(route: Route) -> Callable[[Any], None] | None:
-    """Return a function that sets the headers of the route's options, or None if it has none."""
+def _header_writer(route: Route) -> Callable[[Any, Any], None] | None:
+    """Return a function that adds the headers of the route's options, or None if it has none.
+
+    It gets the handler's result, and the response that is sent.
+    """
     options = route.config
     location_of = pattern(options["location"]) if "location" in options else None
     tag_of = entity_tag(options["etag"]) if "etag" in options else None
@@ -237,15 +284,15 @@ def _header_writer(route: Route) -> Callable[[Any], None] | None:
     if not (location_of or tag_of or link_of):
         return None
 
-    def write(result: Any) -> None:
+    def write(result: Any, sent: Any) -> None:
         if location_of:
-            response.set_header("Location", location_of(result))
+            sent.headers.setdefault("Location", location_of(result))
         if tag_of:
             tag = tag_of(result)
-            response.set_header("ETag", tag)
+            sent.headers.setdefault("ETag", tag)
             if route.method == "GET" and is_not_modified(request.environ, tag):
-                response.status = 304  # sent without the body
+                sent.status = 304  # sent without the body
         if link_of and (link := link_of(request.environ, result)):
-            response.set_header("Link", link)
+            sent.headers.setdefault("Link", link)
 
     return write

@@ -359,7 +359,10 @@ class Document:
         for one in (*further, {"responses": options.responses}):
             texts.update(one.get("responses", {}))
         for status, text in sorted(texts.items()):
-            responses[str(status)] = self._problem(status, text) if text else _reference(status)
+            if 200 <= status < 300:
+                responses[str(status)] = {**responses[str(operation.status)], "description": text}
+            else:
+                responses[str(status)] = self._problem(status, text) if text else _reference(status)
         if operation.any_result:
             responses["default"] = {
                 "description": "Another response of the handler.",
@@ -389,7 +392,7 @@ class Document:
 
     def _body(self, operation: Operation) -> Schema:
         if operation.body is bytes:
-            return {"content": {"*/*": {}}}
+            return {"content": {operation.route.config.get("consumes", "*/*"): {}}}
         if operation.body_schema is None:
             return {}
         schema = self._schemas[operation.body_schema]
