@@ -260,6 +260,19 @@ def test_wildcards_have_the_schemas_of_their_types(document: dict[str, Any]) -> 
     }
 
 
+def test_filter_and_type_are_described_together(environ: dict[str, str]) -> None:
+    def show(value: Annotated[int, Meta(le=10)]) -> int:
+        return value
+
+    rules = ("/ids/<value:id>", "/years/<value:re:[0-9]{4}>")
+    document = served(environ, *((rule, "GET", show, {}) for rule in rules))
+    ids, years = (
+        operation(document, f"GET {path}/{{value}}")["parameters"][0] for path in ("/ids", "/years")
+    )
+    assert (ids["schema"]["minimum"], ids["schema"]["maximum"]) == (1, 10)
+    assert years["schema"] == {"type": "string", "pattern": "^(?:[0-9]{4})$"}
+
+
 def test_query_is_described_by_its_fields(document: dict[str, Any]) -> None:
     parameters = {
         one["name"]: one for one in operation(document, "GET /api/v1/search")["parameters"]

@@ -37,7 +37,9 @@ def parse_body(kind: Any, content_type: str | None = None) -> Parser:
     """
     if kind is bytes:
         return _bytes_parser(content_type)
-    if isinstance(bare(inspect.type_info(kind)), inspect.BytesType | inspect.ByteArrayType):
+    described = bare(inspect.type_info(kind))
+    kinds = [bare(one) for one in getattr(described, "types", [described])]
+    if any(isinstance(one, inspect.BytesType | inspect.ByteArrayType) for one in kinds):
         raise TypeError("parameter 'body' must be `body: bytes`; max_body limits its length")
     decode = msgspec.json.Decoder(kind).decode
     apply_limits = Limits(kind).apply
