@@ -21,12 +21,12 @@ from .wildcards import Wildcard, parts_of, wildcard_parser
 
 __all__ = ["HandlerPlugin", "RequestScoped"]
 
-PARSERS: dict[str, Callable[[Any], parsers.Parser]] = {
-    "body": parsers.parse_body,
-    "client_name": lambda _kind: itemgetter("service.client_name"),
-    "environ": lambda _kind: lambda environ: environ,
-    "form": parsers.parse_form,
-    "query": parsers.parse_query,
+PARSERS: dict[str, Callable[[Any, Route], parsers.Parser]] = {
+    "body": lambda kind, route: parsers.parse_body(kind, route.config.get("consumes")),
+    "client_name": lambda _kind, _route: itemgetter("service.client_name"),
+    "environ": lambda _kind, _route: lambda environ: environ,
+    "form": lambda kind, _route: parsers.parse_form(kind),
+    "query": lambda kind, _route: parsers.parse_query(kind),
 }
 
 # Bottle's plugin encodes a raw handler's dict, also one inside an HTTPResponse, which would
@@ -70,6 +70,7 @@ class HandlerPlugin:
             raise TypeError("is not a function or method; use `def`")
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
             return _json_if_dict(callback, route)
+        _check_signature(callback, route)
         parse, scoped, singletons = self._resolve_parameters(callback, route)
         respond, finish = _response_writers(route)
         fields = _field_names(callback)
@@ -135,25 +136,10 @@ class HandlerPlugin:
         self, callback: Callable[..., Any], route: Route
     ) -> tuple[list[tuple[str, parsers.Parser]], list[tuple[str, RequestScoped]], dict[str, Any]]:
         """Decide where each argument comes from. Raises TypeError that says what to change."""
-        if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
-            raise TypeError("is async, which WSGI cannot run; use `def`")
-        if inspect.isgeneratorfunction(callback):
-            raise TypeError("is a generator, which outlives its dependencies; return a list")
         wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
-        for name in sorted(wildcards & PARSERS.keys()):
-            raise TypeError(
-                f"rename the wildcard {name!r}: a parameter of this name is another value"
-            )
         types = get_type_hints(callback, include_extras=True)  # limits of Annotated
-        names = inspect.signature(callback).parameters
-        if {"body", "form"} <= names.keys():
-            raise TypeError(
-                "takes body and form, but a request has one of them; remove a parameter"
-            )
-        if "consumes" in route.config and types.get("body") is not bytes:
-            raise TypeError("has the option `consumes`; add a parameter `body: bytes`")
         parse, scoped, singletons = [], [], {}
-        for name in names:
+        for name in inspect.signature(callback).parameters:
             if name in wildcards:
                 wildcards.remove(name)
             elif takes_if_match(types.get(name)):
@@ -163,11 +149,7 @@ class HandlerPlugin:
                     raise TypeError(f"parameter {name!r} has no type; annotate it")
                 if name == "client_name" and route.config.get("public"):
                     raise TypeError("is public, so its client has no name; remove `client_name`")
-                if name == "body":
-                    parser = parsers.parse_body(types[name], route.config.get("consumes"))
-                else:
-                    parser = PARSERS[name](types[name])
-                parse.append((name, parser))
+                parse.append((name, PARSERS[name](types[name], route)))
             elif name not in self._dependencies:
                 available = ", ".join([*PARSERS, *self._dependencies])
                 raise TypeError(f"unknown parameter {name!r}; available: {available}")
@@ -179,6 +161,32 @@ class HandlerPlugin:
             missing = ", ".join(sorted(wildcards))
             raise TypeError(f"add a parameter for the wildcard {missing}")
         return parse, scoped, singletons
+
+
+def _check_signature(callback: Callable[..., Any], route: Route) -> None:
+    """Raise TypeError that says what to change, if each request to the handler would fail."""
+    if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
+        raise TypeError("is async, which WSGI cannot run; use `def`")
+    if inspect.isgeneratorfunction(callback):
+        raise TypeError("is a generator, which outlives its dependencies; return a list")
+    types = get_type_hints(callback)
+    status = route.config.get("status", 200)
+    if types.get("return") is NoneType and status != 204 and not _is_redirect(status):
+        raise TypeError("returns None; return a value, or add the option status=204")
+    if types.get("return") in (bytes, bytearray, memoryview):
+        raise TypeError("returns bytes, which JSON lacks; return HTTPResponse(body, headers=…)")
+    if {"body", "form"} <= inspect.signature(callback).parameters.keys():
+        raise TypeError("takes body and form, but a request has one of them; remove a parameter")
+    if "consumes" in route.config and types.get("body") is not bytes:
+        raise TypeError("has the option `consumes`; add a parameter `body: bytes`")
+    clashes = {name for name, _ in route.app.router.builder[route.rule]} & PARSERS.keys()
+    if clashes:
+        name = min(clashes)
+        raise TypeError(f"rename the wildcard {name!r}: a parameter of this name is another value")
+
+
+def _is_redirect(status: int) -> bool:
+    return 300 <= status < 400
 
 
 def _with_parsed_wildcards(
@@ -224,12 +232,7 @@ def _response_writers(
     encode = msgspec.json.Encoder().encode
     status = route.config.get("status", 200)
     headers = _header_writer(route)
-    is_redirect = 300 <= status < 400
-    kind = get_type_hints(route.callback).get("return")
-    if kind is NoneType and status != 204 and not is_redirect:
-        raise TypeError("returns None; return a value, or add the option status=204")
-    if kind in (bytes, bytearray, memoryview):
-        raise TypeError("returns bytes, which JSON lacks; return HTTPResponse(body, headers=…)")
+    is_redirect = _is_redirect(status)
 
     def respond(result: Any) -> Any:
         if result is None and status != 204 and not is_redirect:
