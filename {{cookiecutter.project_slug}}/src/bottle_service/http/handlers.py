@@ -248,6 +248,8 @@ def _response_writers(
 
     def finish(result: HTTPResponse) -> HTTPResponse:
         body = result.body
+        if isinstance(result, HTTPError):  # the details of a problem are sent, and not the body
+            return result
         if isinstance(body, list | tuple):
             is_json = not all(isinstance(item, str | bytes) for item in body)
         else:
@@ -256,8 +258,6 @@ def _response_writers(
             if not (body is None or hasattr(body, "read") or hasattr(body, "__iter__")):
                 kind = type(body).__name__
                 raise TypeError(f"{route.rule}: an HTTPResponse cannot send a body of type {kind}")
-            return result
-        if isinstance(result, HTTPError):  # the details of a problem are sent instead
             return result
         sent = result.copy(HTTPResponse)
         sent.body = encode(body)
