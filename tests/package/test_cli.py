@@ -180,11 +180,15 @@ def test_routes_lists_method_rule_access_and_handler(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("command", ["routes", "openapi"])
 def test_routes_are_described_before_there_is_a_token(
-    settings: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
+    settings: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    del settings["API_TOKENS"]
+    tokens = settings.pop("API_TOKENS")
     main(SERVICE, [command])
     assert "/greetings" in capsys.readouterr().out
+    file = tmp_path / "tokens"
+    file.write_text(tokens)
+    settings["API_TOKENS_FILE"] = str(file)
+    main(SERVICE, [command])
 
 
 @pytest.mark.usefixtures("settings")

@@ -12,10 +12,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from . import __version__, commands, shell
 from .assets import Assets
 from .backups import BackupError, write_backup
 from .http.routing import access_of, handler_name
+from .settings import ApiTokens
 from .startup import StartupError, StartupProblem
 
 if TYPE_CHECKING:
@@ -222,8 +225,11 @@ def _revision(service: "Service", options: argparse.Namespace) -> None:
 
 def _load_to_describe(service: "Service") -> "Bottle":
     """Return the application, also if nobody has a token yet, as after a clone of the project."""
-    nobody = {"API_TOKENS": f"nobody:{secrets.token_hex(32)}"}
-    return service.create_app(service.settings.load({**os.environ, **nobody}))
+    settings = service.settings.load(os.environ)
+    if not settings.api_tokens.clients:
+        nobody = ApiTokens.parse(f"nobody:{secrets.token_hex(32)}")
+        settings = msgspec.structs.replace(settings, api_tokens=nobody)
+    return service.create_app(settings)
 
 
 def _load_with_warnings(service: "Service") -> "tuple[Any, Bottle]":
