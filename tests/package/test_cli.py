@@ -178,6 +178,19 @@ def test_routes_lists_method_rule_access_and_handler(capsys: pytest.CaptureFixtu
     assert len(table) == 9
 
 
+@pytest.mark.parametrize("command", ["routes", "openapi"])
+def test_routes_are_described_before_there_is_a_token(
+    settings: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    tokens = settings.pop("API_TOKENS")
+    main(SERVICE, [command])
+    assert "/greetings" in capsys.readouterr().out
+    file = tmp_path / "tokens"
+    file.write_text(tokens)
+    settings["API_TOKENS_FILE"] = str(file)
+    main(SERVICE, [command])
+
+
 @pytest.mark.usefixtures("settings")
 def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     main(SERVICE, ["openapi"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any
+from typing import Any, NoReturn
 
 import bottle
 import pytest
@@ -92,9 +92,9 @@ def test_problem_headers_replace_defaults() -> None:
 def test_problem_from_500_is_logged_with_its_cause(
     caplog: pytest.LogCaptureFixture, status: int, logged: list[Any]
 ) -> None:
-    def busy() -> None:
+    def busy() -> NoReturn:
         try:
-            raises(TimeoutError)
+            raise TimeoutError
         except TimeoutError as error:
             raise Problem(status, "The store is busy.") from error
 
@@ -108,7 +108,7 @@ def test_problem_from_500_is_logged_with_its_cause(
 def test_problem_that_a_problem_caused_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """As a readiness check of a database that is away: no traceback every few seconds."""
 
-    def check() -> None:
+    def check() -> NoReturn:
         try:
             raise Problem(503, "The database is away.")
         except Problem as error:
@@ -123,7 +123,7 @@ def test_problem_that_a_problem_caused_is_one_line(caplog: pytest.LogCaptureFixt
 def test_constant_problem_keeps_nothing_of_a_request() -> None:
     constant = Problem(503, "Busy.", headers={"Retry-After": "1"})
 
-    def busy() -> None:
+    def busy() -> NoReturn:
         raise constant
 
     client = client_for(("GET", "/", busy))
@@ -229,7 +229,7 @@ def test_error_page_lists_field_errors_escaped() -> None:
     errors = [FieldError("/name", "is <required>"), FieldError("/<b>/0", "is unknown")]
     errors.append(FieldError("", "is odd"))
 
-    def refuse() -> None:
+    def refuse() -> NoReturn:
         raise Problem(422, "The form is invalid.", errors=errors)
 
     client = client_for(("GET", "/", refuse))

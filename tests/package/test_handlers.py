@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from bottle import HTTPResponse, request
 from bottle import response as bottle_response
-from msgspec import Struct
+from msgspec import Meta, Struct
 from webtest import TestApp
 
 from bottle_service.http import RequestScoped
@@ -127,6 +128,109 @@ def test_response_of_a_struct_is_json(has_session: bool, is_raised: bool) -> Non
     response = client_for(("POST", "/", handler), dependencies=dependencies).post("/")
     assert (response.status_int, response.json) == (202, {"id": 5})
     assert (response.content_type, response.headers["X-Own"]) == ("application/geo+json", "1")
+
+
+CONSTANT = HTTPResponse([{"id": 5}], 201)
+
+
+def test_http_response_has_the_headers_of_the_route() -> None:
+    """As a PUT needs that is 201 if it creates. The constant stays as it is."""
+    own = HTTPResponse(Thing(7), 200, {"Location": "/own"})
+    results = {"a": HTTPResponse(Thing(5), 201), "own": own, "list": CONSTANT}
+    results["none"] = HTTPResponse(status=202)
+    options = {"etag": "v1", "location": "/things/1"}
+    client = client_for(("PUT", "/<name>", lambda name: results[name], options))
+    for _ in range(2):
+        created = client.put("/a", status=201)
+        assert (created.json, created.headers["ETag"]) == ({"id": 5}, '"v1"')
+        assert created.headers["Location"].endswith("/things/1")
+        assert client.put("/own").headers["Location"].endswith("/own")
+        assert client.put("/list", status=201).json == [{"id": 5}]
+        assert "ETag" not in client.put("/none", status=202).headers
+    assert CONSTANT.body == [{"id": 5}]
+    assert not CONSTANT.headers.keys()
+
+
+def test_http_response_can_be_304() -> None:
+    handler = lambda: HTTPResponse(Thing(5), headers={"X-Own": "1"})  # noqa: E731
+    client = client_for(("GET", "/", handler, {"etag": "{0.id}"}))
+    assert client.get("/", headers={"If-None-Match": '"5"'}, status=304).body == b""
+    assert client.get("/", headers={"If-None-Match": '"4"'}).json == {"id": 5}
+
+
+@pytest.mark.parametrize("body", [5, object(), {"x": object()}, [Thing(1), object()]])
+def test_http_response_that_cannot_be_sent_is_not_committed(body: Any) -> None:
+    connection = Connection()
+
+    def handler(session: Connection) -> HTTPResponse:
+        return HTTPResponse(body, 200)
+
+    dependencies = {"session": RequestScoped(connection.open, connection.close)}
+    client_for(("POST", "/", handler), dependencies=dependencies).post("/", status=500)
+    assert connection.events == ["opened for POST"]
+
+
+def test_redirect_may_return_nothing() -> None:
+    def move() -> None:
+        pass
+
+    client = client_for(("GET", "/", move, {"status": 303, "location": "/docs"}))
+    response = client.get("/", status=303)
+    assert (response.body, response.headers["Location"]) == (b"", "/docs")
+
+
+def nothing() -> None:
+    pass
+
+
+def binary() -> bytes:
+    return b""
+
+
+def body_and_form(body: Thing, form: Thing) -> int:
+    return 1
+
+
+def limited_bytes(body: Annotated[bytes, Meta(max_length=5)]) -> int:
+    return 1
+
+
+def optional_bytes(body: bytes | None) -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "options", "advice"),
+    [
+        (nothing, {}, "returns None; return a value, or add the option status=204"),
+        (binary, {}, "returns bytes, which JSON lacks; return HTTPResponse(body, headers=…)"),
+        (
+            body_and_form,
+            {},
+            "takes body and form, but a request has one of them; remove a parameter",
+        ),
+        (
+            show,
+            {"consumes": "text/csv"},
+            "has the option `consumes`; add a parameter `body: bytes`",
+        ),
+        (limited_bytes, {}, "parameter 'body' must be `body: bytes`; max_body limits its length"),
+        (optional_bytes, {}, "parameter 'body' must be `body: bytes`; max_body limits its length"),
+    ],
+)
+def test_handler_that_would_always_fail_is_rejected(
+    handler: Any, options: dict[str, Any], advice: str
+) -> None:
+    rule = "/<name>" if handler is show else "/"
+    assert startup_errors(("POST", rule, handler, options)) == f"POST {rule}: {advice}"
+
+
+@pytest.mark.parametrize("name", ["body", "client_name", "environ", "form", "query"])
+def test_wildcard_with_the_name_of_another_value_is_rejected(name: str) -> None:
+    problems = startup_errors(("GET", f"/<{name}>", lambda **_wildcards: 1))
+    assert problems == (
+        f"GET /<{name}>: rename the wildcard '{name}': a parameter of this name is another value"
+    )
 
 
 def test_raw_handler_is_a_plain_bottle_handler() -> None:
@@ -259,6 +363,25 @@ def test_route_with_a_role_is_403_for_other_clients() -> None:
         problem = client.get("/", status=403)
         assert problem.json["detail"] == "This needs the role 'editor'."
     assert seen == ["anna"]
+
+
+class Role(StrEnum):
+    EDITOR = "editor"
+
+
+def test_role_may_be_a_member_of_an_enum() -> None:
+    client = client_for(
+        ("GET", "/", lambda: 1, {"public": False, "role": Role.EDITOR}),
+        roles_of=lambda _name: set(),
+    )
+    client.authorization = ("Bearer", TOKEN)
+    assert client.get("/", status=403).json["detail"] == "This needs the role 'editor'."
+
+
+@pytest.mark.parametrize("role", ["", True, ["editor"], ("editor",)])
+def test_role_that_is_no_text_is_rejected(role: Any) -> None:
+    problems = startup_errors(("GET", "/", lambda: 1, {"public": False, "role": role}))
+    assert problems == f"GET /: has the role {role!r}, which is not a text"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 import bottle
 import pytest
-from bottle import HTTPResponse
+from bottle import HTTPError, HTTPResponse
 from msgspec import Struct
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select, text
 from sqlalchemy.orm import Session
@@ -236,6 +236,32 @@ def test_error_of_the_work_is_repeated_with_its_own_request_id(library: Library)
     assert second.json["request_id"] == second.headers["X-Request-ID"] != first.json["request_id"]
     assert second.headers["Retry-After"] == "7"
     assert (second.json["detail"], library.count()) == ("No.", 0)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        HTTPResponse({"code": 7, "why": "no \u00e9"}, 409),
+        HTTPResponse("<p>no \u00e9</p>", 409, {"X-Own": "1"}),
+        HTTPResponse({"code": 7}, 422, {"Content-Type": "application/problem+json"}),
+        HTTPResponse(b"\xe9", 410, {"Content-Type": "text/plain"}),
+        HTTPError(418, "tea"),
+        Problem(409, "No."),
+    ],
+)
+def test_error_of_any_kind_is_repeated_as_it_was(library: Library, failure: Exception) -> None:
+    library.fails = [failure]
+    first, second = (library.post(status="4*") for _ in range(2))
+    assert second.status == first.status
+    assert second.body == first.body.replace(
+        first.headers["X-Request-ID"].encode(), second.headers["X-Request-ID"].encode()
+    )
+    differing = ("X-Request-ID", "Content-Length")
+    before, after = (
+        [pair for pair in response.headers.items() if pair[0] not in differing]
+        for response in (first, second)
+    )
+    assert sorted(before) == sorted(after)
 
 
 def test_conflict_with_another_row_is_repeated(library: Library) -> None:

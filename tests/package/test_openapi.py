@@ -217,6 +217,16 @@ def test_role_is_described(environ: dict[str, str]) -> None:
     assert "Requires a token and the role editor." in client.get("/docs").text
 
 
+def test_content_type_and_further_successes_are_described(environ: dict[str, str]) -> None:
+    options = {"consumes": "text/csv", "etag": "1", "responses": {201: "It is new."}}
+    document = served(environ, ("/files", "POST", every_kind.receive, options))
+    described = operation(document, "POST /files")
+    assert described["requestBody"]["content"] == {"text/csv": {}}
+    assert described["responses"]["201"] == {
+        **described["responses"]["200"], "description": "It is new.",
+    }  # fmt: skip
+
+
 # Parameters, bodies and results
 
 
@@ -248,6 +258,19 @@ def test_wildcards_have_the_schemas_of_their_types(document: dict[str, Any]) -> 
         "colour": {"$ref": "#/components/schemas/Colour"},
         "size": {"type": "integer", "minimum": 1, "maximum": 9, "format": "int64"},
     }
+
+
+def test_filter_and_type_are_described_together(environ: dict[str, str]) -> None:
+    def show(value: Annotated[int, Meta(le=10)]) -> int:
+        return value
+
+    rules = ("/ids/<value:id>", "/years/<value:re:[0-9]{4}>")
+    document = served(environ, *((rule, "GET", show, {}) for rule in rules))
+    ids, years = (
+        operation(document, f"GET {path}/{{value}}")["parameters"][0] for path in ("/ids", "/years")
+    )
+    assert (ids["schema"]["minimum"], ids["schema"]["maximum"]) == (1, 10)
+    assert years["schema"] == {"type": "string", "pattern": "^(?:[0-9]{4})$"}
 
 
 def test_query_is_described_by_its_fields(document: dict[str, Any]) -> None:

@@ -62,20 +62,37 @@ def test_body_of_bytes_is_read_as_it_is(content_type: str) -> None:
         assert client.post("/", body, content_type=content_type).json == body.hex()
 
 
+def test_content_type_of_a_body_of_bytes_is_checked() -> None:
+    client = client_for(("POST", "/", read_bytes, {"consumes": "text/csv"}))
+    for content_type in ("text/csv", "Text/CSV; charset=utf-8"):
+        assert client.post("/", b"a,b", content_type=content_type).json == b"a,b".hex()
+    for content_type in ("", "text/plain", "application/json"):
+        problem = client.post("/", b"a,b", content_type=content_type, status=415)
+        assert problem.json["detail"] == "The body must be text/csv."
+
+
 @pytest.fixture
 def items() -> TestApp:
     return client_for(("POST", "/", echo_item))
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"]
+    "content_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/merge-patch+json",
+    ],
 )
 def test_json_body_is_read(items: TestApp, content_type: str) -> None:
     response = items.post("/", b'{"name": "x"}', content_type=content_type)
     assert response.json == {"name": "x", "count": 1}
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", URLENCODED, "application/jsonl"])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", URLENCODED, "application/jsonl", "text/x+json"]
+)
 def test_json_of_another_content_type_is_415(items: TestApp, content_type: str) -> None:
     items.post("/", b'{"name": "x"}', content_type=content_type, status=415)
 

@@ -123,7 +123,8 @@ class Square(Struct):
     side: float
 
 
-def either(body: Circle | Square) -> None: ...
+def either(body: Circle | Square) -> int:
+    return 1
 
 
 def unknown(body: "Triangle") -> None: ...  # type: ignore[name-defined]  # noqa: F821

@@ -59,6 +59,20 @@ def test_text_becomes_the_type_or_is_404(
     assert len(seen) == 1
 
 
+def test_location_of_an_enum_is_the_address_of_its_value() -> None:
+    def create() -> list[Colour]:
+        return [Colour.RED]
+
+    def show(value: Colour) -> Colour:
+        return value
+
+    client = client_for(
+        ("POST", "/x", create, {"status": 201, "location": "/x/{0[0]}"}),
+        ("GET", "/x/<value>", show),
+    )
+    assert client.get(client.post("/x").headers["Location"]).json == "red"
+
+
 def named(value: Annotated[str, Meta(description="A name.")]) -> str:
     return value
 
@@ -124,6 +138,23 @@ def test_type_that_no_text_becomes_is_rejected(handler: Any) -> None:
     problems = startup_errors(("GET", "/<value>", handler))
     kind = handler.__annotations__["value"]
     assert problems == (
-        f"GET /<value>: a part of a URL cannot be of the type {kind}; annotate it with str"
+        f"GET /<value>: a part of a URL does not make the type {kind}; annotate it with str"
     )
     build_app(("GET", "/<value>", handler, {"raw": True})).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "advice"),
+    [
+        ("int", str, "annotate it with int"),
+        ("id", UUID, "annotate it with int"),
+        ("float", int, "annotate it with float"),
+        ("int", date, "annotate it with int"),
+    ],
+)
+def test_type_that_a_filter_does_not_make_is_rejected(name: str, kind: Any, advice: str) -> None:
+    def show(value: kind) -> str:
+        return ""
+
+    problems = startup_errors(("GET", f"/<value:{name}>", show))
+    assert f"the filter '{name}' does not make the type {kind}; {advice}" in problems

@@ -5,16 +5,20 @@ import json
 import logging
 import os
 import re
+import secrets
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from . import __version__, commands, shell
 from .assets import Assets
 from .backups import BackupError, write_backup
 from .http.routing import access_of, handler_name
+from .settings import ApiTokens
 from .startup import StartupError, StartupProblem
 
 if TYPE_CHECKING:
@@ -137,14 +141,14 @@ def _check(service: "Service", _options: argparse.Namespace) -> None:
 
 
 def _routes(service: "Service", _options: argparse.Namespace) -> None:
-    with closing(service.create_app(service.settings.load(os.environ))) as app:
+    with closing(_load_to_describe(service)) as app:
         for route in app.routes:
             access = route.config.get("role") or access_of(route)
             print(f"{route.method:7} {route.rule:32} {access:7} {handler_name(route)}")
 
 
 def _openapi(service: "Service", _options: argparse.Namespace) -> None:
-    with closing(service.create_app(service.settings.load(os.environ))) as app:
+    with closing(_load_to_describe(service)) as app:
         print(json.dumps(app.dependencies["openapi"].content(), indent=2, ensure_ascii=False))
 
 
@@ -217,6 +221,15 @@ def _shell(service: "Service", _options: argparse.Namespace) -> None:
 def _revision(service: "Service", options: argparse.Namespace) -> None:
     with closing(service.open_database(service.settings.load(os.environ))) as database:
         database.create_revision(options.message)
+
+
+def _load_to_describe(service: "Service") -> "Bottle":
+    """Return the application, also if nobody has a token yet, as after a clone of the project."""
+    settings = service.settings.load(os.environ)
+    if not settings.api_tokens.clients:
+        nobody = ApiTokens.parse(f"nobody:{secrets.token_hex(32)}")
+        settings = msgspec.structs.replace(settings, api_tokens=nobody)
+    return service.create_app(settings)
 
 
 def _load_with_warnings(service: "Service") -> "tuple[Any, Bottle]":

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from bottle import HTTPResponse, Route, SimpleTemplate, request
 
 from .http.conditional import IfMatch
-from .http.routing import access_of, handler_name
+from .http.routing import access_of, handler_name, is_redirect
 from .http.wildcards import parts_of
 from .openapi.examples import NO_EXAMPLE, example_of
 from .settings import ServiceSettings
@@ -59,7 +59,7 @@ class Overview:
         text = self._template.render(
             **self._variables,
             style=self._style,
-            calls=[self._call(route) for route in request.app.routes],
+            calls=[self._call(route) for route in request.app.routes if not is_redirect(route)],
             health={name: _failure(check) for name, check in self._checks.items()},
             settings=self._settings.describe(self._environ),
             pages=list(_pages(Path("docs/how-to"))),
@@ -90,7 +90,8 @@ class Overview:
         if "form" in types:
             return ""
         if types.get("body") is bytes:
-            words.append("--data-binary @FILE")
+            kind = route.config.get("consumes", "application/octet-stream")
+            words += [f"-H 'Content-Type: {kind}'", "--data-binary @FILE"]
         elif "body" in types:
             sample = example_of(types["body"], complete=False)
             if sample is NO_EXAMPLE:

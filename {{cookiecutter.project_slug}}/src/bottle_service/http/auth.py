@@ -77,6 +77,8 @@ class BearerAuthPlugin:
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         role, roles_of = route.config.get("role"), self._roles_of
+        if role is not None and not (isinstance(role, str) and role):
+            raise TypeError(f"has the role {role!r}, which is not a text")
         if role is not None and access_of(route) != "token":
             raise TypeError(f"has the option `role`; remove it, or the option `{access_of(route)}`")
         if role is not None and roles_of is no_roles:
@@ -103,7 +105,7 @@ class BearerAuthPlugin:
             environ["service.client_name"] = client_name
             # A set, because "edit" is in the text "editor".
             if role is not None and role not in {*roles_of(client_name)}:
-                raise Problem(403, f"This needs the role {role!r}.")
+                raise Problem(403, f"This needs the role {str.__str__(role)!r}.")
             return callback(**wildcards)
 
         return authenticated

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from operator import itemgetter
+from types import NoneType
 from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
-from bottle import HTTPResponse, JSONPlugin, Route, request, response
+from bottle import HTTPError, HTTPResponse, JSONPlugin, Route, request, response
 
 from . import parsers
 from .conditional import entity_tag, if_match_parser, is_not_modified, takes_if_match
@@ -20,12 +21,12 @@ from .wildcards import Wildcard, parts_of, wildcard_parser
 
 __all__ = ["HandlerPlugin", "RequestScoped"]
 
-PARSERS: dict[str, Callable[[Any], parsers.Parser]] = {
-    "body": parsers.parse_body,
-    "client_name": lambda _kind: itemgetter("service.client_name"),
-    "environ": lambda _kind: lambda environ: environ,
-    "form": parsers.parse_form,
-    "query": parsers.parse_query,
+PARSERS: dict[str, Callable[[Any, Route], parsers.Parser]] = {
+    "body": lambda kind, route: parsers.parse_body(kind, route.config.get("consumes")),
+    "client_name": lambda _kind, _route: itemgetter("service.client_name"),
+    "environ": lambda _kind, _route: lambda environ: environ,
+    "form": lambda kind, _route: parsers.parse_form(kind),
+    "query": lambda kind, _route: parsers.parse_query(kind),
 }
 
 # Bottle's plugin encodes a raw handler's dict, also one inside an HTTPResponse, which would
@@ -69,8 +70,9 @@ class HandlerPlugin:
             raise TypeError("is not a function or method; use `def`")
         if route.config.get("raw") and not inspect.iscoroutinefunction(callback):
             return _json_if_dict(callback, route)
+        _check_signature(callback, route)
         parse, scoped, singletons = self._resolve_parameters(callback, route)
-        respond = _response_writer(route)
+        respond, finish = _response_writers(route)
         fields = _field_names(callback)
         has_form = "form" in dict(parse)
         idempotency = None
@@ -87,12 +89,10 @@ class HandlerPlugin:
                 return respond(result)
             # A constant's traceback would grow with every raise.
             result.with_traceback(None)
-            if isinstance(result.body, dict | msgspec.Struct):
-                result.body = msgspec.json.encode(result.body)
-                result.headers.setdefault("Content-Type", "application/json")
-            if result.status_code >= 400:
-                raise result
-            return result
+            sent = finish(result)
+            if sent.status_code >= 400:
+                raise sent
+            return sent
 
         def call(**arguments: Any) -> Any:
             for name, parser in parse:
@@ -136,10 +136,6 @@ class HandlerPlugin:
         self, callback: Callable[..., Any], route: Route
     ) -> tuple[list[tuple[str, parsers.Parser]], list[tuple[str, RequestScoped]], dict[str, Any]]:
         """Decide where each argument comes from. Raises TypeError that says what to change."""
-        if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
-            raise TypeError("is async, which WSGI cannot run; use `def`")
-        if inspect.isgeneratorfunction(callback):
-            raise TypeError("is a generator, which outlives its dependencies; return a list")
         wildcards = {name for name, _ in route.app.router.builder[route.rule] if name}
         types = get_type_hints(callback, include_extras=True)  # limits of Annotated
         parse, scoped, singletons = [], [], {}
@@ -153,7 +149,7 @@ class HandlerPlugin:
                     raise TypeError(f"parameter {name!r} has no type; annotate it")
                 if name == "client_name" and route.config.get("public"):
                     raise TypeError("is public, so its client has no name; remove `client_name`")
-                parse.append((name, PARSERS[name](types[name])))
+                parse.append((name, PARSERS[name](types[name], route)))
             elif name not in self._dependencies:
                 available = ", ".join([*PARSERS, *self._dependencies])
                 raise TypeError(f"unknown parameter {name!r}; available: {available}")
@@ -165,6 +161,32 @@ class HandlerPlugin:
             missing = ", ".join(sorted(wildcards))
             raise TypeError(f"add a parameter for the wildcard {missing}")
         return parse, scoped, singletons
+
+
+def _check_signature(callback: Callable[..., Any], route: Route) -> None:
+    """Raise TypeError that says what to change, if each request to the handler would fail."""
+    if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
+        raise TypeError("is async, which WSGI cannot run; use `def`")
+    if inspect.isgeneratorfunction(callback):
+        raise TypeError("is a generator, which outlives its dependencies; return a list")
+    types = get_type_hints(callback)
+    status = route.config.get("status", 200)
+    if types.get("return") is NoneType and status != 204 and not _is_redirect(status):
+        raise TypeError("returns None; return a value, or add the option status=204")
+    if types.get("return") in (bytes, bytearray, memoryview):
+        raise TypeError("returns bytes, which JSON lacks; return HTTPResponse(body, headers=…)")
+    if {"body", "form"} <= inspect.signature(callback).parameters.keys():
+        raise TypeError("takes body and form, but a request has one of them; remove a parameter")
+    if "consumes" in route.config and types.get("body") is not bytes:
+        raise TypeError("has the option `consumes`; add a parameter `body: bytes`")
+    clashes = {name for name, _ in route.app.router.builder[route.rule]} & PARSERS.keys()
+    if clashes:
+        name = min(clashes)
+        raise TypeError(f"rename the wildcard {name!r}: a parameter of this name is another value")
+
+
+def _is_redirect(status: int) -> bool:
+    return 300 <= status < 400
 
 
 def _with_parsed_wildcards(
@@ -198,28 +220,53 @@ def _field_names(callback: Callable[..., Any]) -> dict[str, str]:
     return names
 
 
-def _response_writer(route: Route) -> Callable[[Any], Any]:
-    """Return a function that makes the route's response of a handler's result."""
+def _response_writers(
+    route: Route,
+) -> tuple[Callable[[Any], Any], Callable[[HTTPResponse], HTTPResponse]]:
+    """Return two functions: the first makes the route's response of a handler's result.
+
+    The second one returns what is sent for an HTTPResponse. Of one with a Struct, a dict or a list as
+    its body, that is a copy with JSON, because it may be a constant; it gets the headers of the
+    route's options, unless it is an error or has them. Both raise TypeError for what cannot be sent.
+    """
     encode = msgspec.json.Encoder().encode
     status = route.config.get("status", 200)
     headers = _header_writer(route)
+    is_redirect = _is_redirect(status)
 
     def respond(result: Any) -> Any:
-        if status == 204:
-            response.status = status
-            return b""
-        if result is None:
+        if result is None and status != 204 and not is_redirect:
             raise TypeError(
                 f"{route.rule}: the handler returned None; return a value, or set status=204"
             )
-        body = encode(result)
+        body = b"" if status == 204 or is_redirect else JSONBody(encode(result))
         if status != 200:
             response.status = status
-        if headers:
-            headers(result)
-        return JSONBody(body)
+        if headers and (result is not None or is_redirect):
+            headers(result, response)
+        return body
 
-    return respond
+    def finish(result: HTTPResponse) -> HTTPResponse:
+        body = result.body
+        if isinstance(result, HTTPError):  # the details of a problem are sent, and not the body
+            return result
+        if isinstance(body, list | tuple):
+            is_json = not all(isinstance(item, str | bytes) for item in body)
+        else:
+            is_json = isinstance(body, dict | msgspec.Struct)
+        if not is_json:
+            if not (body is None or hasattr(body, "read") or hasattr(body, "__iter__")):
+                kind = type(body).__name__
+                raise TypeError(f"{route.rule}: an HTTPResponse cannot send a body of type {kind}")
+            return result
+        sent = result.copy(HTTPResponse)
+        sent.body = encode(body)
+        sent.headers.setdefault("Content-Type", "application/json")
+        if headers and sent.status_code < 400:
+            headers(body, sent)
+        return sent
+
+    return respond, finish
 
 
 def _etag_of_address(route: Route) -> Pattern | None:
@@ -228,8 +275,11 @@ def _etag_of_address(route: Route) -> Pattern | None:
     return next((entity_tag(config["etag"]) for config in same if "etag" in config), None)
 
 
-def _header_writer(route: Route) -> Callable[[Any], None] | None:
-    """Return a function that sets the headers of the route's options, or None if it has none."""
+def _header_writer(route: Route) -> Callable[[Any, Any], None] | None:
+    """Return a function that adds the headers of the route's options, or None if it has none.
+
+    It gets the handler's result, and the response that is sent.
+    """
     options = route.config
     location_of = pattern(options["location"]) if "location" in options else None
     tag_of = entity_tag(options["etag"]) if "etag" in options else None
@@ -237,15 +287,15 @@ def _header_writer(route: Route) -> Callable[[Any], None] | None:
     if not (location_of or tag_of or link_of):
         return None
 
-    def write(result: Any) -> None:
+    def write(result: Any, sent: Any) -> None:
         if location_of:
-            response.set_header("Location", location_of(result))
+            sent.headers.setdefault("Location", location_of(result))
         if tag_of:
             tag = tag_of(result)
-            response.set_header("ETag", tag)
+            sent.headers.setdefault("ETag", tag)
             if route.method == "GET" and is_not_modified(request.environ, tag):
-                response.status = 304  # sent without the body
+                sent.status = 304  # sent without the body
         if link_of and (link := link_of(request.environ, result)):
-            response.set_header("Link", link)
+            sent.headers.setdefault("Link", link)
 
     return write

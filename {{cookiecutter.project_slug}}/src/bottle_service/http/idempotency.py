@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from bottle import HTTPResponse, Route, request, response
+from bottle import HTTPError, HTTPResponse, Route, request, response
 
 from .auth import SAFE_METHODS
 from .problems import Environ, FieldError, Problem
@@ -41,7 +41,7 @@ class KeyedRequest(NamedTuple):
 
 
 class StoredResponse(NamedTuple):
-    """A response that is sent again; the body of an error is its `detail` and `errors`."""
+    """A response that is sent again; the body of a problem, without a type, is its parts."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -165,10 +165,13 @@ class _ErrorBody(msgspec.Struct):
 def _snapshot(result: Any) -> StoredResponse:
     """Return the response to the result of a handler. Cookies are not stored."""
     if isinstance(result, HTTPResponse):
-        body = result.body.encode() if isinstance(result.body, str) else result.body
+        body = result.body.encode() if isinstance(result.body, str) else result.body or b""
         if not isinstance(body, bytes):
             raise TypeError(f"{request.path}: is idempotent, and cannot store a streamed response")
-        return StoredResponse(result.status_code, list(result.headers.allitems()), body)
+        headers = list(result.headers.allitems())
+        if "Content-Type" not in result.headers:
+            headers.append(("Content-Type", result.default_content_type))
+        return StoredResponse(result.status_code, headers, body)
     headers, body = list(response.headers.allitems()), result
     if isinstance(result, JSONBody):
         headers, body = [*headers, ("Content-Type", "application/json")], result.content
@@ -176,20 +179,24 @@ def _snapshot(result: Any) -> StoredResponse:
 
 
 def _snapshot_error(error: HTTPResponse) -> StoredResponse:
-    """Return the parts of an error; the body is rendered again, with the ID of its request."""
-    detail, errors = getattr(error, "detail", str(error.body)), getattr(error, "errors", ())
+    """Return the parts of an error; a problem is rendered again, with the ID of its request."""
+    if not isinstance(error, HTTPError):
+        return _snapshot(error)
+    detail, errors = getattr(error, "detail", ""), getattr(error, "errors", ())
     body = msgspec.json.encode(_ErrorBody(detail, list(errors)))
-    return StoredResponse(error.status_code, list(error.headers.allitems()), body)
+    headers = [pair for pair in error.headers.allitems() if pair[0] != "Content-Type"]
+    return StoredResponse(error.status_code, headers, body)
 
 
 def _replay(stored: StoredResponse) -> HTTPResponse:
-    """Return the stored response. Raises Problem if it is an error."""
-    if stored.status >= 400:
+    """Return the stored response. Raises it if it is an error."""
+    headers = dict(stored.headers)
+    if stored.status >= 400 and "Content-Type" not in headers:
         error = msgspec.json.decode(stored.body, type=_ErrorBody)
-        raise Problem(
-            stored.status, error.detail, headers=dict(stored.headers), errors=error.errors
-        )
+        raise Problem(stored.status, error.detail, headers=headers, errors=tuple(error.errors))
     replayed = HTTPResponse(stored.body, stored.status)
     for name, value in stored.headers:
         replayed.add_header(name, value)
+    if stored.status >= 400:
+        raise replayed
     return replayed

@@ -28,21 +28,26 @@ Parser = Callable[[Environ], Any]
 Upload: TypeAlias = multipart.MultipartPart
 
 
-def parse_body(kind: Any) -> Parser:
-    """Return a parser of JSON bodies of this type, or of any body for the type `bytes`.
+def parse_body(kind: Any, content_type: str | None = None) -> Parser:
+    """Return a parser of JSON bodies of this type, or for `bytes` of bodies of this content type.
 
-    The parser of JSON raises Problem: 415 for another content type or an encoded body, 400 for a body that
+    Without a content type, the parser of bytes takes each. It raises Problem 415 for another one,
+    and for an encoded body. The parser of JSON raises Problem: 415 for another content type or an encoded body, 400 for a body that
     is not JSON, 422 for JSON of another shape, and for values that a database cannot store.
     """
     if kind is bytes:
-        return _read_body
+        return _bytes_parser(content_type)
+    described = bare(inspect.type_info(kind))
+    kinds = [bare(one) for one in getattr(described, "types", [described])]
+    if any(isinstance(one, inspect.BytesType | inspect.ByteArrayType) for one in kinds):
+        raise TypeError("parameter 'body' must be `body: bytes`; max_body limits its length")
     decode = msgspec.json.Decoder(kind).decode
     apply_limits = Limits(kind).apply
     search = ErrorSearch(kind, strict=True)
 
     def parse(environ: Environ) -> Any:
         content_type = environ.get("CONTENT_TYPE", "")
-        if content_type != "application/json" and _media_type(content_type) != "application/json":
+        if content_type != "application/json" and not _is_json(_media_type(content_type)):
             raise Problem(415, "The body must be application/json.")
         body = _read_body(environ)
         try:
@@ -189,8 +194,27 @@ def close_form(environ: Environ) -> None:
         part.close()
 
 
+def _bytes_parser(content_type: str | None) -> Parser:
+    def parse(environ: Environ) -> bytes:
+        if content_type and _media_type(environ.get("CONTENT_TYPE", "")) != content_type.lower():
+            raise Problem(415, f"The body must be {content_type}.")
+        return _read_body(environ)
+
+    return parse
+
+
 def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
+
+
+def _is_json(media_type: str) -> bool:
+    """Return whether this is JSON, also of a further format such as application/merge-patch+json.
+
+    https://www.rfc-editor.org/rfc/rfc6839#section-3.1
+    """
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
 
 
 def _check_content_encoding(environ: Environ) -> None:

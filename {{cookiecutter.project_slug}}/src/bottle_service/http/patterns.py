@@ -1,6 +1,7 @@
 """Route options that are patterns of headers, such as `location="/things/{0.id}"`."""
 
 from collections.abc import Callable
+from enum import Enum
 from string import punctuation
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -70,7 +71,8 @@ class _Quoted:
         return _Quoted(self.__value[key], self.__safe)
 
     def __format__(self, spec: str) -> str:
-        return quote(format(self.__value, spec), safe=self.__safe)
+        value = self.__value.value if isinstance(self.__value, Enum) else self.__value
+        return quote(format(value, spec), safe=self.__safe)
 
     def __str__(self) -> str:
         return format(self, "")

@@ -28,8 +28,8 @@ __all__ = [
 
 # The options of a route that plugins of this package read; a service's own plugins may have more.
 OPTIONS = (
-    *("admin", "deprecated", "etag", "idempotent", "location", "max_body", "next_page", "public"),
-    *("raw", "redirect_slashes", "responses", "role", "status", "summary", "tags"),
+    *("admin", "consumes", "deprecated", "etag", "idempotent", "location", "max_body", "next_page"),
+    *("public", "raw", "redirect_slashes", "responses", "role", "status", "summary", "tags"),
 )
 
 

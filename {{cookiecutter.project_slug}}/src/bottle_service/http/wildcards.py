@@ -28,6 +28,19 @@ TYPES = (
     | inspect.EnumType
     | inspect.LiteralType
 )
+_INTEGERS = (
+    inspect.IntType
+    | inspect.FloatType
+    | inspect.DecimalType
+    | inspect.EnumType
+    | inspect.LiteralType
+)
+# The types that the filters of numbers make, and what these numbers can become.
+NUMBERS: dict[str, tuple[type, Any]] = {
+    "id": (int, _INTEGERS),
+    "int": (int, _INTEGERS),
+    "float": (float, inspect.FloatType | inspect.DecimalType),
+}
 
 
 class Wildcard(NamedTuple):
@@ -62,16 +75,20 @@ def wildcard_parser(wildcard: Wildcard, kind: Any) -> Callable[[Any], Any] | Non
     the type, because no address has it. Raises TypeError if a part of a URL cannot become the type
     at all.
     """
-    union = bare(inspect.type_info(kind))
-    kinds = [bare(one) for one in getattr(union, "types", [union])]
-    if any(one == inspect.StrType() or isinstance(one, inspect.AnyType) for one in kinds):
+    described = bare(inspect.type_info(kind))
+    kinds = [bare(one) for one in getattr(described, "types", [described])]
+    filter_ = wildcard.filter
+    is_any = any(isinstance(one, inspect.AnyType) for one in kinds)
+    if is_any or (wildcard.convert and filter_ not in NUMBERS):  # a filter of the service's own
         return None
-    if wildcard.convert and kinds in ([inspect.IntType()], [inspect.FloatType()]):
+    usual, possible = NUMBERS.get(filter_, (str, TYPES))
+    if usual is str and inspect.StrType() in kinds:
         return None
-    if not all(isinstance(one, TYPES) for one in kinds):
-        if wildcard.convert:  # of the service's own filter
-            return None
-        raise TypeError(f"a part of a URL cannot be of the type {kind}; annotate it with str")
+    if not all(isinstance(one, possible) for one in kinds):
+        what = "a part of a URL" if usual is str else f"the filter {filter_!r}"
+        raise TypeError(f"{what} does not make the type {kind}; annotate it with {usual.__name__}")
+    if usual is not str and kinds in ([inspect.IntType()], [inspect.FloatType()]):
+        return None
     apply_limits = Limits(kind).apply
 
     def parse(value: Any) -> Any:

@@ -71,6 +71,8 @@ WILDCARDS: dict[str, Schema] = {
     },
     "float": {"type": "number"},
 }
+# The pattern of a wildcard without a filter.
+ANY_SEGMENT = "[^/]+"
 # SanitizeRequestMiddleware rejects control characters.
 CONTROLS = r"\x00-\x1f\x7f-\x9f"
 # Syntax of Python's patterns that ECMA 262 lacks or reads otherwise.
@@ -261,7 +263,8 @@ class Document:
             template, shape = f"{template}\0{name}\1", f"{shape}\0"
             schema = _schema_of(part)
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
-            if name in types and wildcard_parser(part, types[name]):
+            is_own_pattern = part.filter == "re" and part.pattern != ANY_SEGMENT
+            if not is_own_pattern and name in types and wildcard_parser(part, types[name]):
                 number_of_type = self._schemas.add(types[name], received=True)
                 self._wildcards.append((parameters[-1], number_of_type))
                 if (example := example_of(types[name])) is not NO_EXAMPLE:
@@ -276,7 +279,8 @@ class Document:
 
     def _content(self, info: Mapping[str, str], url: str) -> Schema:
         for parameter, number_of_type in self._wildcards:
-            parameter |= _described(self._schemas[number_of_type])
+            schema = _narrowed(parameter["schema"], self._schemas[number_of_type])
+            parameter |= _described(schema)
         paths: dict[str, Schema] = {}
         for operation in self.operations:
             operation.content = self._describe(operation)
@@ -359,7 +363,10 @@ class Document:
         for one in (*further, {"responses": options.responses}):
             texts.update(one.get("responses", {}))
         for status, text in sorted(texts.items()):
-            responses[str(status)] = self._problem(status, text) if text else _reference(status)
+            if 200 <= status < 300:
+                responses[str(status)] = {**responses[str(operation.status)], "description": text}
+            else:
+                responses[str(status)] = self._problem(status, text) if text else _reference(status)
         if operation.any_result:
             responses["default"] = {
                 "description": "Another response of the handler.",
@@ -389,7 +396,7 @@ class Document:
 
     def _body(self, operation: Operation) -> Schema:
         if operation.body is bytes:
-            return {"content": {"*/*": {}}}
+            return {"content": {operation.route.config.get("consumes", "*/*"): {}}}
         if operation.body_schema is None:
             return {}
         schema = self._schemas[operation.body_schema]
@@ -464,12 +471,22 @@ def _described(schema: Schema) -> Schema:
     return {"schema": inner}
 
 
+def _narrowed(base: Schema, schema: Schema) -> Schema:
+    """Return the schema, with the bounds of the wildcard's filter where these are narrower."""
+    bounds = {
+        name: choose(one[name] for one in (base, schema) if name in one)
+        for name, choose in (("minimum", max), ("maximum", min))
+        if name in base
+    }
+    return schema | bounds
+
+
 def _schema_of(wildcard: Wildcard) -> Schema:
     if wildcard.filter in WILDCARDS:
         return WILDCARDS[wildcard.filter]
     if wildcard.convert is int:
         return WILDCARDS["int"]
-    pattern = {"[^/]+": f"[^/{CONTROLS}]+", ".+?": f"[^{CONTROLS}]+"}.get(
+    pattern = {ANY_SEGMENT: f"[^/{CONTROLS}]+", ".+?": f"[^{CONTROLS}]+"}.get(
         wildcard.pattern, f"(?:{wildcard.pattern})"
     )
     if OWN_SYNTAX.search(pattern):

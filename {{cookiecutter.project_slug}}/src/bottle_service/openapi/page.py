@@ -120,7 +120,8 @@ def _command(operation: Operation) -> str:
                 return ""
             words.append(f"-F {shlex.quote(f'{name}={value}')}")
     elif operation.body is bytes:
-        words.append("--data-binary @FILE")
+        kind = operation.route.config.get("consumes", "application/octet-stream")
+        words += [f"-H 'Content-Type: {kind}'", "--data-binary @FILE"]
     elif operation.body is not None:
         body = example_of(operation.body, complete=False)
         if body is NO_EXAMPLE:

@@ -12,6 +12,7 @@ A route requires a bearer token of API_TOKENS. Options:
     idempotent=True         a request with the Idempotency-Key of a former one gets its response;
                             "required": requests without a key are 400
     max_body=10_000_000     the largest body in bytes, instead of MAX_BODY_BYTES
+    consumes="text/csv"     the content type of `body: bytes`; another one is 415
     redirect_slashes=True   the URL with a slash at its end redirects to this one
     raw=True                a plain Bottle handler, which may use `bottle.request`
 
@@ -20,7 +21,7 @@ These options are for /openapi.json and /docs, which describe all of this table:
     summary="List loans"    instead of the first line of the handler's docstring
     tags=["loans"]          instead of the name of the handler's module
     deprecated=True         clients should not use the route any longer
-    responses={409: "…"}    a further status, and its description
+    responses={409: "…"}    a further status, and its description; below 300 it has the same data
 
 `<note_id:id>` is a positive integer that fits a database column. Bottle's own filters (`:int`,
 `:path`, `:re:…`) work too. `<day>` without a filter becomes the type of the handler's parameter,
