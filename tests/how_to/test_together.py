@@ -28,6 +28,7 @@ WITH_DATABASE = (
     "safe-writes.md",
     "webhooks.md",
     "permissions.md",
+    "files.md",
 )
 # Pages that the test of the places leaves out. The steps of migrations.md change what its own
 # commands have written. The others change a line that login.md or opentelemetry.md changes, too,

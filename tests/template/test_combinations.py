@@ -32,6 +32,7 @@ OPTIONAL: dict[str, Answers | list[Answers]] = {  # a list has alternatives
     "deploy/systemd/my-service-backup.timer": [SYSTEMD | each for each in DATABASE],
     "deploy/uwsgi": UWSGI | SYSTEMD,
     "docs/how-to/backup.md": DATABASE,
+    "docs/how-to/files.md": DATABASE,
     "docs/how-to/container.md": [GUNICORN, WAITRESS],  # uWSGI listens on unix sockets only
     "docs/how-to/litestream.md": SQLITE,
     "docs/how-to/login.md": DATABASE,
