@@ -330,6 +330,11 @@ def add_memory(project: Path) -> None:
     substitute(project / "deploy/systemd/my-service.service", "MemoryMax=512M", "MemoryMax=768M")
 
 
+def add_route_with_large_body(project: Path) -> None:
+    table = project / PACKAGE / "routes/__init__.py"
+    substitute(table, "notes.create,$", "notes.create,\n        max_body=10_000_000,")
+
+
 def extend_graceful_timeout(project: Path) -> None:
     substitute(project / "gunicorn.conf.py", "^graceful_timeout = 40$", "graceful_timeout = 45")
 
@@ -382,6 +387,11 @@ INCOMPLETE: list[tuple[Change, str]] = [
     (
         add_alert_without_its_section,
         "my-service-alerts.yml: docs/runbook.md has no section #overdue-loans",
+    ),
+    (
+        add_route_with_large_body,
+        "deploy/nginx/my-service-limits.conf: write `client_max_body_size 10m;`, and `10m` in the "
+        "table of deploy/README.md",
     ),
     (add_memory, "my-service.service: change MemoryMax in deploy/README.md, too"),
     (extend_graceful_timeout, "graceful_timeout: change it in deploy/README.md, too"),

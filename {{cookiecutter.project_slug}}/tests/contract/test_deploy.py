@@ -68,7 +68,10 @@ def test_nginx_accepts_the_largest_body_of_a_route(environ: dict[str, str]) -> N
         needed = -(-largest_body(app, settings.max_body_bytes) // 2**20)
     found = re.findall(r"^client_max_body_size (.*);", read("deploy/nginx/*.conf"), re.MULTILINE)
     line = f"client_max_body_size {needed}m;"
-    assert found == [f"{needed}m"], f"deploy/nginx/{SLUG}-limits.conf: write `{line}`"
+    assert found == [f"{needed}m"], (
+        f"deploy/nginx/{SLUG}-limits.conf: write `{line}`, and `{needed}m` in the table of "
+        "deploy/README.md"
+    )
 
 
 def test_settings_file_is_valid_and_trusts_nginx() -> None:
