@@ -28,7 +28,12 @@ from bottle_service.startup import StartupError
 
 from ..support.fixtures import Needs
 from .apps import client_for
-from .schema import MIGRATIONS, MISSING_PARTS, copy_migrations
+from .schema import (
+    MIGRATIONS,
+    MISSING_PARTS,
+    copy_migrations,
+    stream_of_a_closed_session,
+)
 
 REVISION = """
 from alembic import op
@@ -399,6 +404,25 @@ def test_transaction_after_a_commit_takes_the_lock_again(database: Database) -> 
         with pytest.raises(Problem, match="busy"), other.session("POST") as locked:
             index(locked)
     other.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_stream_cannot_use_a_closed_session(
+    database: Database, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    """It would begin a transaction that nobody ends, and the pool would lose a connection."""
+    impatient = open_database(database.path, busy_timeout=0.1)
+    client = client_for(
+        (method, "/", stream_of_a_closed_session),
+        dependencies={"session": RequestScoped(impatient.session, impatient.close)},
+    )
+    for _ in range(20):
+        client.request("/", method=method, status=500)
+    assert "This Session has been permanently closed" in caplog.text
+    impatient.ping()
+    with impatient.session("POST") as session:
+        write(session)
+    impatient.close()
 
 
 def test_full_database_is_503(things: TestApp, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,7 +27,7 @@ from bottle_service.http import Problem, RequestScoped
 
 from ..support.postgresql import Cluster
 from .apps import client_for
-from .schema import MISSING_PARTS, copy_migrations
+from .schema import MISSING_PARTS, copy_migrations, stream_of_a_closed_session
 
 REVISION = """
 from alembic import op
@@ -179,6 +179,22 @@ def test_successful_request_is_committed_and_failed_one_rolled_back(things: Test
     things.post_json("/things", {"name": "kept"}, status=201)
     things.post_json("/things", {"name": "lost", "kind": "missing"}, status=409)
     assert things.get("/things").json == ["kept"]
+
+
+def test_stream_cannot_use_a_closed_session(
+    postgresql: Cluster, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would begin a transaction that nobody ends, and the pool would lose a connection."""
+    impatient = open_database(postgresql, name, tmp_path, deadline=0.4)
+    client = client_for(
+        ("GET", "/", stream_of_a_closed_session),
+        dependencies={"session": RequestScoped(impatient.session, impatient.close)},
+    )
+    for _ in range(20):
+        client.get("/", status=500)
+    assert "This Session has been permanently closed" in caplog.text
+    impatient.ping()
+    impatient.close()
 
 
 def test_write_in_a_get_is_500(things: TestApp, database: Database) -> None:
@@ -477,6 +493,52 @@ def test_lines_of_the_log_contain_no_parameters(
     with pytest.raises(Exception, match="missing") as caught, database.session("POST") as session:
         session.execute(text("SELECT * FROM missing WHERE x = :x"), {"x": "geheim"})
     assert "geheim" not in f"{caught.value}{caplog.text}"
+
+
+CHECKED = Table("things", MetaData(), Column("name"), Column("kind"))
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        # DETAIL:  Failing row contains (1, forbidden, geheim, null, null).
+        ({"name": "forbidden", "kind": "geheim"}, 'constraint "things_name_check"'),
+        # At the commit: DETAIL:  geheim CONTEXT:  PL/pgSQL function refuse() line 3 at RAISE
+        ({"name": "a", "kind": "geheim"}, "a kind is forbidden\nHINT:  another"),
+    ],
+)
+def test_violated_constraint_is_logged_without_the_row(
+    postgresql: Cluster,
+    name: str,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    row: dict[str, str],
+    named: str,
+) -> None:
+    postgresql.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.kind = 'geheim' THEN
+                RAISE 'a kind is forbidden' USING ERRCODE = '23514',
+                    DETAIL = NEW.kind, HINT = 'another';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON things
+            INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+        ALTER TABLE things DROP CONSTRAINT things_kind_fkey;
+        """,
+        name,
+    )
+
+    def create(session: Session) -> None:
+        session.execute(insert(CHECKED).values(**row))
+
+    sessions = RequestScoped(database.session, database.close)
+    client = client_for(("POST", "/", create, {"status": 204}), dependencies={"session": sessions})
+    client.post("/", status=500)
+    assert named in caplog.text
+    assert "geheim" not in caplog.text
 
 
 def test_paused_session_is_idle_only_with_changes(

@@ -27,7 +27,14 @@ from psycopg.errors import (
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -156,7 +163,8 @@ class Database:
     def session(self, method: str) -> Iterator[Session]:
         """Return a session: committed at the end, rolled back on an exception.
 
-        After `session.commit()` in a handler, the next statement begins a new transaction.
+        After `session.commit()` in a handler, the next statement begins a new transaction. After
+        the end, any use of the session raises InvalidRequestError.
 
         Raises Problem: 503 if the database is away or busy; 409 if a unique value or a foreign key
         conflicts; 412 if the version of a row has changed since it was read; 422 for a value that
@@ -164,7 +172,8 @@ class Database:
         although the data may have been written.
         """
         engine = self._reading if method in READ_METHODS else self._engine
-        with _problems(), Session(engine) as session:
+        # A stream that uses the session after its end would otherwise keep a connection.
+        with _problems(), Session(engine, close_resets_only=False) as session:
             yield session
             session.commit()
 
@@ -492,8 +501,10 @@ def _columns(error: Any) -> list[str]:
 
 
 def _handle_error(context: Any) -> Exception | None:
-    """Handle two exceptions where the connection, or the fact that the driver raised them, is known."""
+    """Handle exceptions where the connection, or the fact that the driver raised them, is known."""
     error = context.original_exception
+    if isinstance(error, psycopg.Error):
+        _remove_values(error, context.sqlalchemy_exception)
     if isinstance(error, ReadOnlySqlTransaction) and context.connection is not None:
         # After a failover the connections lead to a standby, where they would work for reads only.
         # In a GET the exception is a mistake of the handler.
@@ -503,6 +514,22 @@ def _handle_error(context: Any) -> Exception | None:
         logger.warning("the type of the request should have rejected a value (UnicodeEncodeError)")
         return Problem(422, "A value cannot be stored.")
     return None
+
+
+def _remove_values(error: psycopg.Error, wrapper: StatementError | None) -> None:
+    """Keep the message and hint of the server in both exceptions, which may be logged.
+
+    The server's DETAIL and CONTEXT quote values, up to the whole row. `error.diag` still has them.
+    https://www.postgresql.org/docs/current/protocol-error-fields.html
+    """
+    if not error.diag.message_primary:  # the driver's own message
+        return
+    before, kept = str(error), error.diag.message_primary
+    if error.diag.message_hint:
+        kept += f"\nHINT:  {error.diag.message_hint}"
+    error.args = (kept,)
+    if wrapper is not None:
+        wrapper.args = tuple(text.replace(before, kept) for text in wrapper.args)
 
 
 def _end_queries_of_killed_workers(connection: psycopg.Connection[Any], _record: Any) -> None:

@@ -70,7 +70,8 @@ class Database:
     def session(self, method: str) -> Iterator[Session]:
         """Return a session: committed at the end, rolled back on an exception.
 
-        After `session.commit()` in a handler, the next statement begins a new transaction.
+        After `session.commit()` in a handler, the next statement begins a new transaction. After
+        the end, any use of the session raises InvalidRequestError.
 
         Raises Problem: 503 if the database is busy for longer than the busy timeout, or if its disk
         is full; 409 if a unique value exists already, or a reference would refer to nothing; 412 if
@@ -78,7 +79,8 @@ class Database:
         """
         engine = self._reading if method in READ_METHODS else self._writing
         try:
-            with Session(engine) as session:
+            # A stream that uses the session after its end would otherwise keep a connection.
+            with Session(engine, close_resets_only=False) as session:
                 yield session
                 session.commit()
         except PoolTimeoutError:
