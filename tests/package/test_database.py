@@ -8,13 +8,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import Struct
-from sqlalchemy import BigInteger, Column, MetaData, Table, insert, select, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Interval,
+    MetaData,
+    String,
+    Table,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.exc import DatabaseError, StatementError
 from sqlalchemy.orm import Session
 from webtest import TestApp
@@ -314,6 +324,42 @@ def test_time_without_a_time_zone_is_refused(database: Database, events: TestApp
             session.execute(insert(EVENTS).values(at=datetime.fromisoformat("2026-06-01")))
         session.execute(insert(EVENTS).values(at=None))
         assert session.scalar(select(EVENTS.c.at)) is None
+
+
+VALUES = Table("values", METADATA, Column("took", Interval), Column("text", String))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        insert(VALUES).values(took=timedelta(days=99_999_999)),
+        select(VALUES).where(VALUES.c.took < timedelta.max),
+        insert(EVENTS).values(n=2**63),
+        select(EVENTS).where(EVENTS.c.n == -(2**64)),
+        insert(EVENTS).values(at=datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
+        insert(VALUES).values(text="a\ud800b"),
+        text("INSERT INTO things VALUES (zeroblob(2000000000))"),
+    ],
+)
+@pytest.mark.usefixtures("events")
+def test_value_that_no_column_stores_is_422(
+    database: Database, caplog: pytest.LogCaptureFixture, statement: Any
+) -> None:
+    """Types of requests reject most of them; a handler may have one from elsewhere."""
+    with pytest.raises(Problem) as caught, database.session("POST") as session:
+        session.execute(text("INSERT INTO things VALUES ('lost')"))
+        session.execute(statement)
+    assert caught.value.status_code == 422
+    assert caught.value.body == "A value cannot be stored."
+    assert "should have rejected" in caplog.text
+    with database.session("GET") as session:
+        assert index(session) == []
+
+
+def test_overflow_of_a_handler_is_no_422(database: Database) -> None:
+    with pytest.raises(OverflowError), database.session("POST") as session:
+        index(session)
+        timedelta(days=10**10)
 
 
 def test_locked_database_is_503(

@@ -1,6 +1,5 @@
 """PostgreSQL: one transaction for each request, and migrations under a lock."""
 
-import logging
 import os
 import re
 import subprocess
@@ -45,15 +44,15 @@ from ..startup import StartupError, StartupProblem
 from .errors import (
     changed_meanwhile,
     explain_missing_part,
+    handle_unstorable_value,
     missing_reference,
     unavailable,
+    unstorable,
 )
 from .migrations import Migrations
 from .postgresql_url import DatabaseUrl
 
 __all__ = ["MIGRATION_LOCK", "Database"]
-
-logger = logging.getLogger(__name__)
 
 READ_METHODS = frozenset({"GET", "HEAD"})
 # The advisory lock of migrations; a backup takes it, too. Advisory locks belong to one database.
@@ -155,6 +154,7 @@ class Database:
         # Clients sent the parameters: they must not be logged.
         engine = create_engine(url, hide_parameters=True, connect_args=arguments, **options)
         event.listen(engine, "handle_error", _handle_error)
+        event.listen(engine, "handle_error", handle_unstorable_value)
         if own_session:
             event.listen(engine, "connect", _end_queries_of_killed_workers)
         return engine
@@ -470,7 +470,8 @@ def _problem(error: DBAPIError) -> Problem | None:
     https://www.postgresql.org/docs/current/errcodes-appendix.html
     """
     state = getattr(error.orig, "sqlstate", None)
-    cause = f"({' '.join(filter(None, [type(error.orig).__name__, state]))})"
+    name = " ".join(filter(None, [type(error.orig).__name__, state]))
+    cause = f"({name})"
     if isinstance(error, IntegrityError):
         if state in ("23505", "23P01"):  # unique_violation, exclusion_violation
             return Conflict(_columns(error.orig))
@@ -478,8 +479,7 @@ def _problem(error: DBAPIError) -> Problem | None:
             return missing_reference()
         return None
     if isinstance(error, DataError):
-        logger.warning("the type of the request should have rejected a value %s", cause)
-        return Problem(422, "A value cannot be stored.")
+        return unstorable(name)
     if isinstance(error.orig, BUSY):
         return unavailable("The database is busy.", 1, cause)
     if isinstance(error, OperationalError) or error.connection_invalidated:
@@ -500,8 +500,8 @@ def _columns(error: Any) -> list[str]:
     return columns.split(", ") if re.fullmatch(r"\w+(, \w+)*", columns) else []
 
 
-def _handle_error(context: Any) -> Exception | None:
-    """Handle exceptions where the connection, or the fact that the driver raised them, is known."""
+def _handle_error(context: Any) -> None:
+    """Remove values from exceptions of the server, and replace connections to a standby."""
     error = context.original_exception
     if isinstance(error, psycopg.Error):
         _remove_values(error, context.sqlalchemy_exception)
@@ -510,10 +510,6 @@ def _handle_error(context: Any) -> Exception | None:
         # In a GET the exception is a mistake of the handler.
         options = context.connection.get_execution_options()
         context.is_disconnect = not options.get("postgresql_readonly")
-    if isinstance(error, UnicodeEncodeError):  # a lone surrogate, which UTF-8 lacks
-        logger.warning("the type of the request should have rejected a value (UnicodeEncodeError)")
-        return Problem(422, "A value cannot be stored.")
-    return None
 
 
 def _remove_values(error: psycopg.Error, wrapper: StatementError | None) -> None:
