@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    create_engine,
+    func,
     insert,
     select,
     text,
@@ -31,7 +34,7 @@ from webtest import TestApp
 
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.sqlite import Database
-from bottle_service.database.types import UtcDateTime
+from bottle_service.database.types import ExactDecimal, UtcDateTime
 from bottle_service.database.url import DatabaseUrl
 from bottle_service.http import Form, Problem, RequestScoped
 from bottle_service.startup import StartupError
@@ -354,6 +357,55 @@ def test_value_that_no_column_stores_is_422(
     assert "should have rejected" in caplog.text
     with database.session("GET") as session:
         assert index(session) == []
+
+
+PRICES = Table("prices", METADATA, Column("price", ExactDecimal(14, 3)))
+
+
+@pytest.mark.usefixtures("events")
+def test_decimal_is_stored_exactly(database: Database) -> None:
+    prices = ["-99999999999.999", "-0.001", "0", "0.1", "0.300", "7", "99999999999.999"]
+    expected = [Decimal(price) for price in prices]
+    with database.session("POST") as session:
+        for price in reversed(expected):
+            session.execute(insert(PRICES).values(price=price))
+        session.execute(insert(PRICES).values(price=None))
+    with database.session("GET") as session:
+        found = session.scalars(select(PRICES.c.price).order_by(PRICES.c.price)).all()
+        assert list(map(str, found[1:])) == [f"{price:.3f}" for price in expected]
+        for price in expected:
+            equal = select(PRICES.c.price).where(PRICES.c.price == price)
+            assert session.scalars(equal).all() == [price]
+        less = select(PRICES.c.price).where(PRICES.c.price < Decimal("0.10001"))
+        assert len(session.scalars(less).all()) == 4
+        assert session.scalar(select(func.sum(PRICES.c.price))) == Decimal("7.399")
+        assert session.scalar(select(func.max(PRICES.c.price) * 2)) == Decimal("199999999999.998")
+
+
+@pytest.mark.parametrize(
+    "price", ["9007199254740993", "1e999999", "-1E+11", "1.2345", "1e-999999", "NaN", "sNaN", "Inf"]
+)
+@pytest.mark.usefixtures("events")
+def test_decimal_of_too_many_digits_is_422(database: Database, price: str) -> None:
+    with pytest.raises(Problem) as caught, database.session("POST") as session:
+        session.execute(insert(PRICES).values(price=Decimal(price)))
+    assert caught.value.status_code == 422
+
+
+@pytest.mark.parametrize(("precision", "scale"), [(16, 2), (2, 3), (5, -1)])
+def test_decimal_that_a_float_cannot_hold_is_rejected(precision: int, scale: int) -> None:
+    with pytest.raises(ValueError, match="precision <= 15"):
+        ExactDecimal(precision, scale)
+
+
+def test_decimals_below_one_are_stored() -> None:
+    with Session(create_engine("sqlite://")) as session:
+        table = Table("ratios", MetaData(), Column("ratio", ExactDecimal(3, 3)))
+        table.create(session.connection())
+        for ratio in ("0", "0E+5", "0.999"):
+            session.execute(insert(table).values(ratio=Decimal(ratio)))
+        found = session.scalars(select(table.c.ratio)).all()
+    assert found == [Decimal("0.000"), Decimal("0.000"), Decimal("0.999")]
 
 
 def test_overflow_of_a_handler_is_no_422(database: Database) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from webtest import TestApp
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.postgresql import Database
 from bottle_service.database.postgresql_url import DatabaseUrl
-from bottle_service.database.types import UtcDateTime
+from bottle_service.database.types import ExactDecimal, UtcDateTime
 from bottle_service.http import Problem, RequestScoped
 
 from ..support.postgresql import Cluster
@@ -365,6 +366,21 @@ def test_time_keeps_its_moment_in_every_zone(
         with pytest.raises(StatementError), database.session("POST") as session:
             session.execute(insert(table).values(at=datetime(2026, 1, 1)))  # noqa: DTZ001
         database.close()
+
+
+def test_decimal_of_too_many_digits_is_422(
+    postgresql: Cluster, name: str, database: Database
+) -> None:
+    """PostgreSQL itself would round it."""
+    table = Table("prices", MetaData(), Column("price", ExactDecimal(14, 3)))
+    postgresql.execute("CREATE TABLE prices (price numeric(14, 3))", name)
+    with pytest.raises(Problem) as caught, database.session("POST") as session:
+        session.execute(insert(table).values(price=Decimal("1.2345")))
+    assert caught.value.status_code == 422
+    with database.session("POST") as session:
+        session.execute(insert(table).values(price=Decimal("99999999999.9")))
+        (found,) = session.scalars(select(table.c.price).where(table.c.price > Decimal("1.23456")))
+    assert str(found) == "99999999999.900"
 
 
 def test_absent_server_is_a_warning_and_503(
