@@ -182,7 +182,10 @@ def test_keyword_only_parameters_are_options(
         # The limits of a query.
         (["--since=2026-01-01", f"--count={2**63}"], "argument --count: The number must fit"),
         (["--since=2026-01-01", "--ratio=nan"], "argument --ratio: The number must be finite."),
-        (["--since=2026-01-01", "--at=2026-01-01T00:00:00"], "--at: The time must have a time zone"),
+        (
+            ["--since=2026-01-01", "--at=2026-01-01T00:00:00"],
+            "--at: The time must have a time zone",
+        ),
         (["--since=2026-01-01", "--ids=1", "--ids=a"], "argument --ids: Expected `int`, got `str`"),
         (["--since=2026-01-01", "--ids=1"], "argument --ids: Expected `array` of length >= 2"),
     ],
