@@ -388,7 +388,7 @@ def test_required_column_without_a_default_is_explained(history: History) -> Non
 
 
 def test_type_of_the_service_is_written_with_its_import(history: History) -> None:
-    price = Column("price", ExactDecimal(10, 2))
+    price: Column[Any] = Column("price", ExactDecimal(10, 2))
     written = history.write("things", *columns(Column("at", UtcDateTime), price))
     assert "from bottle_service.database.types import UtcDateTime\n" in written
     assert "sa.Column('at', UtcDateTime()," in written

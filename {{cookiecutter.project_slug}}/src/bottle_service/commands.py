@@ -203,9 +203,7 @@ def run(
     logger.info("%s finished", name, extra=_duration(started))
 
 
-def call(
-    dependencies: Mapping[str, Any], function: Function, /, **arguments: Any
-) -> None:
+def call(dependencies: Mapping[str, Any], function: Function, /, **arguments: Any) -> None:
     """Call a function with the dependencies that its positional parameters name.
 
     It runs in one transaction, which is committed at the end and rolled back if it raises.
