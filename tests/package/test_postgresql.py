@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from sqlalchemy import Column, MetaData, Table, insert, select, text
+from sqlalchemy import Column, MetaData, Table, insert, literal_column, select, text
 from sqlalchemy.exc import InternalError, StatementError
 from sqlalchemy.orm import Session
 from webtest import TestApp
@@ -380,7 +380,10 @@ def test_decimal_of_too_many_digits_is_422(
     with database.session("POST") as session:
         session.execute(insert(table).values(price=Decimal("99999999999.9")))
         (found,) = session.scalars(select(table.c.price).where(table.c.price > Decimal("1.23456")))
+        # A sum may have more digits than a float holds.
+        total = session.scalar(select(literal_column("99999999999999999.9", table.c.price.type)))
     assert str(found) == "99999999999.900"
+    assert total == Decimal("99999999999999999.900")
 
 
 def test_absent_server_is_a_warning_and_503(

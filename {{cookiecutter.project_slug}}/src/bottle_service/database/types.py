@@ -37,8 +37,9 @@ class ExactDecimal(TypeDecorator[Decimal]):
         return f"ExactDecimal({self.precision}, {self.scale})"  # in migrations
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        is_native: Any = dialect.supports_native_decimal
-        return Numeric(self.precision, self.scale, asdecimal=is_native)
+        if dialect.name == "sqlite":
+            return Numeric(self.precision, self.scale, asdecimal=False)
+        return Numeric(self.precision, self.scale)
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """Return the type of a value that a query compares or computes with: any number."""
