@@ -31,7 +31,7 @@ def wait() -> str:
     return ""
 
 
-def fail(x: str, body: dict[str, str]) -> None:
+def fail(x: str, body: dict[str, str]) -> str:
     copy = dict(body)
     raise RuntimeError(f"planted, with {len(copy)} field")
 """

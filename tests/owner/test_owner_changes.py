@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..support.fixtures import Generate
+from ..support.postgresql import Cluster
 from ..support.process import check_types, run
 
 PACKAGE = "src/my_service"
@@ -72,6 +73,20 @@ def test_command_configures_logging(environ: dict[str, str]) -> None:
 def test_next_test_has_the_logging_of_pytest() -> None:
     assert logging.getLogger().level == logging.WARNING
     assert not [one for one in logging.getLogger().handlers if isinstance(one, LineHandler)]
+'''
+SHARED_TEST = '''\
+"""A test of a started server, and of a service of its own."""
+
+import pytest
+from webtest import TestApp
+
+
+def test_note_of_the_server_is_kept(
+    authenticated_client: TestApp, request: pytest.FixtureRequest
+) -> None:
+    note = authenticated_client.post_json("/api/v1/notes", {"title": "Hello"})
+    request.getfixturevalue("environ")
+    authenticated_client.get(note.headers["Location"])
 '''
 MIDDLEWARE = '''\
 """A header of every response."""
@@ -431,3 +446,16 @@ def test_required_setting_without_a_value_of_the_tests_fails_with_advice(copied:
     done = subprocess.run(["pytest"], cwd=project, check=False, capture_output=True, text=True)
     advice = "tests/conftest.py: add PARTNER_PIN, PARTNER_URL to service_environ()"
     assert [line for line in done.stderr.splitlines() if line] == [f"ERROR: {advice}: required"]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_started_server_has_a_directory_and_a_database_of_its_own(
+    copied: Generate, postgresql: Cluster, database: str
+) -> None:
+    """A test can use the fixtures `client` and `environ` together."""
+    project = copied(database=database)
+    (project / "tests/test_shared.py").write_text(SHARED_TEST)
+    url = postgresql.url("postgres")
+    server = ("--server", "unix", "tests/test_shared.py")
+    printed = run("pytest", "--color=no", *server, cwd=project, TEST_DATABASE_URL=url)
+    assert "1 shared cases passed" in printed

@@ -18,7 +18,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import {{ 'chdir, ' if cookiecutter.database != 'postgresql' }}closing
+from contextlib import {{ 'chdir, closing' if cookiecutter.database != 'postgresql' else 'closing, contextmanager' }}
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,29 @@ def authenticated_client(client: TestApp, pytestconfig: pytest.Config) -> TestAp
 
 # <% if cookiecutter.database == "postgresql" %>
 @pytest.fixture(scope="session")
-def database() -> Iterator[TemporaryDatabase]:
+def postgresql_url() -> Iterator[str]:
+    """The URL of a PostgreSQL server."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database(postgresql_url: str) -> Iterator[TemporaryDatabase]:
     """A migrated database. All tests share it, because migrating takes longer than a test."""
-    with running_server() as server, temporary_database(server) as database:
+    with migrated_database(postgresql_url) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def server_database(postgresql_url: str) -> Iterator[TemporaryDatabase]:
+    """The database of the started server, which no test empties."""
+    with migrated_database(postgresql_url) as database:
+        yield database
+
+
+@contextmanager
+def migrated_database(server: str) -> Iterator[TemporaryDatabase]:
+    with temporary_database(server) as database:
         settings = SERVICE.settings.load({**service_environ(), "DATABASE_URL": database.url})
         with closing(SERVICE.open_database(settings)) as opened:
             opened.migrate()
@@ -115,7 +135,7 @@ def database() -> Iterator[TemporaryDatabase]:
 def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a migrated database, if the service has one.
 
-    Each test copies it, because migrating takes longer than a test.
+    Each test and the started server copy it, because migrating takes longer than a test.
     """
     directory = tmp_path_factory.mktemp("migrated")
     if SERVICE.has_database:
@@ -127,17 +147,21 @@ def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server_url(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[str]:
+def server_url(
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
     """The URL of the server that `--server` names; it is started here unless that is a URL."""
     server = pytestconfig.getoption("--server")
     if server not in ("tcp", "unix"):
         yield server
         return
+    directory, environ = tmp_path_factory.mktemp("server"), service_environ()
 # <% if cookiecutter.database == "postgresql" %>
-    directory = request.getfixturevalue("tmp_path_factory").mktemp("server")
-    environ = {**service_environ(), "DATABASE_URL": request.getfixturevalue("database").url}
+    environ["DATABASE_URL"] = request.getfixturevalue("server_database").url
 # <% else %>
-    directory, environ = request.getfixturevalue("migrated_directory"), service_environ()
+    shutil.copytree(request.getfixturevalue("migrated_directory"), directory, dirs_exist_ok=True)
 # <% endif %>
     with reserved_port() as port:
         url = f"http://127.0.0.1:{port}" if server == "tcp" else f"unix:{directory}/service.sock"

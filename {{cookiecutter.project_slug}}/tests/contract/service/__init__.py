@@ -28,7 +28,7 @@ def echo(body: Message) -> Message:
     return body
 
 
-def fail() -> None:
+def fail() -> Message:
     raise RuntimeError("a reason that clients must not read")
 
 
