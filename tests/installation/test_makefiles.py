@@ -59,6 +59,13 @@ def test_variables_of_pip_do_not_redirect_the_installation(
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_directory_can_have_spaces_in_its_name(makefile: Path) -> None:
+    directory = makefile.rename(makefile.parent / "My  own service")
+    printed = make(directory, ".venv/ready", PATH=plain_path()).splitlines()[0]
+    assert printed in ("setting up .venv", "setting up My  own service/.venv")
+    import_locked(directory)
+
+
 def test_another_python_sets_up_the_environment_again(makefile: Path, needs: Needs) -> None:
     own = f"3.{sys.version_info.minor}"
     versions = [version for version in ("3.11", "3.12", "3.13") if version != own]

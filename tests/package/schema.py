@@ -1,9 +1,12 @@
 """Migrations of the tests' own: a copy of the template's, without its revisions."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import MetaData
+from bottle import HTTPResponse
+from sqlalchemy import MetaData, text
+from sqlalchemy.orm import Session
 
 from . import SOURCES
 
@@ -35,3 +38,12 @@ def copy_migrations(directory: Path) -> Path:
     shutil.copy(_TEMPLATE / "script.py.mako", versions.parent)
     (versions.parent / "env.py").write_text(ENV)
     return versions
+
+
+def stream_of_a_closed_session(session: Session) -> HTTPResponse:
+    """Return a response whose body uses the session after the handler has returned."""
+
+    def numbers() -> Iterator[str]:
+        yield from map(str, session.scalars(text("SELECT 1")))
+
+    return HTTPResponse(numbers())

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from msgspec import Meta
 from bottle_service.application import build_application
 from bottle_service.cli import main
 from bottle_service.commands import Call, command
-from bottle_service.http import Problem, RequestScoped
+from bottle_service.http import Form, Problem, RequestScoped
 from bottle_service.service import Service
 
 from .sample.app import DIRECTORY, NAME, SERVICE
@@ -150,6 +151,9 @@ def seed(
     count: Annotated[int, Meta(ge=1, description="number of notes, 100 % of them new")] = 10,
     since: date,
     dry_run: Annotated[bool, Meta(description="print only")] = False,
+    ratio: float = 1.0,
+    at: datetime | None = None,
+    ids: Annotated[list[int], Meta(min_length=2)] = [],  # noqa: B006
 ) -> None:
     """Write sample data."""
     print(count, since, dry_run)
@@ -175,6 +179,15 @@ def test_keyword_only_parameters_are_options(
         ([], "the following arguments are required: --since"),
         (["--since", "today"], "argument --since: Invalid RFC3339 encoded date"),
         (["--since=2026-01-01", "--count=0"], "argument --count: Expected `int` >= 1"),
+        # The limits of a query.
+        (["--since=2026-01-01", f"--count={2**63}"], "argument --count: The number must fit"),
+        (["--since=2026-01-01", "--ratio=nan"], "argument --ratio: The number must be finite."),
+        (
+            ["--since=2026-01-01", "--at=2026-01-01T00:00:00"],
+            "--at: The time must have a time zone",
+        ),
+        (["--since=2026-01-01", "--ids=1", "--ids=a"], "argument --ids: Expected `int`, got `str`"),
+        (["--since=2026-01-01", "--ids=1"], "argument --ids: Expected `array` of length >= 2"),
     ],
 )
 def test_invalid_option_is_reported(
@@ -183,6 +196,49 @@ def test_invalid_option_is_reported(
     with pytest.raises(SystemExit, match=r"^2$"):
         main(service_with(seed), ["seed", *arguments])
     assert message in capsys.readouterr().err
+
+
+def test_option_is_repeated_for_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def show(*, names: list[str], ids: set[int] | None = None, extra: tuple[str, ...] = ()) -> None:
+        print(names, ids, extra)
+
+    service = service_with(show)
+    main(service, ["show", "--names=a", "--ids=1", "--names", "b", "--ids=1", "--ids=2"])
+    main(service, ["show", "--names=a", "--extra=b"])
+    assert capsys.readouterr().out == "['a', 'b'] {1, 2} ()\n['a'] None ('b',)\n"
+
+
+def test_option_can_have_the_name_of_an_attribute_of_the_parser(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @command
+    def show(*, run: int, function: str = "f", command: str = "c", parser: str = "p") -> None:
+        print(run, function, command, parser)
+
+    main(service_with(show), ["show", "--run=1", "--command", "x"])
+    assert capsys.readouterr().out == "1 f x p\n"
+
+
+def test_option_that_cannot_be_one_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def ask(*, help: str = "") -> None:  # noqa: A002
+        """Ask."""
+
+    def load(*, given: Any) -> None:
+        """Load."""
+
+    unfit = {dict[str, int]: "dict", list[list[int]]: "list", Path: ".*Path", Form: ".*Form"}
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(service_with(ask), ["check"])
+    expected = "command ask: the option --help prints the help of every command; rename"
+    assert expected in capsys.readouterr().err
+    for kind, name in unfit.items():
+        load.__annotations__["given"] = kind
+        with pytest.raises(SystemExit, match=r"^2$"):
+            main(service_with(command(load)), ["check"])
+        expected = rf"command load: the option 'given' cannot be of the type {name}"
+        assert re.search(expected, capsys.readouterr().err)
 
 
 def test_help_lists_commands_with_their_first_line(capsys: pytest.CaptureFixture[str]) -> None:

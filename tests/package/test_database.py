@@ -8,27 +8,45 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import Struct
-from sqlalchemy import BigInteger, Column, MetaData, Table, insert, select, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Interval,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.exc import DatabaseError, StatementError
 from sqlalchemy.orm import Session
 from webtest import TestApp
 
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.sqlite import Database
-from bottle_service.database.types import UtcDateTime
+from bottle_service.database.types import ExactDecimal, UtcDateTime
 from bottle_service.database.url import DatabaseUrl
 from bottle_service.http import Form, Problem, RequestScoped
 from bottle_service.startup import StartupError
 
 from ..support.fixtures import Needs
 from .apps import client_for
-from .schema import MIGRATIONS, MISSING_PARTS, copy_migrations
+from .schema import (
+    MIGRATIONS,
+    MISSING_PARTS,
+    copy_migrations,
+    stream_of_a_closed_session,
+)
 
 REVISION = """
 from alembic import op
@@ -311,6 +329,89 @@ def test_time_without_a_time_zone_is_refused(database: Database, events: TestApp
         assert session.scalar(select(EVENTS.c.at)) is None
 
 
+VALUES = Table("values", METADATA, Column("took", Interval), Column("text", String))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        insert(VALUES).values(took=timedelta(days=99_999_999)),
+        select(VALUES).where(VALUES.c.took < timedelta.max),
+        insert(EVENTS).values(n=2**63),
+        select(EVENTS).where(EVENTS.c.n == -(2**64)),
+        insert(EVENTS).values(at=datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
+        insert(VALUES).values(text="a\ud800b"),
+        text("INSERT INTO things VALUES (zeroblob(2000000000))"),
+    ],
+)
+@pytest.mark.usefixtures("events")
+def test_value_that_no_column_stores_is_422(
+    database: Database, caplog: pytest.LogCaptureFixture, statement: Any
+) -> None:
+    """Types of requests reject most of them; a handler may have one from elsewhere."""
+    with pytest.raises(Problem) as caught, database.session("POST") as session:
+        session.execute(statement)
+    assert caught.value.status_code == 422
+    assert caught.value.body == "A value cannot be stored."
+    assert "should have rejected" in caplog.text
+    with database.session("GET") as session:
+        assert index(session) == []
+
+
+PRICES = Table("prices", METADATA, Column("price", ExactDecimal(14, 3)))
+
+
+@pytest.mark.usefixtures("events")
+def test_decimal_is_stored_exactly(database: Database) -> None:
+    prices = ["-99999999999.999", "-0.001", "0", "0.1", "0.300", "7", "99999999999.999"]
+    expected = [Decimal(price) for price in prices]
+    with database.session("POST") as session:
+        for price in reversed(expected):
+            session.execute(insert(PRICES).values(price=price))
+        session.execute(insert(PRICES).values(price=None))
+    with database.session("GET") as session:
+        found = session.scalars(select(PRICES.c.price).order_by(PRICES.c.price)).all()
+        assert list(map(str, found[1:])) == [f"{price:.3f}" for price in expected]
+        for price in expected:
+            equal = select(PRICES.c.price).where(PRICES.c.price == price)
+            assert session.scalars(equal).all() == [price]
+        less = select(PRICES.c.price).where(PRICES.c.price < Decimal("0.10001"))
+        assert len(session.scalars(less).all()) == 4
+        assert session.scalar(select(func.sum(PRICES.c.price))) == Decimal("7.399")
+        assert session.scalar(select(func.max(PRICES.c.price) * 2)) == Decimal("199999999999.998")
+
+
+@pytest.mark.parametrize(
+    "price", ["9007199254740993", "1e999999", "-1E+11", "1.2345", "1e-999999", "NaN", "sNaN", "Inf"]
+)
+@pytest.mark.usefixtures("events")
+def test_decimal_of_too_many_digits_is_422(database: Database, price: str) -> None:
+    with pytest.raises(Problem) as caught, database.session("POST") as session:
+        session.execute(insert(PRICES).values(price=Decimal(price)))
+    assert caught.value.status_code == 422
+
+
+@pytest.mark.parametrize(("precision", "scale"), [(16, 2), (2, 3), (5, -1)])
+def test_decimal_that_a_float_cannot_hold_is_rejected(precision: int, scale: int) -> None:
+    with pytest.raises(ValueError, match="precision <= 15"):
+        ExactDecimal(precision, scale)
+
+
+def test_decimals_below_one_are_stored() -> None:
+    with Session(create_engine("sqlite://")) as session:
+        table = Table("ratios", MetaData(), Column("ratio", ExactDecimal(3, 3)))
+        table.create(session.connection())
+        for ratio in ("0", "0E+5", "0.999"):
+            session.execute(insert(table).values(ratio=Decimal(ratio)))
+        found = session.scalars(select(table.c.ratio)).all()
+    assert found == [Decimal("0.000"), Decimal("0.000"), Decimal("0.999")]
+
+
+def test_overflow_of_a_handler_is_no_422(database: Database) -> None:
+    with pytest.raises(OverflowError), database.session("POST"):
+        timedelta(days=10**10)
+
+
 def test_locked_database_is_503(
     things: TestApp, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -399,6 +500,25 @@ def test_transaction_after_a_commit_takes_the_lock_again(database: Database) -> 
         with pytest.raises(Problem, match="busy"), other.session("POST") as locked:
             index(locked)
     other.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_stream_cannot_use_a_closed_session(
+    database: Database, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    """It would begin a transaction that nobody ends, and the pool would lose a connection."""
+    impatient = open_database(database.path, busy_timeout=0.1)
+    client = client_for(
+        (method, "/", stream_of_a_closed_session),
+        dependencies={"session": RequestScoped(impatient.session, impatient.close)},
+    )
+    for _ in range(20):
+        client.request("/", method=method, status=500)
+    assert "This Session has been permanently closed" in caplog.text
+    impatient.ping()
+    with impatient.session("POST") as session:
+        write(session)
+    impatient.close()
 
 
 def test_full_database_is_503(things: TestApp, caplog: pytest.LogCaptureFixture) -> None:

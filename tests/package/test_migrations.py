@@ -37,7 +37,7 @@ from bottle_service.cli import main
 from bottle_service.database import NAMING_CONVENTION
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.sqlite import Database
-from bottle_service.database.types import UtcDateTime
+from bottle_service.database.types import ExactDecimal, UtcDateTime
 from bottle_service.database.url import DatabaseUrl
 from bottle_service.startup import StartupError
 
@@ -313,7 +313,8 @@ def test_unchanged_tables_need_no_migration(
             Column("u", UtcDateTime, server_default=func.current_timestamp()),
             Column("e", Enum("a", "b", name="e", create_constraint=True), server_default="a"),
             Column("j", JSON, server_default="{}"),
-            Column("d", Numeric(10, 2), unique=True),
+            Column("d", ExactDecimal(10, 2), unique=True),
+            Column("d2", Numeric(10, 2, asdecimal=False)),
             Column("p", ForeignKey("parents.id", ondelete="CASCADE"), index=True),
             Column("g", Integer, Computed("n + 1")),
             CheckConstraint("n >= 0"),
@@ -387,9 +388,25 @@ def test_required_column_without_a_default_is_explained(history: History) -> Non
 
 
 def test_type_of_the_service_is_written_with_its_import(history: History) -> None:
-    written = history.write("things", *columns(Column("at", UtcDateTime)))
+    price: Column[Any] = Column("price", ExactDecimal(10, 2))
+    written = history.write("things", *columns(Column("at", UtcDateTime), price))
     assert "from bottle_service.database.types import UtcDateTime\n" in written
     assert "sa.Column('at', UtcDateTime()," in written
+    assert "from bottle_service.database.types import ExactDecimal\n" in written
+    assert "sa.Column('price', ExactDecimal(10, 2)," in written
+
+
+def test_decimal_that_sqlite_would_change_is_refused(history: History) -> None:
+    """The project's suite writes a migration, too. The column is the same with ExactDecimal."""
+    set_tables(None, columns(Column("price", Numeric(10, 2))))
+    with pytest.raises(StartupError, match=r"things\.price as floats.*\(ExactDecimal\(12, 2\)"):
+        history.revise("prices")
+    assert history.migrations.revisions() == []
+    set_tables(None, columns(Column("price", Numeric(10, 2, asdecimal=False))))
+    history.revise("prices")
+    history.database.migrate()
+    set_tables(None, columns(Column("price", ExactDecimal(10, 2))))
+    assert "\n    pass\n" in history.revise("nothing")
 
 
 def test_empty_migration_is_reported(history: History, capsys: pytest.CaptureFixture[str]) -> None:

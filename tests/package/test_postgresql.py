@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import pytest
-from sqlalchemy import Column, MetaData, Table, insert, select, text
+from sqlalchemy import Column, MetaData, Table, insert, literal_column, select, text
 from sqlalchemy.exc import InternalError, StatementError
 from sqlalchemy.orm import Session
 from webtest import TestApp
@@ -22,12 +23,12 @@ from webtest import TestApp
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.postgresql import Database
 from bottle_service.database.postgresql_url import DatabaseUrl
-from bottle_service.database.types import UtcDateTime
+from bottle_service.database.types import ExactDecimal, UtcDateTime
 from bottle_service.http import Problem, RequestScoped
 
 from ..support.postgresql import Cluster
 from .apps import client_for
-from .schema import MISSING_PARTS, copy_migrations
+from .schema import MISSING_PARTS, copy_migrations, stream_of_a_closed_session
 
 REVISION = """
 from alembic import op
@@ -179,6 +180,22 @@ def test_successful_request_is_committed_and_failed_one_rolled_back(things: Test
     things.post_json("/things", {"name": "kept"}, status=201)
     things.post_json("/things", {"name": "lost", "kind": "missing"}, status=409)
     assert things.get("/things").json == ["kept"]
+
+
+def test_stream_cannot_use_a_closed_session(
+    postgresql: Cluster, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would begin a transaction that nobody ends, and the pool would lose a connection."""
+    impatient = open_database(postgresql, name, tmp_path, deadline=0.4)
+    client = client_for(
+        ("GET", "/", stream_of_a_closed_session),
+        dependencies={"session": RequestScoped(impatient.session, impatient.close)},
+    )
+    for _ in range(20):
+        client.get("/", status=500)
+    assert "This Session has been permanently closed" in caplog.text
+    impatient.ping()
+    impatient.close()
 
 
 def test_write_in_a_get_is_500(things: TestApp, database: Database) -> None:
@@ -351,6 +368,24 @@ def test_time_keeps_its_moment_in_every_zone(
         database.close()
 
 
+def test_decimal_of_too_many_digits_is_422(
+    postgresql: Cluster, name: str, database: Database
+) -> None:
+    """PostgreSQL itself would round it."""
+    table = Table("prices", MetaData(), Column("price", ExactDecimal(14, 3)))
+    postgresql.execute("CREATE TABLE prices (price numeric(14, 3))", name)
+    with pytest.raises(Problem) as caught, database.session("POST") as session:
+        session.execute(insert(table).values(price=Decimal("1.2345")))
+    assert caught.value.status_code == 422
+    with database.session("POST") as session:
+        session.execute(insert(table).values(price=Decimal("99999999999.9")))
+        (found,) = session.scalars(select(table.c.price).where(table.c.price > Decimal("1.23456")))
+        # A sum may have more digits than a float holds.
+        total = session.scalar(select(literal_column("99999999999999999.9", table.c.price.type)))
+    assert str(found) == "99999999999.900"
+    assert total == Decimal("99999999999999999.900")
+
+
 def test_absent_server_is_a_warning_and_503(
     postgresql: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -477,6 +512,52 @@ def test_lines_of_the_log_contain_no_parameters(
     with pytest.raises(Exception, match="missing") as caught, database.session("POST") as session:
         session.execute(text("SELECT * FROM missing WHERE x = :x"), {"x": "geheim"})
     assert "geheim" not in f"{caught.value}{caplog.text}"
+
+
+CHECKED = Table("things", MetaData(), Column("name"), Column("kind"))
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        # DETAIL:  Failing row contains (1, forbidden, geheim, null, null).
+        ({"name": "forbidden", "kind": "geheim"}, 'constraint "things_name_check"'),
+        # At the commit: DETAIL:  geheim CONTEXT:  PL/pgSQL function refuse() line 3 at RAISE
+        ({"name": "a", "kind": "geheim"}, "a kind is forbidden\nHINT:  another"),
+    ],
+)
+def test_violated_constraint_is_logged_without_the_row(
+    postgresql: Cluster,
+    name: str,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    row: dict[str, str],
+    named: str,
+) -> None:
+    postgresql.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.kind = 'geheim' THEN
+                RAISE 'a kind is forbidden' USING ERRCODE = '23514',
+                    DETAIL = NEW.kind, HINT = 'another';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON things
+            INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+        ALTER TABLE things DROP CONSTRAINT things_kind_fkey;
+        """,
+        name,
+    )
+
+    def create(session: Session) -> None:
+        session.execute(insert(CHECKED).values(**row))
+
+    sessions = RequestScoped(database.session, database.close)
+    client = client_for(("POST", "/", create, {"status": 204}), dependencies={"session": sessions})
+    client.post("/", status=500)
+    assert named in caplog.text
+    assert "geheim" not in caplog.text
 
 
 def test_paused_session_is_idle_only_with_changes(

@@ -26,7 +26,7 @@ from bottle_service.database import NAMING_CONVENTION
 from bottle_service.database.migrations import Migrations
 from bottle_service.database.postgresql import MIGRATION_LOCK, Database
 from bottle_service.database.postgresql_url import DatabaseUrl
-from bottle_service.database.types import UtcDateTime
+from bottle_service.database.types import ExactDecimal, UtcDateTime
 from bottle_service.startup import StartupError
 
 from ..support.postgresql import Cluster
@@ -246,6 +246,7 @@ def columns(*more: Any) -> list[Any]:
 # Columns of `things` before and after a change of the models.
 CHANGES: dict[str, tuple[Callable[[], list[Any]], Callable[[], list[Any]]]] = {
     "column added": (columns, lambda: columns(Column("at", UtcDateTime))),
+    "decimal added": (columns, lambda: columns(Column("price", ExactDecimal(10, 2)))),
     "type": (
         lambda: columns(Column("size", Integer)),
         lambda: columns(Column("size", BigInteger)),

@@ -91,6 +91,20 @@ def test_stream_that_fails_does_not_look_complete(service: ServiceProcess, path:
             response.read()
 
 
+def test_response_to_head_has_no_body(shared_service: ServiceProcess) -> None:
+    """Not even the end of a chunked one: RFC 9110, section 9.3.2."""
+    for path, length in (("/broken-chunks", None), ("/broken-file", b"100"), ("/livez", b"15")):
+        with closing(shared_service.connect()) as connection:
+            connection.request("HEAD", path, headers={"Connection": "close"})
+            received = b""
+            while chunk := connection.sock.recv(1000):
+                received += chunk
+        assert re.match(rb"HTTP/1\.1 200 ", received)
+        assert received.partition(b"\r\n\r\n")[2] == b""
+        found = re.search(rb"\r\ncontent-length: (\d+)", received, re.IGNORECASE)
+        assert (found and found[1]) == length
+
+
 # Logs
 
 

@@ -99,8 +99,8 @@ def _parser(service: "Service") -> argparse.ArgumentParser:
             reason = "is a command of every service; rename the function"
             raise StartupError([StartupProblem("", reason, f"command {name}")])
         own = add(name, _own_command, (function.__doc__ or "").partition("\n")[0])
-        own.set_defaults(function=function)
-        commands.add_options(own, function)
+        own.set_defaults(function=function, parser=own)
+        commands.add_options(own, name, function)
     return parser
 
 
@@ -197,13 +197,15 @@ def _restore(service: "Service", options: argparse.Namespace) -> None:
 
 
 def _own_command(service: "Service", options: argparse.Namespace) -> None:
+    name, function = options.command, options.function
+    arguments = commands.read_options(options.parser, name, function, options)
     settings, app = _load_with_logging(service)
     with closing(app):
         commands.run(
-            options.command,
-            options.function,
+            name,
+            function,
             app.dependencies,
-            options,
+            arguments,
             log_run=settings.log_format == "json",
         )
 

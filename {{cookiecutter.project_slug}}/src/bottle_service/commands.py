@@ -10,19 +10,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import ModuleType
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
 
 from .http.handlers import RequestScoped
-from .startup import StartupProblem
+from .http.validation import Limits, bare
+from .http.wildcards import TYPES
+from .startup import StartupError, StartupProblem
 
 __all__ = ["Call", "call", "command"]
 
-F = TypeVar("F", bound=Callable[..., object])
+Function: TypeAlias = Callable[..., object]
+F = TypeVar("F", bound=Function)
 
 # The type of the dependency `call`.
 Call = Callable[..., None]
+
+# What the text of an option can become; bytes of Base64, as in a query.
+OPTION_TYPES = TYPES | msgspec.inspect.BytesType | msgspec.inspect.AnyType
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +37,8 @@ def command(function: F) -> F:
     """Make a function of `commands.py` a command: `python -m PACKAGE NAME`.
 
     Positional parameters are dependencies of `app.py`, by name. Keyword-only parameters are options
-    of the command line, of any type that a query can have: `*, count: int = 10` is `--count`.
+    of the command line, of any type that a query can have: `*, count: int = 10` is `--count`, and
+    `*, tags: list[str] = []` is repeated, as in `--tags a --tags b`. The limits of a query apply.
     The first line of the docstring is the help, as is the `description` of an option's `Meta`.
 
     A command that runs for long, such as a worker, takes `call: Call` instead of a session.
@@ -41,7 +48,7 @@ def command(function: F) -> F:
     return function
 
 
-def commands_of(module: ModuleType | None) -> Iterator[tuple[str, Callable[..., object]]]:
+def commands_of(module: ModuleType | None) -> Iterator[tuple[str, Function]]:
     """Yield the name and function of each command of the module."""
     for name, function in vars(module).items() if module else ():
         # Not getattr(): `sqlalchemy.func` and others have every attribute.
@@ -49,42 +56,112 @@ def commands_of(module: ModuleType | None) -> Iterator[tuple[str, Callable[..., 
             yield name.replace("_", "-"), function
 
 
-def add_options(parser: argparse.ArgumentParser, function: Callable[..., object]) -> None:
-    """Add the keyword-only parameters of the command to the parser, as options."""
+def add_options(parser: argparse.ArgumentParser, command: str, function: Function) -> None:
+    """Add the keyword-only parameters of the command to the parser, as options.
+
+    Raises StartupError for a name that every command has, and for a type that no text becomes.
+    """
+    for option in _options_of(command, function):
+        default = option.parameter.default
+        described = _description(option.kind)
+        # A prefix, because the parser has attributes of its own, such as `function`. An option that
+        # is not given is absent, so that the function's own default counts.
+        settings: dict[str, Any] = {"dest": option.dest, "default": argparse.SUPPRESS}
+        if default is False:
+            parser.add_argument(option.text, action="store_true", help=described, **settings)
+            continue
+        required = default is inspect.Parameter.empty
+        preset = "required" if required else f"default: {default}".replace("%", "%%")
+        preset += "; can be repeated" if option.is_list else ""
+        parser.add_argument(
+            option.text,
+            action="append" if option.is_list else "store",
+            required=required,
+            metavar=option.parameter.name.upper(),
+            help=f"{described}; {preset}" if described else preset,
+            **settings,
+        )
+
+
+def read_options(
+    parser: argparse.ArgumentParser,
+    command: str,
+    function: Function,
+    parsed: argparse.Namespace,
+) -> dict[str, Any]:
+    """Return the options that are given, by the names of the function's parameters.
+
+    The parser prints an invalid option, and exits with 2.
+    """
+    arguments = {}
+    for option in _options_of(command, function):
+        if option.dest in parsed:
+            try:
+                value = msgspec.convert(getattr(parsed, option.dest), option.kind, strict=False)
+                # The limits of a query.
+                apply_limits = Limits(option.kind).apply
+                value = apply_limits(value) if apply_limits else value
+            except msgspec.ValidationError as error:
+                parser.error(f"argument {option.text}: {error}")
+            arguments[option.parameter.name] = value
+    return arguments
+
+
+class _Option(NamedTuple):
+    parameter: inspect.Parameter
+    kind: Any
+    is_list: bool
+
+    @property
+    def text(self) -> str:
+        return f"--{self.parameter.name.replace('_', '-')}"
+
+    @property
+    def dest(self) -> str:
+        return f"option {self.parameter.name}"
+
+
+def _options_of(command: str, function: Function) -> Iterator[_Option]:
+    """Yield the options of a command. Raises StartupError for the first that cannot be one."""
     types = get_type_hints(function, include_extras=True)
-    for name, parameter in _options(function):
-        option = f"--{name.replace('_', '-')}"
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
         kind = types.get(name, str)
-        described = _description(kind)
-        if parameter.default is False:
-            parser.add_argument(option, action="store_true", help=described)
-        else:
-            required = parameter.default is parameter.empty
-            default = None if required else parameter.default
-            preset = "required" if required else f"default: {default}".replace("%", "%%")
-            parser.add_argument(
-                option,
-                type=_converter(kind),
-                required=required,
-                default=default,
-                help=f"{described}; {preset}" if described else preset,
+        kinds = _choices(msgspec.inspect.type_info(kind))
+        lists = [one for one in kinds if isinstance(one, msgspec.inspect.CollectionType)]
+        reason = ""
+        if name == "help":
+            reason = "the option --help prints the help of every command; rename the parameter"
+        elif not all(isinstance(one, OPTION_TYPES) for one in _items(kinds)):
+            reason = (
+                f"the option {name!r} cannot be of the type {kind}; annotate it with the type of a "
+                "value, such as int or str, or with a list of values"
             )
+        if reason:
+            raise StartupError([StartupProblem("", reason, f"command {command}")])
+        yield _Option(parameter, kind, bool(lists))
+
+
+def _choices(kind: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
+    """Return the types of a union, or the one type, without None."""
+    kinds = [bare(one) for one in getattr(bare(kind), "types", [kind])]
+    return [one for one in kinds if not isinstance(one, msgspec.inspect.NoneType)]
+
+
+def _items(kinds: list[msgspec.inspect.Type]) -> Iterator[msgspec.inspect.Type]:
+    """Yield the types, and in the place of a list those of its items."""
+    for kind in kinds:
+        if isinstance(kind, msgspec.inspect.CollectionType):
+            yield from _choices(kind.item_type)
+        else:
+            yield kind
 
 
 def _description(kind: Any) -> str:
     """Return the description of `Annotated[…, Meta(description=…)]`, as argparse prints it."""
     texts = [getattr(one, "description", None) for one in getattr(kind, "__metadata__", ())]
     return " ".join(filter(None, texts)).replace("%", "%%")
-
-
-def _converter(wanted: Any) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        try:
-            return msgspec.convert(text, wanted, strict=False)
-        except msgspec.ValidationError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
 
 
 def problems(
@@ -103,18 +180,17 @@ def problems(
 
 def run(
     name: str,
-    function: Callable[..., object],
+    function: Function,
     dependencies: Mapping[str, Any],
-    options: argparse.Namespace,
+    arguments: dict[str, Any],
     *,
     log_run: bool,
 ) -> None:
-    """Run the command in one transaction, and log its end.
+    """Run the command with these options in one transaction, and log its end.
 
     Exits with 1 if the command raises an exception, which is logged; nothing is committed then.
     With `log_run`, each log entry of the command has its name and the ID of this run.
     """
-    arguments = {option: getattr(options, option) for option, _ in _options(function)}
     dependencies = {"call": partial(call, dependencies), **dependencies}
     if log_run:
         _add_to_log_entries({"process.name": name, "process.entity_id": os.urandom(16).hex()})
@@ -127,9 +203,7 @@ def run(
     logger.info("%s finished", name, extra=_duration(started))
 
 
-def call(
-    dependencies: Mapping[str, Any], function: Callable[..., object], /, **arguments: Any
-) -> None:
+def call(dependencies: Mapping[str, Any], function: Function, /, **arguments: Any) -> None:
     """Call a function with the dependencies that its positional parameters name.
 
     It runs in one transaction, which is committed at the end and rolled back if it raises.
@@ -144,19 +218,11 @@ def call(
         function(**arguments)
 
 
-def _dependencies(function: Callable[..., object]) -> list[str]:
+def _dependencies(function: Function) -> list[str]:
     return [
         name
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is not parameter.KEYWORD_ONLY
-    ]
-
-
-def _options(function: Callable[..., object]) -> list[tuple[str, inspect.Parameter]]:
-    return [
-        (name, parameter)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
     ]
 
 

@@ -1,13 +1,20 @@
 """Responses to expected failures of a database."""
 
+import logging
+from typing import Any
+
 from ..http.problems import Problem
 
 __all__ = [
     "changed_meanwhile",
     "explain_missing_part",
+    "handle_unstorable_value",
     "missing_reference",
     "unavailable",
+    "unstorable",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def unavailable(detail: str, retry_after: int, cause: str = "") -> Problem:
@@ -26,6 +33,24 @@ def missing_reference() -> Problem:
 def changed_meanwhile() -> Problem:
     """Return a 412 for SQLAlchemy's StaleDataError: the row has another version than was read."""
     return Problem(412, "This was changed by another request at the same time: read it again.")
+
+
+def unstorable(cause: str) -> Problem:
+    """Return a 422 for a value that its column cannot store, and log the cause."""
+    logger.warning("the type of the request should have rejected a value (%s)", cause)
+    return Problem(422, "A value cannot be stored.")
+
+
+def handle_unstorable_value(context: Any) -> Problem | None:
+    """Return a 422 for an exception that a driver, or the type of a column, raises for a value.
+
+    A listener of SQLAlchemy's event `handle_error`, so that exceptions of handlers do not count.
+    """
+    error = context.original_exception
+    # A number or time out of range; a lone surrogate, which UTF-8 lacks.
+    if isinstance(error, OverflowError | UnicodeEncodeError):
+        return unstorable(type(error).__name__)
+    return None
 
 
 def explain_missing_part(error: Exception) -> None:

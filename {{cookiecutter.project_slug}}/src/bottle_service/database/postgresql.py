@@ -1,6 +1,5 @@
 """PostgreSQL: one transaction for each request, and migrations under a lock."""
 
-import logging
 import os
 import re
 import subprocess
@@ -27,7 +26,14 @@ from psycopg.errors import (
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -38,15 +44,15 @@ from ..startup import StartupError, StartupProblem
 from .errors import (
     changed_meanwhile,
     explain_missing_part,
+    handle_unstorable_value,
     missing_reference,
     unavailable,
+    unstorable,
 )
 from .migrations import Migrations
 from .postgresql_url import DatabaseUrl
 
 __all__ = ["MIGRATION_LOCK", "Database"]
-
-logger = logging.getLogger(__name__)
 
 READ_METHODS = frozenset({"GET", "HEAD"})
 # The advisory lock of migrations; a backup takes it, too. Advisory locks belong to one database.
@@ -148,6 +154,7 @@ class Database:
         # Clients sent the parameters: they must not be logged.
         engine = create_engine(url, hide_parameters=True, connect_args=arguments, **options)
         event.listen(engine, "handle_error", _handle_error)
+        event.listen(engine, "handle_error", handle_unstorable_value)
         if own_session:
             event.listen(engine, "connect", _end_queries_of_killed_workers)
         return engine
@@ -156,7 +163,8 @@ class Database:
     def session(self, method: str) -> Iterator[Session]:
         """Return a session: committed at the end, rolled back on an exception.
 
-        After `session.commit()` in a handler, the next statement begins a new transaction.
+        After `session.commit()` in a handler, the next statement begins a new transaction. After
+        the end, any use of the session raises InvalidRequestError.
 
         Raises Problem: 503 if the database is away or busy; 409 if a unique value or a foreign key
         conflicts; 412 if the version of a row has changed since it was read; 422 for a value that
@@ -164,7 +172,8 @@ class Database:
         although the data may have been written.
         """
         engine = self._reading if method in READ_METHODS else self._engine
-        with _problems(), Session(engine) as session:
+        # A stream that uses the session after its end would otherwise keep a connection.
+        with _problems(), Session(engine, close_resets_only=False) as session:
             yield session
             session.commit()
 
@@ -461,7 +470,8 @@ def _problem(error: DBAPIError) -> Problem | None:
     https://www.postgresql.org/docs/current/errcodes-appendix.html
     """
     state = getattr(error.orig, "sqlstate", None)
-    cause = f"({' '.join(filter(None, [type(error.orig).__name__, state]))})"
+    name = " ".join(filter(None, [type(error.orig).__name__, state]))
+    cause = f"({name})"
     if isinstance(error, IntegrityError):
         if state in ("23505", "23P01"):  # unique_violation, exclusion_violation
             return Conflict(_columns(error.orig))
@@ -469,8 +479,7 @@ def _problem(error: DBAPIError) -> Problem | None:
             return missing_reference()
         return None
     if isinstance(error, DataError):
-        logger.warning("the type of the request should have rejected a value %s", cause)
-        return Problem(422, "A value cannot be stored.")
+        return unstorable(name)
     if isinstance(error.orig, BUSY):
         return unavailable("The database is busy.", 1, cause)
     if isinstance(error, OperationalError) or error.connection_invalidated:
@@ -491,18 +500,32 @@ def _columns(error: Any) -> list[str]:
     return columns.split(", ") if re.fullmatch(r"\w+(, \w+)*", columns) else []
 
 
-def _handle_error(context: Any) -> Exception | None:
-    """Handle two exceptions where the connection, or the fact that the driver raised them, is known."""
+def _handle_error(context: Any) -> None:
+    """Remove values from exceptions of the server, and replace connections to a standby."""
     error = context.original_exception
+    if isinstance(error, psycopg.Error):
+        _remove_values(error, context.sqlalchemy_exception)
     if isinstance(error, ReadOnlySqlTransaction) and context.connection is not None:
         # After a failover the connections lead to a standby, where they would work for reads only.
         # In a GET the exception is a mistake of the handler.
         options = context.connection.get_execution_options()
         context.is_disconnect = not options.get("postgresql_readonly")
-    if isinstance(error, UnicodeEncodeError):  # a lone surrogate, which UTF-8 lacks
-        logger.warning("the type of the request should have rejected a value (UnicodeEncodeError)")
-        return Problem(422, "A value cannot be stored.")
-    return None
+
+
+def _remove_values(error: psycopg.Error, wrapper: StatementError | None) -> None:
+    """Keep the message and hint of the server in both exceptions, which may be logged.
+
+    The server's DETAIL and CONTEXT quote values, up to the whole row. `error.diag` still has them.
+    https://www.postgresql.org/docs/current/protocol-error-fields.html
+    """
+    if not error.diag.message_primary:  # the driver's own message
+        return
+    before, kept = str(error), error.diag.message_primary
+    if error.diag.message_hint:
+        kept += f"\nHINT:  {error.diag.message_hint}"
+    error.args = (kept,)
+    if wrapper is not None:
+        wrapper.args = tuple(text.replace(before, kept) for text in wrapper.args)
 
 
 def _end_queries_of_killed_workers(connection: psycopg.Connection[Any], _record: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -23,8 +23,10 @@ from ..startup import StartupError, StartupProblem
 from .errors import (
     changed_meanwhile,
     explain_missing_part,
+    handle_unstorable_value,
     missing_reference,
     unavailable,
+    unstorable,
 )
 from .migrations import Migrations
 from .url import DatabaseUrl
@@ -70,15 +72,18 @@ class Database:
     def session(self, method: str) -> Iterator[Session]:
         """Return a session: committed at the end, rolled back on an exception.
 
-        After `session.commit()` in a handler, the next statement begins a new transaction.
+        After `session.commit()` in a handler, the next statement begins a new transaction. After
+        the end, any use of the session raises InvalidRequestError.
 
         Raises Problem: 503 if the database is busy for longer than the busy timeout, or if its disk
         is full; 409 if a unique value exists already, or a reference would refer to nothing; 412 if
-        the version of a row has changed since it was read.
+        the version of a row has changed since it was read; 422 for a value that its column cannot
+        store.
         """
         engine = self._reading if method in READ_METHODS else self._writing
         try:
-            with Session(engine) as session:
+            # A stream that uses the session after its end would otherwise keep a connection.
+            with Session(engine, close_resets_only=False) as session:
                 yield session
                 session.commit()
         except PoolTimeoutError:
@@ -96,6 +101,8 @@ class Database:
             if re.match(r"no such (table|column)|table \S+ has no column", str(error.orig)):
                 explain_missing_part(error)
             raise
+        except DataError as error:  # a text is too long
+            raise unstorable(type(error.orig).__name__) from None
         except StaleDataError:
             raise changed_meanwhile() from None
         except IntegrityError as error:
@@ -372,6 +379,7 @@ def _create_engine(url: URL, begin: str, connections: int, busy_timeout: float) 
         pool_timeout=busy_timeout,
         connect_args={"timeout": busy_timeout},
     )
+    event.listen(engine, "handle_error", handle_unstorable_value)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(f"BEGIN {begin}"))
     return engine

@@ -17,12 +17,14 @@ from sqlalchemy import (
     Connection,
     ForeignKeyConstraint,
     MetaData,
+    Numeric,
     Table,
     UniqueConstraint,
     inspect,
 )
 from sqlalchemy.sql.elements import conv
 
+from ..startup import StartupError, StartupProblem
 from .autogenerate import name_constraint
 from .lost_parts import LossGuard, names_in
 
@@ -40,7 +42,12 @@ def begin(connection: Connection) -> Callable[[Path], None]:
 
 
 def complete(operations: OpContainer, connection: Connection, metadata: MetaData) -> None:
-    """Let each batch that drops a column also drop its CHECKs, which the copy would keep."""
+    """Let each batch that drops a column also drop its CHECKs, which the copy would keep.
+
+    Raises StartupError for columns of the models whose values SQLite would change.
+    """
+    if inexact := [*_inexact_columns(metadata)]:
+        raise StartupError(inexact)
     for table in operations.ops:
         if isinstance(table, ModifyTableOps):
             dropped = [one for one in table.ops if isinstance(one, DropColumnOp)]
@@ -49,6 +56,18 @@ def complete(operations: OpContainer, connection: Connection, metadata: MetaData
                 DropConstraintOp(conv(name), table.table_name, "check")
                 for name in dict.fromkeys(names)
             ]
+
+
+def _inexact_columns(metadata: MetaData) -> Iterator[StartupProblem]:
+    for table in metadata.sorted_tables:
+        for column in table.columns:
+            if isinstance(column.type, Numeric) and column.type.asdecimal:
+                reason = (
+                    f"SQLite stores the Decimals of {column} as floats, and changes large ones: "
+                    "import ExactDecimal of bottle_service.database.types, and use it in place of "
+                    "Numeric, as in `mapped_column(ExactDecimal(12, 2))`"
+                )
+                yield StartupProblem("", reason, "models.py")
 
 
 def _checks_of(

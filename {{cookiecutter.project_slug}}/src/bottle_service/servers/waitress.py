@@ -13,7 +13,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
 from ..http.body_limit import largest_body
 from ..http.problems import Environ
@@ -66,8 +66,19 @@ class ProblemErrorTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
+class HeadTask(WSGITask):  # type: ignore[misc]
+    """Respond to HEAD without the end of a chunked body (RFC 9110, section 9.3.2)."""
+
+    def finish(self) -> None:
+        if self.request.command == "HEAD":
+            self.write(b"")  # the headers, which name the coding
+            self.chunked_response = False
+        super().finish()
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = StrictParser
+    task_class = HeadTask
     error_task_class = ProblemErrorTask
 
 
