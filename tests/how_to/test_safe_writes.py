@@ -7,4 +7,4 @@ from .steps import check, follow
 def test_books_are_written_safely(copied: Generate) -> None:
     project = copied()
     follow(project, "safe-writes.md")
-    check(project)
+    check(project, *(f"tests/test_{name}.py" for name in ("books", "reservations", "shelves")))
