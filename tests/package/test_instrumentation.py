@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from webtest import TestApp
@@ -170,7 +170,7 @@ def test_failure_of_the_server_is_recorded() -> None:
 
 
 def test_exchange_without_a_response_is_recorded_as_500() -> None:
-    def interrupted() -> None:
+    def interrupted() -> NoReturn:
         raise KeyboardInterrupt
 
     exchanges = Exchanges()

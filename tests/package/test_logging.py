@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -222,7 +222,7 @@ def test_no_log_call_raises(
 def test_exception_without_a_text_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
     configure()
 
-    def fail() -> None:
+    def fail() -> NoReturn:
         raise Wordless
 
     response = client_for(("GET", "/", fail)).get("/", status=500)

@@ -182,7 +182,7 @@ def test_successful_request_is_committed_and_failed_one_rolled_back(things: Test
     assert things.get("/things").json == ["kept"]
 
 
-def test_stream_cannot_use_a_closed_session(
+def test_late_stream_takes_no_connection(
     postgresql: Cluster, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It would begin a transaction that nobody ends, and the pool would lose a connection."""

@@ -1,4 +1,7 @@
-"""The tables of the database. After a change: `make migration MESSAGE="what has changed"`."""
+"""The tables of the database. After a change: `make migration MESSAGE="what has changed"`.
+
+The module bottle_service.database.types has `UtcDateTime` for times, `ExactDecimal` for amounts.
+"""
 
 from datetime import datetime
 
