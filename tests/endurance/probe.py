@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, NoReturn
 
 from bottle import Bottle, HTTPResponse, request, response
 from msgspec import Struct
@@ -147,12 +147,12 @@ def cut(mark: str) -> Iterator[str]:
     raise ArithmeticError(mark)
 
 
-def problem(mark: str) -> None:
+def problem(mark: str) -> NoReturn:
     time.sleep(0)
     raise Problem(409, mark, headers={"X-Mark": mark}, errors=[FieldError(mark, "wrong")])
 
 
-def fail(mark: str) -> None:
+def fail(mark: str) -> NoReturn:
     time.sleep(0)
     raise ArithmeticError(mark)
 
@@ -162,7 +162,7 @@ def kept(mark: str) -> HTTPResponse:
     return KEPT
 
 
-def busy(mark: str) -> None:
+def busy(mark: str) -> NoReturn:
     raise BUSY
 
 

@@ -1,6 +1,6 @@
 """Wildcards: the text of a URL becomes the type of the handler's parameter."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -33,7 +33,14 @@ class Point(Struct):
         (int, "-7", -7, str(2**63)),
         (Annotated[int, Meta(ge=1)], "1", 1, "0"),
         (Decimal, "1.50", Decimal("1.50"), "sNaN"),
+        (Decimal, "-7", Decimal(-7), "1_0"),
         (float, "0.5", 0.5, "inf"),
+        (float, "1e2", 100.0, "1e"),
+        (bool, "true", True, "on"),
+        (timedelta, "PT90S", timedelta(seconds=90), "0"),
+        (datetime, "2026-12-31T00:00:00Z", datetime.fromisoformat("2026-12-31T00:00Z"), "1.5e9"),
+        (date, "2026-12-31", date(2026, 12, 31), '"2026-12-31"'),
+        (int, "10", 10, "1.0"),
         (Colour, "red", Colour.RED, "blue"),
         (Literal["day", "week"], "week", "week", "year"),
         (Annotated[str, Meta(pattern="^[a-z]+$")], "abc", "abc", "ABC"),

@@ -1,6 +1,8 @@
 """Wildcards of routes: filters that choose the URLs, and the types of handlers' parameters."""
 
+import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from math import inf, isfinite
 from typing import Any, NamedTuple
 
@@ -93,12 +95,30 @@ def wildcard_parser(wildcard: Wildcard, kind: Any) -> Callable[[Any], Any] | Non
 
     def parse(value: Any) -> Any:
         try:
-            value = msgspec.convert(value, kind, strict=False)
+            value = _convert(value, kind)
             return apply_limits(value) if apply_limits else value
-        except msgspec.ValidationError:
+        except msgspec.DecodeError:
             raise Problem(404, DETAILS[404]) from None
 
     return parse
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    """Return the value as this type. Raises DecodeError.
+
+    Numbers are written as in JSON. `strict=False` would read more: 0 as a duration, and as a time.
+    """
+    if kind is Decimal and isinstance(value, str) and not _is_decimal(value):
+        raise msgspec.ValidationError("Expected a decimal number")
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        if not (isinstance(value, str) and re.match("-?[0-9]|true$|false$", value)):
+            raise
+        return msgspec.convert(msgspec.json.decode(value), kind)
+
+
+_is_decimal = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?").fullmatch
 
 
 def add_filters(app: Bottle) -> None:
