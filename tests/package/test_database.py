@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError, StatementError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 from webtest import TestApp
 
 from bottle_service.database.migrations import Migrations
@@ -398,7 +399,7 @@ def test_decimal_that_a_float_cannot_hold_is_rejected(precision: int, scale: int
 
 
 def test_decimals_below_one_are_stored() -> None:
-    with Session(create_engine("sqlite://")) as session:
+    with Session(create_engine("sqlite://", poolclass=NullPool)) as session:
         table = Table("ratios", MetaData(), Column("ratio", ExactDecimal(3, 3)))
         table.create(session.connection())
         for ratio in ("0", "0E+5", "0.999"):
