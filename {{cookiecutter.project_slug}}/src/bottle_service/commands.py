@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
 import msgspec
 
 from .http.handlers import RequestScoped
-from .http.validation import Limits, bare
+from .http.validation import Limits, choices
 from .http.wildcards import TYPES
 from .startup import StartupError, StartupProblem
 
@@ -145,8 +145,7 @@ def _options_of(command: str, function: Function) -> Iterator[_Option]:
 
 def _choices(kind: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
     """Return the types of a union, or the one type, without None."""
-    kinds = [bare(one) for one in getattr(bare(kind), "types", [kind])]
-    return [one for one in kinds if not isinstance(one, msgspec.inspect.NoneType)]
+    return [one for one in choices(kind) if not isinstance(one, msgspec.inspect.NoneType)]
 
 
 def _items(kinds: list[msgspec.inspect.Type]) -> Iterator[msgspec.inspect.Type]:

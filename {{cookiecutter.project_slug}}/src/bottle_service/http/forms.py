@@ -8,7 +8,7 @@ import msgspec
 from msgspec import inspect
 
 from .problems import FieldError
-from .validation import NUL_MESSAGE, ErrorSearch, Limits, bare, pointer_to
+from .validation import NUL_MESSAGE, ErrorSearch, Limits, bare, choices, pointer_to
 
 __all__ = ["FieldReader", "Form", "Pairs"]
 
@@ -130,8 +130,8 @@ _UNKNOWN = _Field()
 
 
 def _describe(kind: inspect.Type) -> _Field:
-    lists = [one for one in _choices(kind) if isinstance(one, inspect.CollectionType)]
-    kinds = [choice for one in lists for choice in _choices(one.item_type)] or _choices(kind)
+    lists = [one for one in choices(kind) if isinstance(one, inspect.CollectionType)]
+    kinds = [choice for one in lists for choice in choices(one.item_type)] or choices(kind)
     types = set(map(type, kinds))
     read = _UNKNOWN.read
     if inspect.StrType not in types:
@@ -147,12 +147,6 @@ def _describe(kind: inspect.Type) -> _Field:
     elif types == {inspect.BoolType}:
         absent = bool
     return _Field(bool(lists), any(map(_can_be_empty, kinds)), read, absent)
-
-
-def _choices(kind: inspect.Type) -> list[inspect.Type]:
-    """Return the types of a union, or the one type."""
-    kind = bare(kind)
-    return [bare(one) for one in kind.types] if isinstance(kind, inspect.UnionType) else [kind]
 
 
 def _none() -> None:

@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from .forms import FieldReader, Form
 from .problems import Environ, FieldError, Problem
-from .validation import ErrorSearch, Limits, bare, nul_errors
+from .validation import ErrorSearch, Limits, bare, choices, nul_errors
 
 __all__ = [
     "Parser",
@@ -37,8 +37,7 @@ def parse_body(kind: Any, content_type: str | None = None) -> Parser:
     """
     if kind is bytes:
         return _bytes_parser(content_type)
-    described = bare(inspect.type_info(kind))
-    kinds = [bare(one) for one in getattr(described, "types", [described])]
+    kinds = choices(inspect.type_info(kind))
     if any(isinstance(one, inspect.BytesType | inspect.ByteArrayType) for one in kinds):
         raise TypeError("parameter 'body' must be `body: bytes`; max_body limits its length")
     decode = msgspec.json.Decoder(kind).decode

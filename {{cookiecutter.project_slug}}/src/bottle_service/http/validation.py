@@ -22,6 +22,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "bare",
+    "choices",
     "nul_errors",
     "pointer_to",
     "reachable",
@@ -117,6 +118,12 @@ def _set_attribute(value: Any, name: str, new: Any) -> None:
 def bare(kind: inspect.Type) -> inspect.Type:
     """Return the type inside of Annotated."""
     return bare(kind.type) if isinstance(kind, inspect.Metadata) else kind
+
+
+def choices(kind: inspect.Type) -> list[inspect.Type]:
+    """Return the types of a union, or the one type, without Annotated."""
+    kind = bare(kind)
+    return [bare(one) for one in kind.types] if isinstance(kind, inspect.UnionType) else [kind]
 
 
 def _contains_limited(kind: inspect.Type) -> bool:

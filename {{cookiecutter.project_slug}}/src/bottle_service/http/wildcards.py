@@ -11,9 +11,9 @@ from bottle import Bottle, Route
 from msgspec import inspect
 
 from .problems import DETAILS, Problem
-from .validation import LARGEST_INTEGER, SMALLEST_INTEGER, Limits, bare
+from .validation import LARGEST_INTEGER, SMALLEST_INTEGER, Limits, choices
 
-__all__ = ["Wildcard", "add_filters", "parts_of", "wildcard_parser"]
+__all__ = ["TYPES", "Wildcard", "add_filters", "parts_of", "wildcard_parser"]
 
 # What a part of a URL can become.
 TYPES = (
@@ -77,8 +77,7 @@ def wildcard_parser(wildcard: Wildcard, kind: Any) -> Callable[[Any], Any] | Non
     the type, because no address has it. Raises TypeError if a part of a URL cannot become the type
     at all.
     """
-    described = bare(inspect.type_info(kind))
-    kinds = [bare(one) for one in getattr(described, "types", [described])]
+    kinds = choices(inspect.type_info(kind))
     filter_ = wildcard.filter
     is_any = any(isinstance(one, inspect.AnyType) for one in kinds)
     if is_any or (wildcard.convert and filter_ not in NUMBERS):  # a filter of the service's own
