@@ -15,7 +15,12 @@ from pathlib import Path
 import pytest
 from watchfiles import Change
 
-from bottle_service.devserver import banner, ensure_dev_token, should_reload
+from bottle_service.devserver import (
+    banner,
+    ensure_dev_token,
+    interrupts_deferred,
+    should_reload,
+)
 
 from .running_service import assemble, free_port, wait_until
 from .sample.app import SERVICE
@@ -214,6 +219,24 @@ def test_ctrl_c_ends_every_process(make_run: MakeRun, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     wait_until(lambda: tmp_path not in working_directories())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_waits_for_the_end_of_a_start(number: signal.Signals) -> None:
+    """Otherwise the process that is just being started would be left behind."""
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    finished = []
+
+    @interrupts_deferred()
+    def start() -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(0.01)
+        finished.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert finished
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
 
 
 def working_directories() -> Iterator[Path]:

@@ -15,8 +15,8 @@ import threading
 import time
 import traceback
 import urllib.request
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -47,8 +47,27 @@ def main(package: str) -> None:
     with suppress(KeyboardInterrupt):
         threading.Thread(target=print_banner_when_ready, args=[package], daemon=True).start()
         for _ in watch(".", watch_filter=should_reload):
-            server.start()
+            with interrupts_deferred():
+                server.start()
     server.stop()
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Raise KeyboardInterrupt for a SIGINT or SIGTERM only at the end of the block.
+
+    In the middle of a start, it would leave a process of which nobody knows.
+    """
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(number, lambda *it: received.append(it[0])) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    if received:
+        raise KeyboardInterrupt
 
 
 class DevelopmentServer:
