@@ -15,6 +15,7 @@ from msgspec import inspect
 from .problems import FieldError
 
 __all__ = [
+    "DECIMAL",
     "LARGEST_INTEGER",
     "NUL_MESSAGE",
     "SMALLEST_INTEGER",
@@ -30,6 +31,8 @@ __all__ = [
 
 # The integers of a 64-bit database column.
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
+# The texts of a Decimal.
+DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?$"
 # A deeper error is reported at the value of this depth that contains it.
 MAX_DEPTH = 16
 MAX_ERRORS = 100

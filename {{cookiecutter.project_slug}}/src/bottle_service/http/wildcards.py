@@ -11,7 +11,7 @@ from bottle import Bottle, Route
 from msgspec import inspect
 
 from .problems import DETAILS, Problem
-from .validation import LARGEST_INTEGER, SMALLEST_INTEGER, Limits, choices
+from .validation import DECIMAL, LARGEST_INTEGER, SMALLEST_INTEGER, Limits, choices
 
 __all__ = ["TYPES", "Wildcard", "add_filters", "parts_of", "wildcard_parser"]
 
@@ -107,7 +107,7 @@ def _convert(value: Any, kind: Any) -> Any:
 
     Numbers are written as in JSON. `strict=False` would read more: 0 as a duration, and as a time.
     """
-    if kind is Decimal and isinstance(value, str) and not _is_decimal(value):
+    if kind is Decimal and isinstance(value, str) and not re.fullmatch(DECIMAL, value):
         raise msgspec.ValidationError("Expected a decimal number")
     try:
         return msgspec.convert(value, kind)
@@ -115,9 +115,6 @@ def _convert(value: Any, kind: Any) -> Any:
         if not (isinstance(value, str) and re.match("-?[0-9]|true$|false$", value)):
             raise
         return msgspec.convert(msgspec.json.decode(value), kind)
-
-
-_is_decimal = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?").fullmatch
 
 
 def add_filters(app: Bottle) -> None:

@@ -464,7 +464,7 @@ class Document:
 
 
 def _described(schema: Schema) -> Schema:
-    """Return the schema of a parameter, and its description beside it."""
+    """Return the members of a parameter that hold its schema and its description."""
     inner = {key: value for key, value in schema.items() if key != "description"}
     if "description" in schema:
         return {"description": schema["description"], "schema": inner}

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import inspect
 
 from ..http.parsers import Upload
-from ..http.validation import LARGEST_INTEGER, SMALLEST_INTEGER, bare, reachable
+from ..http.validation import DECIMAL, LARGEST_INTEGER, SMALLEST_INTEGER, bare, reachable
 from ..startup import StartupProblem
 
 __all__ = ["BASE64", "DECIMAL", "DURATION", "NO_NUL", "REFERENCE", "TIME", "Schema", "Schemas"]
@@ -21,7 +21,6 @@ DURATION = (
     r"^-?P(?:[0-9]{1,8}D(?:T(?:[0-9]{1,6}H)?(?:[0-9]{1,6}M)?[0-9]{1,6}(?:\.[0-9]{1,6})?S)?"
     r"|T(?:[0-9]{1,6}H)?(?:[0-9]{1,6}M)?[0-9]{1,6}(?:\.[0-9]{1,6})?S)$"
 )
-DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?$"
 TIME = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?$"
 BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 NAMED = (
